@@ -1,0 +1,1 @@
+"""The tests of the house, one folder per room. Never part of a wheel."""
