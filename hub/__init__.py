@@ -1,0 +1,52 @@
+"""Aether Hub: the public names for authors of packs.
+
+Loaded lazily, so that `import hub` costs nothing and lower steps of the house never load higher ones.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
+    from hub.schema.access import Access
+    from hub.schema.actions import Channel, action
+    from hub.schema.core.identity import Account, User
+    from hub.schema.fields import Field, Ref
+    from hub.schema.record import Image, Record
+    from hub.wire.errors import HubError
+    from hub.wire.requests import ItemRef
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Access": "hub.schema.access",
+    "Account": "hub.schema.core.identity",
+    "ActionWrite": "hub.context",
+    "ChangeRecord": "hub.context",
+    "Channel": "hub.schema.actions",
+    "Context": "hub.context",
+    "DeleteRecord": "hub.context",
+    "Field": "hub.schema.fields",
+    "HubError": "hub.wire.errors",
+    "Image": "hub.schema.record",
+    "ItemRef": "hub.wire.requests",
+    "NewRecord": "hub.context",
+    "Record": "hub.schema.record",
+    "Ref": "hub.schema.fields",
+    "User": "hub.schema.core.identity",
+    "action": "hub.schema.actions",
+}
+
+__all__ = [
+    "Access", "Account", "ActionWrite", "ChangeRecord", "Channel", "Context", "DeleteRecord", "Field",
+    "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "action",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"hub has no public name {name!r}")
+    return getattr(importlib.import_module(home), name)

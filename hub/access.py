@@ -1,0 +1,122 @@
+"""Rights: from roles to permissions, and from permissions to what may be asked, seen and watched.
+
+Pure: an `Identity` says who asks, a `Rights` what they may. Every check is a permission such as
+`event.update`; nothing is allowed that no rule names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from hub.schema.access import ROLES, rank
+from hub.schema.record import Image, RecordType
+from hub.schema.registry import Registry
+from hub.wire.errors import HubError
+
+SYSTEM = "system"
+"""The account in which global types live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is at the other end: a guest, a user, a key, or the operator at DIR/hub.sock.
+
+    `user` is a user's public id or None; `name` is for people to read; `roles` maps the ids of the
+    accounts that this identity may enter to a role of the ladder (`*` for the operator: every account).
+    `expires_at` is a wire time or None; `source` tells guest, user, key, operator apart.
+    """
+
+    source: str
+    user: str | None = None
+    name: str = ""
+    roles: tuple[tuple[str, str], ...] = ()
+    credential: str | None = None
+    expires_at: str | None = None
+
+    def role_in(self, account: str) -> str | None:
+        """Return the role in an account, or None where this identity may not enter it."""
+        for known, role in self.roles:
+            if known in {account, "*"}:
+                return role
+        return None
+
+
+GUEST = Identity("guest")
+OPERATOR = Identity("operator", name="operator", roles=(("*", "owner"),))
+
+
+class Rights:
+    """What one role may do, from the registry. Equal roles share one object; see `rights_of`."""
+
+    def __init__(self, registry: Registry, role: str) -> None:
+        self.registry = registry
+        self.role = role
+        mine = rank(role)
+        self.permissions = frozenset(
+            f"{kind.name}.{verb}"
+            for kind in registry.types.values()
+            for verb, least in kind.access.rules().items()
+            if mine >= rank(least) or (verb == "read" and kind.public_read)
+        )
+        self._hidden = {
+            kind.name: frozenset(
+                wire
+                for wire, spec in kind.fields.items()
+                if spec.option.secret or (spec.option.hidden_from is not None and mine <= rank(spec.option.hidden_from))
+            )
+            for kind in registry.types.values()
+        }
+
+    def allows(self, permission: str) -> bool:
+        """Say whether a permission is held."""
+        return permission in self.permissions
+
+    def require(self, permission: str) -> None:
+        """Raise `access.denied` with the missing permission unless it is held."""
+        if permission not in self.permissions:
+            raise HubError(
+                "access.denied",
+                f"This needs the permission {permission}; role {self.role} does not have it.",
+                details={"needs": permission},
+            )
+
+    def hidden(self, kind: RecordType) -> frozenset[str]:
+        """Return the wire names of fields that this role does not see."""
+        return self._hidden[kind.name]
+
+    def view(self, kind: RecordType, image: Image, fields: list[str] | None = None) -> Image:
+        """Return what this role sees of an image; with `fields`, only id, type, version and those."""
+        hidden = self._hidden[kind.name]
+        if fields is not None:
+            names = ["id", "type", "version", *(f for f in fields if f not in {"id", "type", "version"})]
+            return {name: image[name] for name in names}
+        if not hidden:
+            return image
+        return {name: value for name, value in image.items() if name not in hidden}
+
+    def check_fields(self, kind: RecordType, fields: list[str] | None) -> None:
+        """Raise `data.invalid` where `fields` names one that is not there for this role."""
+        for n, name in enumerate(fields or []):
+            known = name in kind.kinds or name in {"type", "account_id"}
+            if not known or name in self._hidden[kind.name]:
+                raise HubError("data.invalid", f"{kind.name} has no field {name!r}.", path=f"fields.{n}")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return a short text that is equal for equal rights under the same schema."""
+        plain = "\n".join([self.registry.hash, *sorted(self.permissions)])
+        hidden = "\n".join(f"{name}:{','.join(sorted(f))}" for name, f in sorted(self._hidden.items()) if f)
+        return hashlib.sha256(f"{plain}\n{hidden}".encode()).hexdigest()[:16]
+
+
+class RightsTable:
+    """The rights of each role of the ladder over one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._by_role = {role: Rights(registry, role) for role in ROLES}
+
+    def of(self, role: str) -> Rights:
+        """Return the rights of a role."""
+        return self._by_role[role]

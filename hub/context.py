@@ -1,0 +1,83 @@
+"""What an action sees of the hub: the Context protocol. The shells behind it live above.
+
+Everything here is already limited to the caller's account and rights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from hub.access import Identity, Rights
+from hub.schema.record import Image, Record
+from hub.schema.writes import Committed
+from hub.wire.requests import ItemRef
+
+
+class NewRecord(msgspec.Struct, frozen=True):
+    """A write of an action: create a record. `parent` is a public id or the item that creates it."""
+
+    kind: type[Record]
+    data: dict[str, Any]
+    parent: str | ItemRef | None = None
+
+
+class ChangeRecord(msgspec.Struct, frozen=True):
+    """A write of an action: replace the given fields."""
+
+    kind: type[Record]
+    rec: str
+    data: dict[str, Any]
+    if_version: int | None = None
+
+
+class DeleteRecord(msgspec.Struct, frozen=True):
+    """A write of an action: delete a record softly."""
+
+    kind: type[Record]
+    rec: str
+    if_version: int | None = None
+
+
+ActionWrite = NewRecord | ChangeRecord | DeleteRecord
+
+
+class Context(Protocol):
+    """The hub as an action sees it. Data in writes uses wire names (`location_id`)."""
+
+    identity: Identity
+    rights: Rights
+    account: str
+    target: Image | None
+
+    def now(self) -> str:
+        """Return the time in wire form."""
+
+    def random(self, count: int) -> bytes:
+        """Return fresh random bytes for a secret."""
+
+    async def get(self, kind: type[Record], rec: str) -> Image:
+        """Return a live record; raise `record.not_found`."""
+
+    async def find(
+        self,
+        kind: type[Record],
+        where: dict[str, Any] | None = None,
+        *,
+        parent: str | None = None,
+        order: list[str] | None = None,
+        deleted: bool = False,
+    ) -> list[Image]:
+        """Return every live record that matches (≤ 100,000); with `deleted`, tombstones too."""
+
+    async def submit(self, writes: Sequence[ActionWrite], *, account: str | None = None) -> Committed:
+        """Commit the writes together as one `seq`; raise `record.conflict` and the like.
+
+        The action is run again (at most twice more) when an `if_version` did not hold. `account` is
+        for operator actions that write elsewhere.
+        """
+
+    def progress(self, fraction: float | None = None, message: str | None = None) -> None:
+        """Tell the caller how far the action is (0 to 1)."""

@@ -1,0 +1,45 @@
+"""The built-in ladder of roles and the rule that a record type declares. Values only; `hub.access` decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+ROLES: Final = ("guest", "viewer", "member", "editor", "manager", "owner")
+"""The built-in ladder, from the least to the most."""
+
+NOBODY: Final = "nobody"
+"""A rule that no role of the ladder satisfies: only the hub itself does it."""
+
+
+def rank(role: str) -> int:
+    """Return the place of a role on the ladder; `nobody` stands above them all."""
+    return len(ROLES) if role == NOBODY else ROLES.index(role)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what with a record type: each value is the least role of the ladder, or `nobody`.
+
+    `Access` only seeds permissions (`event.update`); watch, search and history follow `read`.
+    """
+
+    read: str
+    create: str
+    update: str
+    delete: str
+    purge: str = "owner"
+
+    def __post_init__(self) -> None:
+        for role in (self.read, self.create, self.update, self.delete, self.purge):
+            rank(role)
+
+    def rules(self) -> dict[str, str]:
+        """Return the least role for each verb."""
+        return {
+            "read": self.read,
+            "create": self.create,
+            "update": self.update,
+            "delete": self.delete,
+            "purge": self.purge,
+        }

@@ -1,0 +1,1 @@
+"""The record types that every hub has: accounts, people, membership, keys, sessions."""

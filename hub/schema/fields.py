@@ -1,0 +1,183 @@
+"""Fields of a record type: from an annotation to a `FieldSpec`.
+
+    title: Annotated[str, Meta(max_length=200), Field(folded=True)]
+    room: Ref[EventLocation] | None = None      # on the wire `room_id`
+
+Knows which Python annotations a hub field may have, and nothing of tables or frames.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from hub.schema.access import rank
+from hub.schema.times import format_time
+
+RESERVED: Final = frozenset(
+    [
+        "id",
+        "type",
+        "version",
+        "account_id",
+        "created_at",
+        "updated_at",
+        "created_by",
+        "updated_by",
+        "deleted_at",
+        "seq",
+    ]
+)
+SORTABLE_TEXT: Final = 700
+"""The longest declared text that may be sorted by, in characters."""
+
+_T = TypeVar("_T")
+
+
+class Ref(Generic[_T]):
+    """A reference to a record of type `_T` by its public id: `room: Ref[Room]` is `room_id` on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What an annotation says beyond the type: put it into `Annotated`.
+
+    `folded` keeps a folded copy, needed by operators that begin with `i`. `read_only` fields are set by
+    the hub and by actions only; `write_once` at creation only. `secret` never leaves storage.
+    `hidden_from` is the highest role of the ladder that does not see the field.
+    """
+
+    folded: bool = False
+    read_only: bool = False
+    write_once: bool = False
+    secret: bool = False
+    hidden_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """A field as the hub holds it.
+
+    `kind` is one of text, integer, number, boolean, time, date, list, object, ref. `wire` is the name in
+    an image. `accepts` is the type that given values are converted to, `plain` turns the converted value
+    into the image's value (None: it is already). `choices` lists a closed set of texts.
+    """
+
+    name: str
+    wire: str
+    kind: str
+    nullable: bool
+    required: bool
+    default: Any
+    accepts: Any
+    plain: Callable[[Any], Any] | None
+    max_length: int | None = None
+    item: str | None = None
+    ref: type | None = None
+    choices: tuple[str, ...] | None = None
+    option: Field = Field()
+
+    @property
+    def sortable(self) -> bool:
+        """Whether records can be ordered by this field at all."""
+        if self.kind == "text":
+            return self.max_length is not None and self.max_length <= SORTABLE_TEXT
+        return self.kind in {"integer", "number", "boolean", "time", "date", "ref"}
+
+
+WireInteger = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+_PublicId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+_SCALARS: Final[dict[Any, str]] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    datetime: "time",
+    date: "date",
+    dict: "object",
+}
+
+
+class DeclarationError(TypeError):
+    """A record type, action or channel was declared in a way that cannot work; raised at import."""
+
+
+def _strip_none(annotation: Any) -> tuple[Any, bool]:
+    if get_origin(annotation) in {Union, types.UnionType}:
+        rest = [a for a in get_args(annotation) if a is not type(None)]
+        if len(rest) != len(get_args(annotation)):
+            if len(rest) != 1:
+                raise DeclarationError(f"{annotation} is a union; a field has one type, and may allow None")
+            return rest[0], True
+    return annotation, False
+
+
+def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) -> FieldSpec:
+    """Return the spec of one annotated field; raise `DeclarationError` with the owner's and field's name.
+
+    `default` is `msgspec.NODEFAULT` where none was given: the field is then required at creation.
+    """
+    if name in RESERVED or name.endswith("_id") or name.startswith("_"):
+        raise DeclarationError(f"{owner}.{name}: this name is reserved; choose another")
+    option = Field()
+    metas: list[msgspec.Meta] = []
+    inner, nullable = _strip_none(annotation)
+    while get_origin(inner) is Annotated:
+        base, *extras = get_args(inner)
+        for extra in extras:
+            if isinstance(extra, Field):
+                option = extra
+            elif isinstance(extra, msgspec.Meta):
+                metas.append(extra)
+            else:
+                raise DeclarationError(f"{owner}.{name}: {extra!r} in Annotated is neither Meta nor Field")
+        inner, optional = _strip_none(base)
+        nullable = nullable or optional
+    if option.hidden_from is not None:
+        rank(option.hidden_from)
+    wire, item, ref, choices = name, None, None, None
+    plain: Callable[[Any], Any] | None = None
+    accepts: Any = inner
+    origin = get_origin(inner)
+    if origin is Ref:
+        kind, wire, ref, accepts = "ref", f"{name}_id", get_args(inner)[0], _PublicId
+    elif origin is Literal:
+        kind, choices = "text", tuple(get_args(inner))
+        if not all(isinstance(c, str) for c in choices):
+            raise DeclarationError(f"{owner}.{name}: choices are texts")
+    elif inner is list or origin is list:
+        kind = "list"
+        arguments = get_args(inner)
+        base = get_args(arguments[0])[0] if arguments and get_origin(arguments[0]) is Annotated else None
+        item = _SCALARS.get(base or (arguments[0] if arguments else None))
+        if item not in {"text", "integer", "number"}:
+            raise DeclarationError(f"{owner}.{name}: a list holds str, int or float")
+    elif inner in _SCALARS or origin is dict:
+        kind = "object" if origin is dict else _SCALARS[inner]
+    else:
+        raise DeclarationError(f"{owner}.{name}: {annotation} is no type of a field")
+    if kind == "time":
+        accepts, plain = Annotated[datetime, msgspec.Meta(tz=True)], format_time
+    elif kind == "date":
+        plain = date.isoformat
+    elif kind == "integer":
+        accepts = WireInteger
+    for meta in metas:
+        accepts = Annotated[accepts, meta]
+    if nullable:
+        accepts = accepts | None if not isinstance(accepts, str) else accepts
+    lengths = [m.max_length for m in metas if m.max_length is not None]
+    if choices:
+        lengths = [max(len(c) for c in choices)]
+    required = default is msgspec.NODEFAULT
+    if required and nullable:
+        required, default = False, None
+    return FieldSpec(
+        name, wire, kind, nullable, required, default, accepts, plain,
+        max_length=min(lengths) if lengths else None, item=item, ref=ref, choices=choices, option=option,
+    )  # fmt: skip

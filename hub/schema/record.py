@@ -1,0 +1,264 @@
+"""Declaring record types.
+
+    class Journal(Record, parent=Account, access=Access(read="viewer", create="editor",
+                                                        update="editor", delete="manager")):
+        "A notebook of dated entries."
+
+        title: Annotated[str, Meta(min_length=1, max_length=200)]
+        room: Ref[EventLocation] | None = None
+
+The class is a declaration; `type_of(Journal)` is the `RecordType` that the hub works with. Records
+themselves travel as images: flat dicts of plain values, exactly as on the wire.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Final, cast, get_type_hints
+
+import msgspec
+
+from hub.schema.access import Access
+from hub.schema.fields import DeclarationError, FieldSpec, WireInteger, field_from_annotation
+from hub.wire.codec import refine
+from hub.wire.errors import HubError
+
+Image = dict[str, Any]
+"""A record as it is on the wire: a flat dict of plain values."""
+
+
+class Record:
+    """The base of every record type. Options are class keywords.
+
+    `parent`: the type it belongs to (None: directly to the account). `access`: the rule, required.
+    `unique`: tuples of field names (the parent's name may be one) that no two live records share; always
+    within the account. `indexes`: tuples of field names to index. `searchable`: text fields for full
+    text. `sortable`: fields to order by (default: all that can be). `system`: the type is global and
+    lives in account `system`. `public_read`: guests may read. `file`: records of this type link a file
+    to their parent; the fields name, sha256, size and content_type are then required.
+    """
+
+    __record_type__: RecordType
+
+    def __init_subclass__(
+        cls,
+        *,
+        access: Access,
+        parent: type[Record] | None = None,
+        unique: tuple[tuple[str, ...], ...] = (),
+        indexes: tuple[tuple[str, ...], ...] = (),
+        searchable: tuple[str, ...] = (),
+        sortable: tuple[str, ...] | None = None,
+        system: bool = False,
+        public_read: bool = False,
+        file: bool = False,
+        **unknown: Any,
+    ) -> None:
+        super().__init_subclass__()
+        if unknown:
+            raise DeclarationError(f"{cls.__name__}: unknown option {', '.join(unknown)}")
+        parent_type = type_of(parent) if parent is not None else None
+        if parent_type is not None and parent_type.name == "account":
+            parent_type = None  # the account is the scope of every record, not a column of its own
+        if parent_type is not None and parent_type.system != system:
+            raise DeclarationError(f"{cls.__name__}: a type is account-scoped or system, and so is its parent")
+        cls.__record_type__ = _build(
+            cls, access, parent_type, unique, indexes, searchable, sortable, system, public_read, file
+        )
+
+
+BASE_KINDS: Final[dict[str, str]] = {
+    "id": "id",
+    "version": "integer",
+    "created_at": "time",
+    "updated_at": "time",
+    "created_by": "id",
+    "updated_by": "id",
+    "deleted_at": "time",
+}
+"""What every record has besides its fields, with the kind that filters and orders see."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordType:
+    """A record type as the hub works with it.
+
+    `fields` is keyed by wire name. `parent_wire` is the wire name of the parent's id (`event_id`) or
+    None. `unique` and `indexes` hold wire names. `kinds` maps every name that a filter may use to its
+    kind. Create and change structs do the validation of given data.
+    """
+
+    name: str
+    doc: str
+    declared: type[Record]
+    access: Access
+    parent: RecordType | None
+    parent_wire: str | None
+    fields: dict[str, FieldSpec]
+    unique: tuple[tuple[str, ...], ...]
+    indexes: tuple[tuple[str, ...], ...]
+    searchable: tuple[str, ...]
+    sortable: frozenset[str]
+    system: bool
+    public_read: bool
+    file: bool
+    kinds: dict[str, str]
+    create_struct: type[msgspec.Struct]
+    change_struct: type[msgspec.Struct]
+
+    def __repr__(self) -> str:
+        return f"RecordType({self.name})"
+
+    def accept_create(self, data: dict[str, Any], *, trusted: bool = False, path: str = "data") -> Image:
+        """Return all fields of a new record from given data, defaults filled in; raise `data.invalid`.
+
+        `trusted` data comes from the hub or an action and may set `read_only` fields.
+        """
+        if not trusted:
+            self._refuse_read_only(data, path, creating=True)
+        try:
+            value = msgspec.convert(data, self.create_struct)
+            return {
+                wire: spec.plain(v) if spec.plain and v is not None else v
+                for wire, spec in self.fields.items()
+                for v in (getattr(value, wire),)
+            }
+        except msgspec.ValidationError as error:
+            raise refine(error, prefix=path) from None
+        except ValueError as error:
+            raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
+
+    def accept_change(self, data: dict[str, Any], *, trusted: bool = False, path: str = "data") -> Image:
+        """Return the given fields of a change, converted; raise `data.invalid`."""
+        if not trusted:
+            self._refuse_read_only(data, path, creating=False)
+        try:
+            value = msgspec.convert(data, self.change_struct)
+            return {
+                wire: spec.plain(v) if spec.plain and v is not None else v
+                for wire in data
+                for spec in (self.fields[wire],)
+                for v in (getattr(value, wire),)
+            }
+        except msgspec.ValidationError as error:
+            raise refine(error, prefix=path) from None
+        except ValueError as error:
+            raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
+
+    def _refuse_read_only(self, data: dict[str, Any], path: str, *, creating: bool) -> None:
+        for wire in data:
+            spec = self.fields.get(wire)
+            if spec is None:
+                continue  # the struct refuses unknown fields with a better sentence
+            if spec.option.read_only or (spec.option.write_once and not creating):
+                raise HubError("data.invalid", "This field is not writable; leave it out.", path=f"{path}.{wire}")
+
+    def names_of_unique(self, match: list[str]) -> tuple[str, ...] | None:
+        """Return the declared unique that `match` names, with or without the parent, else None."""
+        wanted = set(match)
+        for unique in self.unique:
+            if wanted in (set(unique), set(unique) - {self.parent_wire}):
+                return unique
+        return None
+
+
+def type_of(declared: type[Record]) -> RecordType:
+    """Return the record type behind a declaration."""
+    try:
+        return declared.__record_type__
+    except AttributeError:
+        raise DeclarationError(f"{declared!r} is not a record type; subclass hub.Record") from None
+
+
+def snake(name: str) -> str:
+    """Return the wire name of a class name: `EventSession` is `event_session`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _struct(name: str, fields: dict[str, FieldSpec], *, change: bool) -> type[msgspec.Struct]:
+    columns: list[Any] = []
+    for wire, spec in fields.items():
+        accepts = spec.accepts
+        if change:
+            columns.append((wire, accepts | msgspec.UnsetType, msgspec.UNSET))
+        elif spec.required:
+            columns.append((wire, accepts))
+        elif isinstance(spec.default, list | dict):
+            columns.append((wire, accepts, msgspec.field(default_factory=type(spec.default))))
+        else:
+            columns.append((wire, accepts, spec.default))
+    return msgspec.defstruct(name, columns, kw_only=True, forbid_unknown_fields=True)
+
+
+def _build(
+    cls: type[Record],
+    access: Access,
+    parent: RecordType | None,
+    unique: tuple[tuple[str, ...], ...],
+    indexes: tuple[tuple[str, ...], ...],
+    searchable: tuple[str, ...],
+    sortable: tuple[str, ...] | None,
+    system: bool,
+    public_read: bool,
+    file: bool,
+) -> RecordType:
+    hints: dict[str, Any] = {}
+    for owner in reversed(cls.__mro__):
+        if owner not in {object, Record} and "__annotations__" in vars(owner):
+            names = {"__annotations__": owner.__annotations__, "__module__": owner.__module__}
+            hints |= get_type_hints(type(owner.__name__, (), names), include_extras=True)
+    specs = [
+        field_from_annotation(cls.__name__, name, hint, getattr(cls, name, msgspec.NODEFAULT))
+        for name, hint in hints.items()
+    ]
+    fields = {s.wire: s for s in specs}
+    by_name = {s.name: s.wire for s in specs}
+    kinds = dict(BASE_KINDS)
+    parent_wire = None
+    if parent is not None:
+        parent_wire = f"{parent.name}_id"
+        by_name[parent.name] = parent_wire
+        kinds[parent_wire] = "ref"
+    kinds |= {s.wire: s.kind for s in specs if not s.option.secret}
+
+    def wires(names: tuple[str, ...], option: str) -> tuple[str, ...]:
+        for name in names:
+            if name not in by_name and name not in BASE_KINDS:
+                raise DeclarationError(f"{cls.__name__}: {option} names {name!r}, which is no field")
+        return tuple(by_name.get(name, name) for name in names)
+
+    can_sort = {s.wire for s in specs if s.sortable and not s.option.secret}
+    wanted = set(wires(sortable, "sortable")) if sortable is not None else can_sort
+    if not wanted <= can_sort:
+        raise DeclarationError(f"{cls.__name__}: cannot sort by {', '.join(sorted(wanted - can_sort))}")
+    if file and not {"name", "sha256", "size", "content_type"} <= set(fields):
+        raise DeclarationError(f"{cls.__name__}: a file type has name, sha256, size and content_type")
+    name = snake(cls.__name__)
+    return RecordType(
+        name=name,
+        doc=(cls.__doc__ or "").strip(),
+        declared=cls,
+        access=access,
+        parent=parent,
+        parent_wire=parent_wire,
+        fields=fields,
+        unique=tuple(wires(u, "unique") for u in unique),
+        indexes=tuple(wires(i, "indexes") for i in indexes),
+        searchable=wires(searchable, "searchable"),
+        sortable=frozenset(wanted | set(BASE_KINDS)),
+        system=system,
+        public_read=public_read,
+        file=file,
+        kinds=kinds,
+        create_struct=_struct(f"Create_{name}", fields, change=False),
+        change_struct=_struct(f"Change_{name}", fields, change=True),
+    )
+
+
+def referred(spec: FieldSpec) -> RecordType:
+    """Return the type that a reference field points to."""
+    return type_of(cast("type[Record]", spec.ref))
+
+
+__all__ = ["BASE_KINDS", "Image", "Record", "RecordType", "WireInteger", "referred", "snake", "type_of"]

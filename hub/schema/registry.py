@@ -1,0 +1,114 @@
+"""The registry: every record type, action and channel that this hub knows, checked before it starts.
+
+Fail closed: a type, action or channel without a rule does not get in. Knows no storage and no socket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from hub.schema.actions import ActionSpec, Channel
+from hub.schema.fields import DeclarationError
+from hub.schema.record import Record, RecordType, type_of
+from hub.wire.errors import HubError
+from hub.wire.names import TYPE
+
+
+class Registry:
+    """Types, actions and channels by name."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, RecordType] = {}
+        self.actions: dict[str, ActionSpec] = {}
+        self.channels: dict[str, Channel] = {}
+
+    @classmethod
+    def of(cls, packages: Iterable[str]) -> Registry:
+        """Return the registry of everything declared in these packages and their modules."""
+        registry = cls()
+        for name in packages:
+            package = importlib.import_module(name)
+            registry.add_module(package)
+            for found in pkgutil.walk_packages(getattr(package, "__path__", []), f"{name}."):
+                registry.add_module(importlib.import_module(found.name))
+        registry.check()
+        return registry
+
+    def add_module(self, module: ModuleType) -> None:
+        """Take in what a module declares (not what it imports)."""
+        for value in vars(module).values():
+            if isinstance(value, Channel):
+                self.add_channel(value)
+            elif getattr(value, "__module__", None) != module.__name__:
+                continue
+            elif isinstance(value, type) and issubclass(value, Record):
+                self.add_type(type_of(value))
+            elif isinstance(getattr(value, "__action__", None), ActionSpec):
+                self.add_action(value.__action__)
+
+    def add_type(self, kind: RecordType) -> None:
+        """Take in a record type; raise `DeclarationError` where the name is bad or taken."""
+        if not TYPE.match(kind.name):
+            raise DeclarationError(f"{kind.name!r} is no name of a type")
+        if self.types.setdefault(kind.name, kind) is not kind:
+            raise DeclarationError(f"two record types are named {kind.name}")
+
+    def add_action(self, spec: ActionSpec) -> None:
+        """Take in an action; raise `DeclarationError` where the name is taken."""
+        if self.actions.setdefault(spec.name, spec) is not spec:
+            raise DeclarationError(f"two actions are named {spec.name}")
+
+    def add_channel(self, channel: Channel) -> None:
+        """Take in a channel namespace; raise `DeclarationError` where the name is taken."""
+        if self.channels.setdefault(channel.namespace, channel) is not channel:
+            raise DeclarationError(f"two channels are named {channel.namespace}")
+
+    def check(self) -> None:
+        """Raise `DeclarationError` where something refers to what is not there."""
+        verbs = {"read", "create", "update", "delete", "purge"}
+        permissions = {f"{t}.{verb}" for t in self.types for verb in verbs}
+        for kind in self.types.values():
+            if kind.parent is not None and self.types.get(kind.parent.name) is not kind.parent:
+                raise DeclarationError(f"{kind.name}: its parent {kind.parent.name} is not registered")
+            for spec in kind.fields.values():
+                if spec.ref is not None and type_of(spec.ref).name not in self.types:
+                    raise DeclarationError(f"{kind.name}.{spec.name} refers to a type that is not registered")
+        for action in self.actions.values():
+            if action.needs not in permissions:
+                raise DeclarationError(f"action {action.name} needs {action.needs}, which no type gives")
+        for name in self.channels:
+            if name in self.types:
+                raise DeclarationError(f"channel {name}: the namespace is that of a record type")
+
+    def type(self, name: str, path: str = "type") -> RecordType:
+        """Return the type of that name; raise `type.unknown`."""
+        found = self.types.get(name)
+        if found is None:
+            raise HubError("type.unknown", f"There is no record type {name[:48]!r}.", path=path)
+        return found
+
+    def children(self, parent: RecordType) -> list[RecordType]:
+        """Return the types whose records belong to records of `parent`."""
+        return [t for t in self.types.values() if t.parent is parent]
+
+    def file_type(self, container: RecordType) -> RecordType | None:
+        """Return the child type that links files to records of `container`, if there is one."""
+        return next((t for t in self.children(container) if t.file), None)
+
+    @cached_property
+    def hash(self) -> str:
+        """Return a short hash of everything that clients may know of the schema."""
+        plain: list[Any] = [
+            [t.name, t.parent_wire, sorted((w, repr(s.accepts), s.nullable) for w, s in t.fields.items())]
+            for t in sorted(self.types.values(), key=lambda t: t.name)
+        ]
+        plain.append(sorted([a.name, a.needs] for a in self.actions.values()))
+        return hashlib.sha256(msgspec.json.encode(plain)).hexdigest()[:16]

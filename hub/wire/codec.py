@@ -1,0 +1,216 @@
+"""Frames to plain values and back: the two codecs, and the one checked walk at the door.
+
+Decoding is in three steps: bytes to plain values (a hook refuses extension types), one walk that
+enforces the limits of the wire, then conversion to the request's declared type. Nothing later in the
+hub sees a value that this walk did not accept. Source: DESIGN.md section 4, "Limits at the door".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from hub.wire.errors import HubError
+from hub.wire.requests import BY_NAME, Request
+
+FRAME_BYTES: Final = 1024 * 1024
+"""The largest frame a client may send, in bytes."""
+FRAGMENTS: Final = 256
+NESTING: Final = 32
+INTEGER: Final = 2**53 - 1
+
+Frame = str | bytes
+"""An encoded message: text for JSON, bytes for MessagePack."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+_T = TypeVar("_T")
+
+
+class Undecodable(HubError):
+    """A frame, or one member of it, that could not be decoded at all: counts against the socket."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("frame.malformed", message)
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """One subprotocol: how plain values become frames and frames become plain values."""
+
+    subprotocol: str
+    binary: bool
+
+    def decode(self, frame: Frame) -> Any:
+        """Return the plain values in a frame; raise `Undecodable`."""
+
+    def encode(self, message: Mapping[str, Any]) -> Frame:
+        """Return the frame that holds one message."""
+
+
+def _decode_errors(error: Exception) -> Undecodable:
+    if isinstance(error, RecursionError):
+        return Undecodable(f"The frame nests deeper than {NESTING} levels; flatten it.")
+    if isinstance(error, UnicodeDecodeError):
+        return Undecodable("A text in the frame is not valid UTF-8; encode it again.")
+    return Undecodable(f"The frame could not be decoded: {error}. Send one object or an array of objects.")
+
+
+class JsonCodec:
+    """`aether.v1.json`: text frames."""
+
+    subprotocol = "aether.v1.json"
+    binary = False
+
+    def decode(self, frame: Frame) -> Any:
+        """Return the plain values in a frame; raise `Undecodable`."""
+        try:
+            return msgspec.json.decode(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError, UnicodeEncodeError, RecursionError) as error:
+            raise _decode_errors(error) from None
+
+    def encode(self, message: Mapping[str, Any]) -> str:
+        """Return the frame that holds one message."""
+        return msgspec.json.encode(message).decode("utf-8")
+
+
+def _refuse_extension(code: int, data: memoryview) -> Any:
+    raise msgspec.ValidationError(f"MessagePack extension type {code} is not used on this wire")
+
+
+class MsgpackCodec:
+    """`aether.v1.msgpack`: binary frames."""
+
+    subprotocol = "aether.v1.msgpack"
+    binary = True
+
+    def __init__(self) -> None:
+        self._decoder = msgspec.msgpack.Decoder(ext_hook=_refuse_extension)
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def decode(self, frame: Frame) -> Any:
+        """Return the plain values in a frame; raise `Undecodable`."""
+        if isinstance(frame, str):
+            raise Undecodable("MessagePack travels in binary frames.")
+        try:
+            return self._decoder.decode(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
+            raise _decode_errors(error) from None
+
+    def encode(self, message: Mapping[str, Any]) -> bytes:
+        """Return the frame that holds one message."""
+        return self._encoder.encode(message)
+
+
+JSON: Final = JsonCodec()
+MSGPACK: Final = MsgpackCodec()
+CODECS: Final[dict[str, Codec]] = {c.subprotocol: c for c in (JSON, MSGPACK)}
+
+
+def check(value: Any, path: str = "", depth: int = 1) -> Any:
+    """Return `value` as the hub will hold it, or raise `data.invalid` with the path at fault.
+
+    Refuses what the wire does not carry: deep nesting, integers beyond 2^53-1, numbers that are not
+    finite, control characters, keys that are not text, bytes and extension types. CR LF becomes LF.
+    """
+    kind = type(value)
+    if kind is str:
+        if value.isprintable():
+            return value
+        return _check_text(value, path)
+    if kind is dict:
+        if depth > NESTING:
+            raise Undecodable(f"The frame nests deeper than {NESTING} levels; flatten it.")
+        for key, item in value.items():
+            if type(key) is not str or not key.isprintable():
+                raise HubError("data.invalid", "Keys of objects are printable text.", path=path or None)
+            item_kind = type(item)
+            if item_kind is str and item.isprintable():
+                continue
+            checked = check(item, f"{path}.{key}" if path else key, depth + 1)
+            if checked is not item:
+                value[key] = checked
+        return value
+    if kind is list:
+        if depth > NESTING:
+            raise Undecodable(f"The frame nests deeper than {NESTING} levels; flatten it.")
+        for n, item in enumerate(value):
+            checked = check(item, f"{path}.{n}" if path else str(n), depth + 1)
+            if checked is not item:
+                value[n] = checked
+        return value
+    if kind is bool or value is None:
+        return value
+    if kind is int:
+        if -INTEGER <= value <= INTEGER:
+            return value
+        raise HubError("data.invalid", "Integers lie within ±(2^53-1); send larger ones as text.", path=path or None)
+    if kind is float:
+        if math.isfinite(value):
+            return value
+        raise HubError("data.invalid", "Numbers are finite; send null instead.", path=path or None)
+    raise HubError(
+        "data.invalid",
+        "This wire carries text, numbers, booleans, null, lists and objects.",
+        path=path or None,
+    )
+
+
+def _check_text(text: str, path: str) -> str:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if _CONTROL.search(text):
+        raise HubError("data.invalid", "Text holds no control characters but tab and line ends.", path=path or None)
+    return text
+
+
+def refine(error: msgspec.ValidationError, code: str = "data.invalid", prefix: str = "") -> HubError:
+    """Turn a validation error of msgspec into a refusal with the path in the client's words."""
+    message, _, where = str(error).partition(" - at `")
+    path = where.rstrip("`").removeprefix("$").lstrip(".")
+    path = re.sub(r"\[(\d+)\]", r".\1", path).replace("[...]", ".*").lstrip(".")
+    unknown = re.match(r"Object contains unknown field `(.*)`", message)
+    missing = re.match(r"Object missing required field `(.*)`", message)
+    if unknown or missing:
+        name = (unknown or missing)[1]  # type: ignore[index]  # one of the two matched
+        path = f"{path}.{name}" if path else name
+        message = "There is no such field; remove it" if unknown else "This field is required"
+    if prefix:
+        path = f"{prefix}.{path}" if path else prefix
+    return HubError(code, message + ".", path=path or None)
+
+
+def readable_id(member: Any) -> int | None:
+    """Return the request id of a member where one can be read, else None."""
+    found = member.get("id") if type(member) is dict else None
+    return found if type(found) is int and 1 <= found <= INTEGER else None
+
+
+def convert(member: Any) -> Request:
+    """Return the request that a decoded member holds; raise `HubError`.
+
+    Raises `Undecodable` for a member that is no object with an `op`, `op.unknown`, or `data.invalid`.
+    """
+    if type(member) is not dict or type(member.get("op")) is not str:
+        raise Undecodable("A message is an object with an `op`.")
+    member = check(member)
+    kind = BY_NAME.get(member["op"])
+    if kind is None:
+        name = member["op"][:64]
+        raise HubError("op.unknown", f"There is no operation {name!r}; see docs/operations.md.", path="op")
+    try:
+        return msgspec.convert(member, kind)
+    except msgspec.ValidationError as error:
+        raise refine(error) from None
+
+
+def converted(value: Any, kind: type[_T], prefix: str) -> _T:
+    """Convert plain values to a declared type; refusals carry `prefix` before their path."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise refine(error, prefix=prefix) from None

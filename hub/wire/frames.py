@@ -1,0 +1,66 @@
+"""Everything the hub sends: answers and pushes, as plain dicts with one builder each.
+
+A push is encoded once per codec and written to every socket it is for, so it is built as a value here
+and framed in `hub.wire.codec`. Source: DESIGN.md section 4.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hub.wire.errors import HubError
+
+Message = dict[str, Any]
+
+
+def ok(request: int, data: Any, seq: int | None = None) -> Message:
+    """Build the answer of a request that was done; `seq` where the answer carries one."""
+    if seq is None:
+        return {"op": "ok", "id": request, "data": data}
+    return {"op": "ok", "id": request, "seq": seq, "data": data}
+
+
+def error(request: int | None, refusal: HubError) -> Message:
+    """Build the answer of a request that was refused; no id where it could not be read."""
+    if request is None:
+        return {"op": "error", **refusal.body()}
+    return {"op": "error", "id": request, **refusal.body()}
+
+
+def change(watch: str, seq: int, origin: str | None, events: list[Message]) -> Message:
+    """Build the push of one commit to one watch."""
+    if origin is None:
+        return {"op": "change", "watch": watch, "seq": seq, "events": events}
+    return {"op": "change", "watch": watch, "seq": seq, "origin": origin, "events": events}
+
+
+def snapshot(watch: str, records: list[Message], last: bool) -> Message:
+    """Build a further page of a large snapshot."""
+    if last:
+        return {"op": "snapshot", "watch": watch, "records": records, "last": True}
+    return {"op": "snapshot", "watch": watch, "records": records}
+
+
+def reset(watch: str, why: str) -> Message:
+    """Build the push that tells a client to start a watch again from a snapshot."""
+    return {"op": "reset", "watch": watch, "why": why}
+
+
+def presence(channel: str, version: int, events: list[Message]) -> Message:
+    """Build the push of roster changes; `version` counts the pushes of this join on this socket."""
+    return {"op": "presence", "channel": channel, "version": version, "events": events}
+
+
+def progress(call: int, n: int, fraction: float | None, message: str | None) -> Message:
+    """Build a progress push of a running action call."""
+    body: Message = {"op": "progress", "call": call, "n": n}
+    if fraction is not None:
+        body["fraction"] = fraction
+    if message is not None:
+        body["message"] = message
+    return body
+
+
+def goaway(why: str, retry_after: float, jitter: float) -> Message:
+    """Build the announcement of a planned close; both times in seconds."""
+    return {"op": "goaway", "why": why, "retry_after": retry_after, "jitter": jitter}

@@ -1,0 +1,269 @@
+"""The requests of the wire: one frozen struct per operation, its tag is the operation's name.
+
+A request that this table does not hold answers `op.unknown`. Limits that a type can express stand in
+the type. Source: DESIGN.md section 4. `docs/operations.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+RequestId = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+Text = Annotated[str, Meta(max_length=200)]
+TypeName = Annotated[str, Meta(max_length=48)]
+PublicId = Annotated[str, Meta(min_length=1, max_length=64)]
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+Key = Annotated[str, Meta(min_length=1, max_length=64)]
+Where = dict[str, Any]
+Fields = Annotated[list[TypeName], Meta(max_length=100)]
+Order = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=8)]
+
+
+class RecordRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A record as the wire refers to it."""
+
+    type: TypeName
+    rec: PublicId
+
+
+class ItemRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"item": "$item"}):
+    """Stands, inside a batch, for the id that item n created (0-based)."""
+
+    item: Annotated[int, Meta(ge=0, le=999)]
+
+
+class ParentRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A parent; inside a batch its id may be that of an earlier item."""
+
+    type: TypeName
+    rec: PublicId | ItemRef
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", kw_only=True):
+    """What every request has: `id`, unique among the client's open requests."""
+
+    id: RequestId
+
+
+class Write(Request, frozen=True, kw_only=True):
+    """A request that changes records; `key` makes it safe to repeat for 24 hours."""
+
+    key: Key | None = None
+
+
+class ClientInfo(msgspec.Struct, frozen=True):
+    """What a client says of itself."""
+
+    name: Text = ""
+    version: Text = ""
+
+
+class SessionHello(Request, frozen=True, tag="session.hello", forbid_unknown_fields=False, kw_only=True):
+    """Begin, or switch account. First message of a socket, within 10 seconds; no token = guest."""
+
+    token: Annotated[str, Meta(max_length=8192)] | None = None
+    account: Text | None = None
+    client: ClientInfo | None = None
+    resume: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class SessionAuth(Request, frozen=True, tag="session.auth", kw_only=True):
+    """Renew the token; nothing is dropped."""
+
+    token: Annotated[str, Meta(max_length=8192)]
+
+
+class SessionBeat(Request, frozen=True, tag="session.beat", kw_only=True):
+    """Say that the client is alive; the answer carries the account's `seq`."""
+
+    status: Literal["active", "idle", "away"] | None = None
+    telemetry: dict[str, Any] | None = None
+
+
+class RecordGet(Request, frozen=True, tag="record.get", kw_only=True):
+    """Read one record."""
+
+    type: TypeName
+    rec: PublicId
+    fields: Fields | None = None
+    deleted: bool = False
+
+
+class RecordFind(Request, frozen=True, tag="record.find", kw_only=True):
+    """Read the records that match, a page at a time."""
+
+    type: TypeName
+    where: Where | None = None
+    parent: RecordRef | None = None
+    order: Order | None = None
+    fields: Fields | None = None
+    limit: Limit = 50
+    after: Annotated[str, Meta(max_length=4096)] | None = None
+    count: bool = False
+    deleted: bool = False
+
+
+class RecordCreate(Write, frozen=True, tag="record.create", kw_only=True):
+    """Create a record."""
+
+    type: TypeName
+    data: dict[str, Any]
+    parent: ParentRef | None = None
+
+
+class RecordUpsert(Write, frozen=True, tag="record.upsert", kw_only=True):
+    """Create a record, or update the one that a declared unique finds."""
+
+    type: TypeName
+    data: dict[str, Any]
+    match: Annotated[list[TypeName], Meta(min_length=1, max_length=8)]
+    parent: ParentRef | None = None
+
+
+class RecordUpdate(Write, frozen=True, tag="record.update", kw_only=True):
+    """Replace the given fields of a record."""
+
+    type: TypeName
+    rec: PublicId | ItemRef
+    data: dict[str, Any]
+    if_version: Annotated[int, Meta(ge=1)] | None = None
+
+
+class RecordDelete(Write, frozen=True, tag="record.delete", kw_only=True):
+    """Delete a record softly (the default)."""
+
+    type: TypeName
+    rec: PublicId
+    if_version: Annotated[int, Meta(ge=1)] | None = None
+    mode: Literal["soft", "hard"] = "soft"
+
+
+class RecordBatch(Write, frozen=True, tag="record.batch", kw_only=True):
+    """Do up to 1,000 writes as one commit."""
+
+    ops: list[dict[str, Any]]
+    atomic: bool = True
+
+
+class Since(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a watch was when the client lost it."""
+
+    mark: Annotated[str, Meta(max_length=400)]
+    seq: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    have: Annotated[dict[str, int], Meta(max_length=500)] | None = None
+
+
+class WatchStart(Request, frozen=True, tag="watch.start", kw_only=True):
+    """Receive a snapshot, then every change of what matches."""
+
+    type: TypeName
+    where: Where | None = None
+    parent: RecordRef | None = None
+    order: Order | None = None
+    fields: Fields | None = None
+    limit: Limit | None = None
+    since: Since | None = None
+    include: Any | UnsetType = UNSET
+    view: Any | UnsetType = UNSET
+    after: Any | UnsetType = UNSET
+    count: Any | UnsetType = UNSET
+    deleted: Any | UnsetType = UNSET
+
+
+class WatchStop(Request, frozen=True, tag="watch.stop", kw_only=True):
+    """Stop a watch."""
+
+    watch: Text
+
+
+class PresenceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a member shows of itself when it joins."""
+
+    state: dict[str, Any] = {}
+
+
+ChannelName = Annotated[str, Meta(max_length=97)]
+
+
+class Recover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a channel was when the client lost it."""
+
+    epoch: Text
+    offset: Annotated[int, Meta(ge=0)]
+
+
+class ChannelJoin(Request, frozen=True, tag="channel.join", kw_only=True):
+    """Join a channel; with `presence`, be seen there."""
+
+    channel: ChannelName
+    presence: PresenceEntry | None = None
+    recover: Recover | None = None
+
+
+class ChannelLeave(Request, frozen=True, tag="channel.leave", kw_only=True):
+    """Leave a channel at once."""
+
+    channel: ChannelName
+
+
+class PresenceUpdate(Request, frozen=True, tag="presence.update", kw_only=True):
+    """Change what this session shows in a channel."""
+
+    channel: ChannelName
+    state: dict[str, Any] | None = None
+
+
+class ActionCall(Request, frozen=True, tag="action.call", kw_only=True):
+    """Run an action and wait for its result."""
+
+    action: Text
+    target: RecordRef | None = None
+    args: dict[str, Any] = {}
+    mode: Literal["wait", "background"] = "wait"
+    timeout: Annotated[float, Meta(gt=0, le=3600)] | None = None
+    key: Key | None = None
+
+
+class SchemaDescribe(Request, frozen=True, tag="schema.describe", kw_only=True):
+    """Describe the types and actions that this session may use."""
+
+    types: Annotated[list[TypeName], Meta(max_length=200)] | None = None
+    have: Text | None = None
+
+
+class FileGrant(Request, frozen=True, tag="file.grant", kw_only=True):
+    """Get a signed relative URL for the bytes of one hash."""
+
+    hash: Text | None = None
+    type: TypeName | None = None
+    rec: PublicId | None = None
+    ttl: Annotated[int, Meta(ge=1, le=300)] = 60
+
+
+class ManifestGet(Request, frozen=True, tag="manifest.get", kw_only=True):
+    """Get the files of a container with their hashes."""
+
+    container: RecordRef
+
+
+REQUESTS: tuple[type[Request], ...] = (
+    SessionHello, SessionAuth, SessionBeat,
+    RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch,
+    WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
+    ActionCall, SchemaDescribe, FileGrant, ManifestGet,
+)  # fmt: skip
+
+BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in REQUESTS}
+
+BATCHABLE: dict[str, type[Write]] = {
+    name: BY_NAME[name]  # type: ignore[misc]  # each of these four is a Write
+    for name in ("record.create", "record.upsert", "record.update", "record.delete")
+}
+
+
+def op_name(request: Request | type[Request]) -> str:
+    """Return the operation's name of a request or its class."""
+    return str(request.__struct_config__.tag)
