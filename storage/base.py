@@ -1,0 +1,100 @@
+"""The promise of storage: what every keeper does, whatever database is behind it.
+
+- `submit` queues a commit at once, in call order; its future is done when the commit is on disk and the
+  listener has been told. A refusal is a `HubError`; a commit is never half done.
+- Commits of one account get `seq` 1, 2, 3, … without a hole, in commit order; the log row of every
+  change is written in the same transaction.
+- Reads see one consistent state and say which `seq` it is.
+
+Accounts, records and actors are named by public ids; internal keys never leave a keeper. Images hold no
+`secret` field; `lookup` can compare one. Held to this by `tests/storage/contract.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hub.schema.query import Query
+from hub.schema.record import Image, RecordType
+from hub.schema.writes import ChangeSet, Commit, Committed
+
+FIND_CEILING = 100_000
+"""The most records that one find without a limit returns."""
+
+KEY_HOURS = 24
+"""How long the answer of a keyed write is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where an account's log stands: the number of its last commit, and the epoch that numbers belong to."""
+
+    epoch: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A consistent answer of `find`: the records, the account's `seq` they were read at.
+
+    `more`: records beyond the limit (or the ceiling) exist. `total` is the exact count where asked.
+    """
+
+    records: list[Image]
+    seq: int
+    more: bool = False
+    total: int | None = None
+
+
+Listener = Callable[[list[ChangeSet]], None]
+"""Told of every commit of this process, on the event loop, in order, before the futures are done."""
+
+
+class Storage(Protocol):
+    """A keeper of records. Start it before use, close it once; every method runs on the event loop."""
+
+    def listen(self, listener: Listener) -> None:
+        """Set who is told of commits; before `start`."""
+
+    async def start(self) -> None:
+        """Open, check the schema stamp, create what is missing; raise `StorageRefused` with a sentence."""
+
+    async def close(self) -> None:
+        """Finish what is queued, then close."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether reads and writes can be served now."""
+
+    def submit(self, commit: Commit) -> asyncio.Future[Committed]:
+        """Queue a commit; raise `server.unavailable` at once where the queue is full or storage is down."""
+
+    async def get(
+        self, account: str, kind: RecordType, ids: Sequence[str], *, deleted: bool = False
+    ) -> dict[str, Image]:
+        """Return those of the records that are there, by id."""
+
+    async def find(self, account: str, query: Query) -> Found:
+        """Return the records of a query and the `seq` they were read at, as one consistent state."""
+
+    async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
+        """Return the commits with `seq` above `after`, in order, at most `limit`."""
+
+    async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
+        """Return where the logs of these accounts stand (`seq` 0 where nothing was committed yet)."""
+
+    async def lookup(self, kind: RecordType, field: str, value: Any) -> Image | None:
+        """Return the live record of any account whose `field` (may be secret) equals `value`.
+
+        Only for deciding who somebody is, before there is an account to be limited to.
+        """
+
+    async def probe(self) -> None:
+        """Do the smallest honest read and write; raise where storage cannot serve."""
+
+
+class StorageRefused(Exception):
+    """Storage cannot be opened as it is; the text says why and what to do."""

@@ -1,0 +1,175 @@
+"""The keeper in memory: for tests and simulations. Keeps every promise but survival of the process.
+
+Several `MemoryStorage` over one `MemoryDatabase` behave like several instances over one database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hub.schema.query import Query, is_after, sort_images
+from hub.schema.record import Image, RecordType
+from hub.schema.registry import Registry
+from hub.schema.where import matcher
+from hub.schema.writes import ChangeSet, Commit, Committed
+from hub.wire.errors import HubError
+from storage.base import FIND_CEILING, Found, Head, Listener
+from storage.decide import Decider, Decision, KeyRow
+
+
+class MemoryDatabase:
+    """What the instances share: rows, log, kept keys. Implements `Loader`."""
+
+    def __init__(self, epoch: str = "memory") -> None:
+        self.epoch = epoch
+        self.rows: dict[tuple[str, str], dict[str, Image]] = {}
+        self.secrets: dict[tuple[str, str], dict[str, Any]] = {}
+        self.log: dict[str, list[ChangeSet]] = {}
+        self.keys: dict[tuple[str, str, str], KeyRow] = {}
+
+    def table(self, account: str, kind: str) -> dict[str, Image]:
+        """Return the rows of one type in one account, by id."""
+        return self.rows.setdefault((account, kind), {})
+
+    def record(self, account: str, kind: RecordType, rec: str) -> Image | None:
+        """Return a record, tombstones too."""
+        return self.table(account, kind.name).get(rec)
+
+    def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
+        """Return the id of the live record with these values."""
+        for image in self.table(account, kind.name).values():
+            if image["deleted_at"] is None and all(image[n] == v for n, v in zip(names, values, strict=True)):
+                return str(image["id"])
+        return None
+
+    def children(self, account: str, kind: RecordType, parent_wire: str, parent: str) -> list[str]:
+        """Return the ids of live records of `kind` under a parent."""
+        rows = self.table(account, kind.name).values()
+        return [i["id"] for i in rows if i["deleted_at"] is None and i[parent_wire] == parent]
+
+    def key(self, account: str, scope: str, key: str) -> KeyRow | None:
+        """Return the stored answer of a keyed commit."""
+        return self.keys.get((account, scope, key))
+
+    def head(self, account: str) -> int:
+        """Return the account's last committed `seq`."""
+        return len(self.log.get(account, ()))
+
+    def write(self, decision: Decision) -> None:
+        """Make a decision true."""
+        account = decision.commit.account
+        for put in decision.puts:
+            self.table(account, put.type.name)[put.image["id"]] = put.image
+            if put.secrets:
+                self.secrets.setdefault((put.type.name, put.image["id"]), {}).update(put.secrets)
+        if decision.log is not None:
+            self.log.setdefault(account, []).append(decision.log)
+        if decision.key is not None:
+            claim, row = decision.key
+            self.keys[(account, claim.scope, claim.key)] = row
+
+
+class MemoryStorage:
+    """One instance's view of a `MemoryDatabase`. `clock` returns the time in wire form."""
+
+    def __init__(self, registry: Registry, clock: Callable[[], str], database: MemoryDatabase | None = None) -> None:
+        self._registry = registry
+        self._clock = clock
+        self.database = database or MemoryDatabase()
+        self._listener: Listener = lambda commits: None
+        self._queue: deque[tuple[Commit, asyncio.Future[Committed]]] = deque()
+        self.ready = False
+
+    def listen(self, listener: Listener) -> None:
+        """Set who is told of commits."""
+        self._listener = listener
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        self.ready = True
+
+    async def close(self) -> None:
+        """Finish what is queued."""
+        self._run()
+        self.ready = False
+
+    def submit(self, commit: Commit) -> asyncio.Future[Committed]:
+        """Queue a commit; the group is what arrives in one turn of the loop."""
+        if not self.ready:
+            raise HubError("server.unavailable", retry_after=1)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Committed] = loop.create_future()
+        if not self._queue:
+            loop.call_soon(self._run)
+        self._queue.append((commit, future))
+        return future
+
+    def _run(self) -> None:
+        decider = Decider(self._registry, self.database, self._clock())
+        done: list[tuple[asyncio.Future[Committed], Committed | HubError]] = []
+        logs: list[ChangeSet] = []
+        while self._queue:
+            commit, future = self._queue.popleft()
+            try:
+                decision = decider.decide(commit)
+            except HubError as refusal:
+                done.append((future, refusal))
+                continue
+            self.database.write(decision)
+            if decision.log is not None:
+                logs.append(decision.log)
+            done.append((future, decision.committed))
+        if logs:
+            self._listener(logs)
+        for future, outcome in done:
+            if future.cancelled():
+                continue
+            if isinstance(outcome, HubError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+    async def get(
+        self, account: str, kind: RecordType, ids: Sequence[str], *, deleted: bool = False
+    ) -> dict[str, Image]:
+        """Return those of the records that are there, by id."""
+        table = self.database.table(account, kind.name)
+        return {i: table[i] for i in ids if i in table and (deleted or table[i]["deleted_at"] is None)}
+
+    async def find(self, account: str, query: Query) -> Found:
+        """Return the records of a query and the `seq` they were read at."""
+        matches = matcher(query.where)
+        rows = self.database.table(account, query.type.name).values()
+        found = [i for i in rows if (query.deleted or i["deleted_at"] is None) and matches(i)]
+        total = len(found) if query.count else None
+        found = sort_images(found, query.order)
+        if query.after is not None:
+            found = [i for i in found if is_after(i, query.order, query.after)]
+        limit = query.limit if query.limit is not None else FIND_CEILING
+        return Found(found[:limit], self.database.head(account), len(found) > limit, total)
+
+    async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
+        """Return the commits with `seq` above `after`."""
+        return self.database.log.get(account, [])[after : after + limit]
+
+    async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
+        """Return where the logs of these accounts stand."""
+        return {a: Head(self.database.epoch, self.database.head(a)) for a in accounts}
+
+    async def lookup(self, kind: RecordType, field: str, value: Any) -> Image | None:
+        """Return the live record of any account whose `field` equals `value`."""
+        secret = kind.fields[field].option.secret
+        for (_, name), table in self.database.rows.items():
+            if name != kind.name:
+                continue
+            for image in table.values():
+                row = self.database.secrets.get((name, image["id"]), {}) if secret else image
+                if image["deleted_at"] is None and row.get(field) == value:
+                    return image
+        return None
+
+    async def probe(self) -> None:
+        """Memory always serves."""
