@@ -14,8 +14,8 @@ uv=.venv/bin/uv
 resolve() { # NAME [further options]
     local name=$1
     shift
-    "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-        --no-emit-find-links --custom-compile-command scripts/lock.sh \
+    "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --custom-compile-command scripts/lock.sh \
         --output-file "requirements/$name.txt" "$@" "requirements/$name.in"
 }
 
