@@ -1,0 +1,184 @@
+/**
+ * Channels on a connection: joined with a state, joined again on every new socket, roster kept.
+ *
+ * Events of a channel: `roster` `{joined, updated, left}` · `message` a message push · `error` a HubError: the hub
+ * refuses the channel and it has ended · `refused` a HubError: the hub did not take a new state.
+ */
+
+import { Emitter } from "./emitter.js";
+import { HubError, mayPass } from "./errors.js";
+import { Roster } from "./roster.js";
+
+const AGAIN_SECONDS = 1;
+
+export class Channel extends Emitter {
+  /** @type {any[]} presence pushes that overtook the answer of the join; null = joined or not joining */
+  #early = [];
+
+  /** whether a join is under way on the present socket */
+  #joining = false;
+
+  /** where the history of messages stands: `{epoch, offset}`; null before the first join */
+  #place = /** @type {{epoch: string, offset: number} | null} */ (null);
+
+  /**
+   * @param {Channels} book
+   * @param {string} name `namespace:id`
+   * @param {any} state what the others see about this session
+   */
+  constructor(book, name, state) {
+    super();
+    this.book = book;
+    this.name = name;
+    this.state = state;
+    this.roster = new Roster();
+    /** @type {HubError | null} */
+    this.error = null;
+  }
+
+  /** The members in the order they came. */
+  get members() {
+    return [...this.roster.members.values()];
+  }
+
+  /** Say something new about this session; kept for the next join too. @param {any} state */
+  setState(state) {
+    if (JSON.stringify(state) === JSON.stringify(this.state)) return;
+    this.state = state;
+    if (this.roster.version !== null) this.#sendState(); // else it goes out with the join
+  }
+
+  #sendState() {
+    this.book.connection.ask("presence.update", { channel: this.name, state: this.state }, {
+      ok: () => {},
+      fail: (error) => this.emit("refused", new HubError(error)),
+    });
+  }
+
+  /**
+   * Send a message to the others.
+   * @param {string} event
+   * @param {any} data
+   */
+  send(event, data) {
+    return this.book.connection.request("channel.send", { channel: this.name, event, data });
+  }
+
+  /** Leave for good. */
+  leave() {
+    this.book.forget(this);
+  }
+
+  /** Join on the present socket. */
+  join() {
+    const { connection } = this.book;
+    const { session } = connection;
+    const state = this.state;
+    const recover = this.#place !== null && this.#place.offset > 0 ? { recover: this.#place } : {};
+    this.#joining = true;
+    this.#early = [];
+    connection.ask("channel.join", { channel: this.name, presence: { state }, ...recover }, {
+      ok: ({ data }) => {
+        if (connection.session !== session) return;
+        this.#joined(data);
+        if (this.state !== state) this.#sendState();
+      },
+      fail: (error) => {
+        if (connection.session !== session) return;
+        this.#joining = false;
+        if (mayPass(error)) this.book.joinLater(this, error.retry_after ?? AGAIN_SECONDS);
+        else {
+          this.error = new HubError(error);
+          this.book.forget(this);
+          this.emit("error", this.error);
+        }
+      },
+    });
+  }
+
+  /** @param {any} data */
+  #joined(data) {
+    this.#joining = false;
+    this.#place = { epoch: data.epoch, offset: data.offset };
+    this.emit("roster", this.roster.open(data));
+    for (const message of data.messages ?? []) this.emit("message", message);
+    for (const push of this.#early) this.presence(push);
+    this.#early = [];
+  }
+
+  /** @param {any} push */
+  presence(push) {
+    if (this.#joining) {
+      this.#early.push(push);
+      return;
+    }
+    const change = this.roster.push(push);
+    if (change === "hole") this.join();
+    else if (change.joined.length + change.updated.length + change.left.length > 0) this.emit("roster", change);
+  }
+
+  /** @param {any} push */
+  message(push) {
+    if (push.offset !== undefined && this.#place !== null) this.#place.offset = push.offset;
+    this.emit("message", push);
+  }
+
+  /** The socket is gone. */
+  lost() {
+    this.#joining = false;
+    this.roster.lost();
+  }
+}
+
+export class Channels {
+  /** @type {Map<string, Channel>} by name */
+  #joined = new Map();
+
+  /** @param {import("./connection.js").Connection} connection */
+  constructor(connection) {
+    this.connection = connection;
+    connection.on("online", () => { for (const channel of this.#joined.values()) channel.join(); });
+    connection.on("offline", () => { for (const channel of this.#joined.values()) channel.lost(); });
+    connection.on("push", (message) => {
+      const channel = this.#joined.get(message.channel);
+      if (message.op === "presence") channel?.presence(message);
+      else if (message.op === "message") channel?.message(message);
+    });
+  }
+
+  /**
+   * Join a channel, or get the one that is joined.
+   * @param {string} name
+   * @param {any} state
+   * @returns {Channel}
+   */
+  join(name, state) {
+    const known = this.#joined.get(name);
+    if (known !== undefined) {
+      known.setState(state);
+      return known;
+    }
+    const channel = new Channel(this, name, state);
+    this.#joined.set(name, channel);
+    if (this.connection.state === "online") channel.join();
+    return channel;
+  }
+
+  /** @param {Channel} channel @param {number} seconds */
+  joinLater(channel, seconds) {
+    const { session } = this.connection;
+    this.connection.platform.later(() => {
+      const same = this.connection.state === "online" && this.connection.session === session;
+      if (same && this.#joined.get(channel.name) === channel) channel.join();
+    }, seconds);
+  }
+
+  /** @param {Channel} channel */
+  forget(channel) {
+    if (this.#joined.get(channel.name) !== channel) return;
+    this.#joined.delete(channel.name);
+    if (channel.roster.version === null || this.connection.state !== "online") return;
+    const quiet = () => {}; // leaving what is left already is no mistake
+    this.connection.ask("channel.leave", { channel: channel.name }, { ok: quiet, fail: quiet });
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * The hub as an app sees it: records, watches, channels and actions over one connection that keeps itself alive.
+ *
+ * @example
+ * const hub = new Hub({ url: "wss://hub.example/ws", token });
+ * hub.on("state", ({ state }) => console.log(state));
+ * hub.start();
+ * const talks = hub.watch({ type: "event_session", parent: { type: "event", rec } });
+ * talks.on("change", ({ entered, updated, left }) => draw(talks.records));
+ * await hub.update("event_session", id, { title: "New" }, { if_version: 3 });
+ */
+
+import { Channels } from "./channel.js";
+import { Connection } from "./connection.js";
+import { Watches } from "./watch.js";
+
+/** @typedef {{type: string, rec: string}} Reference */
+
+/** Leave out what was not given. @param {Record<string, any>} fields */
+const given = (fields) => Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+
+export class Hub extends Connection {
+  /** @param {import("./connection.js").Options} options */
+  constructor(options) {
+    super(options);
+    this.watches = new Watches(this);
+    this.channels = new Channels(this);
+  }
+
+  /** @param {string} type @param {string} rec @param {{fields?: string[]}} [options] */
+  get(type, rec, options = {}) {
+    return this.request("record.get", { type, rec, ...given(options) });
+  }
+
+  /**
+   * One page of records: `{records, next?, seq}`.
+   * @param {string} type
+   * @param {{where?: object, parent?: Reference, order?: string[], fields?: string[], limit?: number, after?: string,
+   *   count?: boolean}} [query]
+   */
+  find(type, query = {}) {
+    return this.request("record.find", { type, ...given(query) });
+  }
+
+  /** @param {string} type @param {Record<string, any>} data @param {Reference} [parent] */
+  create(type, data, parent) {
+    return this.request("record.create", given({ type, data, parent }));
+  }
+
+  /** @param {string} type @param {Record<string, any>} data @param {{match: string[], parent?: Reference}} options */
+  upsert(type, data, { match, parent }) {
+    return this.request("record.upsert", given({ type, data, match, parent }));
+  }
+
+  /**
+   * Replace the given fields of a record; with `if_version` only if nobody was quicker (`record.conflict`).
+   * @param {string} type
+   * @param {string} rec
+   * @param {Record<string, any>} data
+   * @param {{if_version?: number}} [options]
+   */
+  update(type, rec, data, { if_version } = {}) {
+    return this.request("record.update", given({ type, rec, data, if_version }));
+  }
+
+  /** @param {string} type @param {string} rec @param {{if_version?: number, mode?: "soft" | "hard"}} [options] */
+  delete(type, rec, options = {}) {
+    return this.request("record.delete", { type, rec, ...given(options) });
+  }
+
+  /** Several writes as one. @param {Record<string, any>[]} ops @param {{atomic?: boolean}} [options] */
+  batch(ops, options = {}) {
+    return this.request("record.batch", { ops, ...given(options) });
+  }
+
+  /** @param {string} action @param {{target?: Reference, args?: Record<string, any>, timeout?: number}} [options] */
+  call(action, options = {}) {
+    return this.request("action.call", { action, ...given(options) });
+  }
+
+  /** A link to a file's bytes that works for a short time: `{url, expires_at}`. @param {string} hash */
+  grant(hash) {
+    return this.request("file.grant", { hash });
+  }
+
+  /**
+   * Keep a query's records current until `stop` of the answer.
+   * @param {{type: string, where?: object, parent?: Reference, order?: string[], fields?: string[], limit?: number}} query
+   */
+  watch(query) {
+    return this.watches.hold(query);
+  }
+
+  /** Be in a channel until `leave` of the answer. @param {string} channel @param {any} [state] */
+  join(channel, state = {}) {
+    return this.channels.join(channel, state);
+  }
+}

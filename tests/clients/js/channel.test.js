@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { fakeHub } from "./fake.js";
+
+const member = (rec, state = {}) => ({
+  kind: "user", rec, name: rec, status: "active", since: "2026-11-21T09:00:00.000Z",
+  sessions: [{ session: `s-${rec}`, state, status: "active", since: "2026-11-21T09:00:00.000Z" }],
+});
+const joined = (version, members) => ({ members, version, epoch: "p1", offset: 0, recovered: false });
+
+/** A hub in one channel and what its roster told. */
+function inChannel() {
+  const world = fakeHub();
+  world.hub.start();
+  const peer = world.online();
+  const channel = world.hub.join("event:e1", { page: 1 });
+  const told = [];
+  channel.on("roster", (change) => told.push(change));
+  const names = () => channel.members.map(({ rec }) => rec);
+  return { ...world, peer, channel, told, names };
+}
+
+test("a join carries the state and its answer is the roster", () => {
+  const { peer, names } = inChannel();
+  const join = peer.take("channel.join");
+  assert.deepEqual([join.channel, join.presence], ["event:e1", { state: { page: 1 } }]);
+  peer.ok(join, joined(3, [member("ann"), member("bob")]));
+  assert.deepEqual(names(), ["ann", "bob"]);
+});
+
+test("presence pushes change the roster one version at a time", () => {
+  const { peer, told, names } = inChannel();
+  peer.ok(peer.take("channel.join"), joined(3, [member("ann")]));
+  peer.push({ op: "presence", channel: "event:e1", version: 4, events: [{ kind: "join", member: member("bob") }] });
+  peer.push({ op: "presence", channel: "event:e1", version: 4, events: [{ kind: "join", member: member("dup") }] });
+  peer.push({ op: "presence", channel: "event:e1", version: 5, events: [
+    { kind: "update", member: member("bob", { at: "x" }) }, { kind: "leave", member: member("ann") },
+  ] });
+  assert.deepEqual(names(), ["bob"]);
+  assert.deepEqual(told.at(-1).left.map(({ rec }) => rec), ["ann"]);
+  assert.deepEqual(told.at(-1).updated[0].sessions[0].state, { at: "x" });
+});
+
+test("a hole in the versions joins again", () => {
+  const { peer, told, names } = inChannel();
+  peer.ok(peer.take("channel.join"), joined(3, [member("ann")]));
+  peer.push({ op: "presence", channel: "event:e1", version: 6, events: [{ kind: "join", member: member("eve") }] });
+  peer.ok(peer.take("channel.join"), joined(7, [member("eve")]));
+  assert.deepEqual(names(), ["eve"]);
+  assert.deepEqual(told.at(-1).left.map(({ rec }) => rec), ["ann"]);
+});
+
+test("a push that overtakes the answer of the join is applied after it", () => {
+  const { peer, names } = inChannel();
+  const join = peer.take("channel.join");
+  peer.push({ op: "presence", channel: "event:e1", version: 4, events: [{ kind: "join", member: member("bob") }] });
+  peer.ok(join, joined(3, [member("ann")]));
+  assert.deepEqual(names(), ["ann", "bob"]);
+});
+
+test("a new socket joins again with the newest state", () => {
+  const { clock, online, peer, channel, names } = inChannel();
+  peer.ok(peer.take("channel.join"), joined(3, [member("ann")]));
+  channel.setState({ page: 2 });
+  assert.deepEqual(peer.take("presence.update").state, { page: 2 });
+  channel.setState({ page: 2 });
+  assert.equal(peer.inbox.length, 0);
+  peer.close(1006);
+  channel.setState({ page: 3 });
+  assert.deepEqual(names(), ["ann"]);
+  clock.advance(1);
+  const next = online();
+  const again = next.take("channel.join");
+  assert.deepEqual(again.presence, { state: { page: 3 } });
+  next.ok(again, joined(1, []));
+  assert.deepEqual(names(), []);
+});
+
+test("a state set while the join is under way goes out after it", () => {
+  const { peer, channel } = inChannel();
+  const join = peer.take("channel.join");
+  channel.setState({ page: 2 });
+  assert.equal(peer.inbox.length, 0);
+  peer.ok(join, joined(1, []));
+  assert.deepEqual(peer.take("presence.update").state, { page: 2 });
+});
+
+test("leaving tells the hub and ends the pushes", () => {
+  const { peer, channel, told } = inChannel();
+  peer.ok(peer.take("channel.join"), joined(1, []));
+  const before = told.length;
+  channel.leave();
+  assert.equal(peer.take("channel.leave").channel, "event:e1");
+  peer.push({ op: "presence", channel: "event:e1", version: 2, events: [{ kind: "join", member: member("bob") }] });
+  assert.equal(told.length, before);
+});
+
+test("a refused channel ends with its error", () => {
+  const { peer, channel } = inChannel();
+  const errors = [];
+  channel.on("error", (error) => errors.push(error.code));
+  peer.error(peer.take("channel.join"), "access.denied");
+  assert.deepEqual(errors, ["access.denied"]);
+});
