@@ -1,0 +1,120 @@
+"""What an import did, or would do, in numbers and in words.
+
+Knows: counts per record type, and the few single cases worth naming. Does not know how they came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta, Struct, structs
+
+from packs.events.import_items import ENTITIES
+from packs.events.schedule_problems import Problem
+
+MOST_NAMED = 20
+
+_WORDS = {
+    "event": ("event", "events"),
+    "event_location": ("location", "locations"),
+    "event_track": ("track", "tracks"),
+    "event_person": ("person", "persons"),
+    "event_session": ("session", "sessions"),
+    "event_presenter": ("presenter", "presenters"),
+}
+
+
+class Counts(Struct, kw_only=True, forbid_unknown_fields=True):
+    """How many records of one type had which fate."""
+
+    created: int = 0  # new in the source
+    restored: int = 0  # had been deleted in the hub, made again because the source changed
+    adopted: int = 0  # made by hand in the hub before, now kept by the import
+    updated: int = 0  # at least one field written
+    deleted: int = 0  # disappeared from the source
+    unchanged: int = 0  # nothing written
+    absent: int = 0  # deleted in the hub and left so, the source has not changed
+    in_use: int = 0  # disappeared from the source, kept because something in the hub refers to it
+    kept: int = 0  # fields in which an edit made in the hub stayed
+    overwritten: int = 0  # fields in which an edit made in the hub gave way to a newer value of the source
+
+
+class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One case worth naming: an edit that stayed (`kept`) or gave way (`overwritten`), a record still `in_use`."""
+
+    fate: str
+    entity: str
+    label: str
+    field: str = ""
+
+
+class Summary(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The outcome of an import. `writes` is 0 exactly when the hub already held everything."""
+
+    event: str | None = None  # id of the event; None in a plan that will create it
+    title: str = ""
+    writes: int = 0
+    counts: dict[str, Counts] = {}
+    cases: Annotated[list[Case], Meta(max_length=MOST_NAMED)] = []
+
+    def count(self, entity: str) -> Counts:
+        """Return the counts of a record type, to be raised."""
+        return self.counts.setdefault(entity, Counts())
+
+    def name(self, fate: str, entity: str, label: str, field: str = "") -> None:
+        """Name a case, as long as there is room."""
+        if len(self.cases) < MOST_NAMED:
+            self.cases.append(Case(fate=fate, entity=entity, label=label[:80], field=field))
+
+    def total(self, fate: str) -> int:
+        """Return the sum of one fate over all record types."""
+        return sum(structs.asdict(counts)[fate] for counts in self.counts.values())
+
+
+def render(summary: Summary, warnings: Sequence[Problem] = (), unlisted: int = 0) -> str:
+    """Return the outcome of an import as lines for a terminal."""
+    lines = list(warning_lines(warnings, unlisted))
+    lines.append(f"{summary.title or 'Programme'}: {_headline(summary)}")
+    for entity in ENTITIES:
+        parts = [
+            f"{number} {fate.replace('_', ' ')}"
+            for fate, number in structs.asdict(summary.counts.get(entity, Counts())).items()
+            if number and fate not in {"kept", "overwritten"}
+        ]
+        if parts:
+            lines.append(f"  {_WORDS[entity][1] + ':':<12}{', '.join(parts)}")
+    for fate, sentence in (
+        ("kept", "edited in the hub, the edit stays"),
+        ("overwritten", "edited in the hub, but newer in the source: overwritten"),
+        ("in_use", "gone from the source, but still in use: kept"),
+    ):
+        lines += _cases(summary, fate, sentence)
+    return "\n".join(lines)
+
+
+def warning_lines(warnings: Sequence[Problem], unlisted: int = 0) -> list[str]:
+    """Return what a reader mended as lines, at most `MOST_NAMED` of them and a number of the rest."""
+    lines = [f"warning: {warning}" for warning in warnings[:MOST_NAMED]]
+    more = len(warnings) - len(lines) + unlisted
+    return [*lines, f"warning: and {more} more"] if more else lines
+
+
+def _headline(summary: Summary) -> str:
+    if summary.writes == 0:
+        return "nothing to write, the hub already holds this programme"
+    fates = ("created", "restored", "adopted", "updated", "deleted", "unchanged")
+    return ", ".join(f"{summary.total(fate)} {fate}" for fate in fates if summary.total(fate)) or "nothing changed"
+
+
+def _cases(summary: Summary, fate: str, sentence: str) -> list[str]:
+    total = summary.total(fate)
+    if not total:
+        return []
+    named = [
+        f"{_WORDS[case.entity][0]} “{case.label}”" + (f" ({case.field})" if case.field else "")
+        for case in summary.cases
+        if case.fate == fate
+    ]
+    more = f", and {total - len(named)} more" if total > len(named) else ""
+    return [f"  {sentence}: {', '.join(named)}{more}"]
