@@ -18,4 +18,9 @@ if ! command -v chromium >/dev/null; then
     fi
 fi
 
+# Settings of somebody's shell must not reach the hubs under test.
+for name in ${!AETHER_@}; do
+    [ "$name" = AETHER_PROOF ] || unset "$name"
+done
+
 exec .venv/bin/python -m pytest -q "$@"

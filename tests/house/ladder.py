@@ -197,9 +197,7 @@ def _environment(tree: ast.Module) -> Iterator[int]:
         if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:
             yield node.lineno
         elif isinstance(node, ast.ImportFrom) and node.module == "os":
-            yield from (
-                node.lineno for alias in node.names if alias.name in {"environ", "environb", "getenv"}
-            )
+            yield from (node.lineno for alias in node.names if alias.name in {"environ", "environb", "getenv"})
 
 
 def _called(node: ast.Call) -> str:
