@@ -86,8 +86,8 @@ class Storage(Protocol):
     async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
         """Return where the logs of these accounts stand (`seq` 0 where nothing was committed yet)."""
 
-    async def lookup(self, kind: RecordType, field: str, value: Any) -> Image | None:
-        """Return the live record of any account whose `field` (may be secret) equals `value`.
+    async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
+        """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`.
 
         Only for deciding who somebody is, before there is an account to be limited to.
         """

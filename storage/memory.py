@@ -159,17 +159,16 @@ class MemoryStorage:
         """Return where the logs of these accounts stand."""
         return {a: Head(self.database.epoch, self.database.head(a)) for a in accounts}
 
-    async def lookup(self, kind: RecordType, field: str, value: Any) -> Image | None:
-        """Return the live record of any account whose `field` equals `value`."""
+    async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
+        """Return the live records of every account whose `field` equals `value`."""
         secret = kind.fields[field].option.secret
+        found: list[Image] = []
         for (_, name), table in self.database.rows.items():
-            if name != kind.name:
-                continue
-            for image in table.values():
+            for image in table.values() if name == kind.name else ():
                 row = self.database.secrets.get((name, image["id"]), {}) if secret else image
                 if image["deleted_at"] is None and row.get(field) == value:
-                    return image
-        return None
+                    found.append(image)
+        return found
 
     async def probe(self) -> None:
         """Memory always serves."""
