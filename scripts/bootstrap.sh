@@ -68,7 +68,7 @@ say "installing from requirements/$kind.txt"
 pip install --require-hashes -r requirements/build.txt
 # Without build isolation nothing unhashed is fetched to build a source distribution.
 if [ "$kind" = dev ]; then
-    pip install --require-hashes --no-build-isolation -r requirements/dev.txt
+    pip install --require-hashes --no-build-isolation --use-pep517 -r requirements/dev.txt
 else
     pip install --require-hashes --no-build-isolation -r requirements/run.txt
 fi

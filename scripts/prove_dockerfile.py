@@ -1,7 +1,7 @@
-"""Run the steps of the Dockerfile on layers over this machine's system; started by scripts/prove-dockerfile.sh.
+"""Run the steps of the Dockerfile on layers over this machine's system; see scripts/prove-dockerfile.sh.
 
-Knows the instructions that our Dockerfile uses and stops at any other. Must run as root in a mount and process
-namespace of its own, with the name of an empty folder. What this proves and what not stands in that script.
+Knows the instructions that our Dockerfile uses and stops at any other. Must run as root in a mount and
+process namespace of its own, with the name of an empty folder. That script says what is proven and what not.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Builder:
         self.stage = self._layer("base", "/")
         python = next(name for name in ("/usr/bin/python3", "/usr/local/bin/python3") if Path(name).exists())
         if self.stage.run([python, "-m", "venv", BASE_PYTHON]) != 0:
-            fail(f"{python} cannot make the environment that stands in for the base image: python3-venv is needed")
+            fail(f"{python} cannot make the stand-in for the base image: python3-venv is needed")
 
     def step(self, line: str) -> None:
         """Carry out one instruction."""
@@ -85,7 +85,7 @@ class Builder:
         method(rest.strip())
 
     def _layer(self, name: str, lower: str) -> Stage:
-        """Mount an empty layer over `lower`, with devices and processes, without what an image would not have."""
+        """Mount an empty layer over `lower`, with devices and processes, without what no image would have."""
         upper, work, root = (self._work / name / part for part in ("upper", "work", "root"))
         for folder in (upper, work, root):
             folder.mkdir(parents=True)
@@ -197,7 +197,8 @@ def context() -> list[str]:
     for line in (line.strip() for line in lines if line.strip() and not line.startswith("#")):
         pattern = line.removeprefix("!").replace("**/", "\0")
         body = translate(pattern).replace(".*", "[^/]*").replace("\\\0", "\0").replace("\0", "(?:.*/)?")
-        rules.append((not line.startswith("!"), re.compile(body.removesuffix(r"\Z").removesuffix(r"\z") + "(?:/.*)?$")))
+        body = body.removesuffix(r"\Z").removesuffix(r"\z") + "(?:/.*)?$"
+        rules.append((not line.startswith("!"), re.compile(body)))
     names = []
     for folder, folders, files in os.walk(REPOSITORY):
         if folder == str(REPOSITORY):
@@ -216,7 +217,8 @@ def context() -> list[str]:
 def prove(stage: Stage) -> None:
     """Start the image as an engine would, and hold its promises against it."""
     port = _free_port()
-    page = f"import urllib.request as u; t = u.urlopen('http://127.0.0.1:{port}/').read(); assert b'<script' in t"
+    address = f"http://127.0.0.1:{port}/"
+    page = f"from urllib.request import urlopen; assert b'<script' in urlopen('{address}').read()"
     home = "import hub; assert hub.__file__.startswith('/opt/aether/'), hub.__file__"
     run = {"AETHER_PORT": str(port)}
     python = "/opt/aether/bin/python"
@@ -270,7 +272,8 @@ def main() -> None:
     builder = Builder(Path(sys.argv[1]))
     for line in instructions((REPOSITORY / "Dockerfile").read_text()):
         builder.step(line)
-    size = sum(p.lstat().st_size for p in builder.stage.inside("/opt/aether").rglob("*") if not p.is_symlink())
+    carried = (path.lstat() for path in builder.stage.inside("/opt/aether").rglob("*"))
+    size = sum(stat.st_size for stat in carried)
     print(f"ok: all steps ran; the environment that the image carries is {size / 2**20:.0f} MiB")
     prove(builder.stage)
 

@@ -1,18 +1,25 @@
 #!/usr/bin/env bash
 # Run the tests. Arguments go to pytest, for example: scripts/test.sh tests/house -k ladder
-# The page's tests drive Debian's chromium. Without it they fail, they are never skipped.
+# The page's tests drive Debian's chromium through playwright, whose driver is a Node that needs libatomic.
+# Without them these tests fail, they are never skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 scripts/bootstrap.sh --dev
 
-if ! command -v chromium >/dev/null; then
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+driver=$(.venv/bin/python -c 'from playwright._impl._driver import compute_driver_executable as d; print(d()[0])')
+"$driver" --version >/dev/null 2>&1 || missing+=(libatomic1)
+
+if [ ${#missing[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "test: installing chromium" >&2
+        echo "test: installing ${missing[*]}" >&2
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq
-        apt-get install -y -qq --no-install-recommends chromium >/dev/null
+        apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
     else
-        echo "test: chromium is missing. Install it: sudo apt-get update && sudo apt-get install -y chromium" >&2
+        echo "test: missing: ${missing[*]}. On Debian or Ubuntu:" >&2
+        echo "test:     sudo apt-get update && sudo apt-get install -y ${missing[*]}" >&2
         # A chosen part of the suite may not need it; the whole suite does.
         [ $# -gt 0 ] || exit 1
     fi

@@ -58,6 +58,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 
 # Only these read settings or the environment; everybody below them is handed plain values.
 SETTINGS_READERS = ("hub.settings", "hub.app", "hub.cli")
+ENVIRONMENT = {"environ", "environb", "getenv"}
 
 # The client distribution stands beside the ladder: it imports nothing of the house.
 CLIENT = "aether_client"
@@ -194,10 +195,10 @@ def _relative(tree: ast.Module) -> Iterator[int]:
 def _environment(tree: ast.Module) -> Iterator[int]:
     """Lines that touch `os.environ` or `os.getenv`, however they were imported."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and node.attr in {"environ", "environb", "getenv"}:
+        if isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT:
             yield node.lineno
         elif isinstance(node, ast.ImportFrom) and node.module == "os":
-            yield from (node.lineno for alias in node.names if alias.name in {"environ", "environb", "getenv"})
+            yield from (node.lineno for alias in node.names if alias.name in ENVIRONMENT)
 
 
 def _called(node: ast.Call) -> str:

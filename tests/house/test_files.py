@@ -52,9 +52,9 @@ def _texts() -> dict[str, str]:
     # A checkout may belong to somebody else than who tests it, as root does in a build machine.
     trust = ["-c", f"safe.directory={REPOSITORY}"]
     command = ["git", *trust, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout.decode().split("\0")
+    listed = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True).stdout.decode()
     texts = {}
-    for name in filter(None, names):
+    for name in filter(None, listed.split("\0")):
         path = REPOSITORY / name
         data = path.read_bytes() if path.is_file() else b""
         if b"\0" not in data:
@@ -87,7 +87,7 @@ def test_each_of_them_is_noticed(name: str, text: str, expected: str) -> None:
 
 
 def test_what_only_looks_alike_is_left_alone() -> None:
-    assert faults("a.md", "https://example.org/work/x and var/tmp/y and a/home/b, the npm" + "js client") == []
+    assert faults("a.md", "https://example.org/work/x, var/tmp/y, a/home/b, the npm" + "js client") == []
     assert faults("Dockerfile", "RUN mv /ro" + "ot/.cache/x /srv") == []
 
 
