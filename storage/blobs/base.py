@@ -79,7 +79,7 @@ class Blob(Protocol):
         """Yield the bytes from `start` to before `stop`, the next chunk being read while one is used."""
 
 
-class Blobs(Protocol):
+class BlobStore(Protocol):
     """A keeper of blobs. A hash is 64 lower-case hex digits; anything else is a ValueError."""
 
     async def start(self) -> None:

@@ -7,7 +7,7 @@ import random
 from functools import cache
 from pathlib import Path
 
-from storage.blobs.base import Blobs, Stored
+from storage.blobs.base import BlobStore, Stored
 from storage.blobs.pieces import PIECE_BYTES
 
 MEGABYTE = 1024 * 1024
@@ -22,7 +22,7 @@ def pieces_of(data: bytes) -> tuple[str, ...]:
     return tuple(sha256(data[n : n + PIECE_BYTES]) for n in range(0, len(data), PIECE_BYTES))
 
 
-async def put(blobs: Blobs, data: bytes, *, expected: str | None = None, chunk: int = 64 * 1024) -> Stored:
+async def put(blobs: BlobStore, data: bytes, *, expected: str | None = None, chunk: int = 64 * 1024) -> Stored:
     """Store data in chunks."""
     async with blobs.receive(expected, max_bytes=100 * MEGABYTE) as upload:
         for n in range(0, len(data), chunk):
@@ -30,7 +30,7 @@ async def put(blobs: Blobs, data: bytes, *, expected: str | None = None, chunk: 
         return await upload.commit()
 
 
-async def read(blobs: Blobs, digest: str) -> bytes:
+async def read(blobs: BlobStore, digest: str) -> bytes:
     """Everything that a blob holds."""
     async with await blobs.open(digest) as blob:
         return b"".join([part async for part in blob.chunks()])

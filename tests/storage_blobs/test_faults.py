@@ -16,7 +16,7 @@ import pytest
 
 from hub.wire.errors import HubError
 from storage.blobs import tree as tree_module
-from storage.blobs.base import Blobs
+from storage.blobs.base import BlobStore
 from storage.blobs.disk import GATHER_BYTES, DiskBlobs
 from storage.blobs.tree import Tree
 from tests.storage_blobs.support import MEGABYTE, files, place, put, random_bytes, sha256
@@ -238,7 +238,7 @@ def test_stores_keep_their_files_to_themselves(root: Path) -> None:
     assert {oct(path.stat().st_mode & 0o077) for path in root.rglob("*")} == {"0o0"}
 
 
-async def test_a_store_sees_what_another_process_stored(blobs: Blobs, root: Path) -> None:
+async def test_a_store_sees_what_another_process_stored(blobs: BlobStore, root: Path) -> None:
     other = DiskBlobs(root, reserve_bytes=0)
     stored = await put(other, b"shared")
     assert await blobs.stat(stored.sha256) == 6
