@@ -50,7 +50,7 @@ class Membership(
 class ApiKey(
     Record,
     parent=Account,
-    access=Access(read="owner", create="nobody", update="nobody", delete="owner"),
+    access=Access(read="owner", create="owner", update="owner", delete="owner"),
     indexes=(("digest",),),
 ):
     """A key for a program; only the hash of its secret is kept."""

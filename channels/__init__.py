@@ -1,0 +1,1 @@
+"""Live state: what is owed to which socket, watches, rosters, and the order of commits."""

@@ -1,0 +1,313 @@
+"""The live side of one hub: follows accounts, starts and resumes watches, keeps sessions over a cut.
+
+    commit (own or from the bus) -> Dispatcher -> Watches -> Outlets
+
+A watch starts like this: record what the group is told from now on; read one consistent snapshot, or the
+log since the client's position; wait until the dispatcher has reached it; fold what was recorded into it;
+answer. From that moment, in the same turn of the loop, the socket is a member of the group. So there is
+no gap and no duplicate, and everything up to the answer's `seq` was pushed before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from channels.dispatch import Dispatcher
+from channels.outlet import Outlet
+from channels.rosters import Rosters
+from channels.watches import Event, Recorder, Watches, WatchGroup, WatchQuery
+from hub.access import Identity
+from hub.schema.query import Query
+from hub.schema.record import Image
+from hub.schema.writes import ChangeSet
+from hub.wire.errors import HubError
+from storage.base import FIND_CEILING, Storage
+from storage.bus import Bus
+
+log = logging.getLogger("hub.live")
+
+WATCHES_PER_SOCKET: Final = 100
+REPLAY_EVENTS: Final = 10_000
+REPLAY_BYTES: Final = 768 * 1024
+REPLAY_PAGE: Final = 500
+GRACE_SECONDS: Final = 10.0
+BEAT_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 10.0
+POLL_WITHOUT_BUS_SECONDS: Final = 2.0
+
+
+@dataclass(slots=True)
+class Started:
+    """What a watch start answers. Exactly one of `records` and `events` is set."""
+
+    group: WatchGroup
+    mark: str
+    seq: int
+    records: list[Image] | None = None
+    events: list[dict[str, Any]] | None = None
+    why: str | None = None
+
+
+@dataclass(slots=True)
+class SessionState:
+    """A live session, which outlives its socket by the grace.
+
+    `resume` is the secret that brings it back; `gone` is the timer that ends it after a cut.
+    """
+
+    id: str
+    identity: Identity
+    account: str | None
+    resume: str
+    outlet: Outlet | None = None
+    watches: dict[str, WatchGroup] = field(default_factory=dict)
+    channels: set[str] = field(default_factory=set)
+    gone: asyncio.TimerHandle | None = None
+    closing: Callable[[int, str], None] | None = None
+    """How the edge is asked to close the socket."""
+
+
+class Live:
+    """The live side of one hub."""
+
+    def __init__(self, storage: Storage, bus: Bus, *, read_gaps: bool = True) -> None:
+        self.storage = storage
+        self.bus = bus
+        self.watches = Watches()
+        self.rosters = Rosters()
+        self.dispatcher = Dispatcher(storage, self.watches.tell, read_gaps=read_gaps)
+        self._sessions: dict[str, SessionState] = {}
+        self._by_outlet: dict[Outlet, SessionState] = {}
+        self._pulse: asyncio.Task[None] | None = None
+        storage.listen(self._committed)
+        bus.listen(self.dispatcher.offer, self.dispatcher.heads)
+        self.watches.listen(self._lost_watch)
+
+    async def start(self) -> None:
+        """Begin to beat and to look at the logs."""
+        self._pulse = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; forget every session."""
+        if self._pulse is not None:
+            self._pulse.cancel()
+        for session in list(self._sessions.values()):
+            if session.gone is not None:
+                session.gone.cancel()
+        self._sessions.clear()
+        await self.dispatcher.close()
+
+    def _committed(self, commits: list[ChangeSet]) -> None:
+        self.dispatcher.offer(commits)
+        self.bus.publish(commits)
+
+    async def _run(self) -> None:
+        waited = 0.0
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            waited += BEAT_SECONDS
+            self.bus.beat(self.dispatcher.positions())
+            if waited >= (POLL_SECONDS if self.bus.healthy else POLL_WITHOUT_BUS_SECONDS):
+                waited = 0.0
+                try:
+                    await self.dispatcher.look()
+                except HubError as error:
+                    log.warning("the heads of the logs cannot be read: %s", error)
+
+    # -- watches -------------------------------------------------------------------------------------
+
+    async def watch(
+        self, session: SessionState, query: WatchQuery, since_mark: str | None = None, since_seq: int = 0
+    ) -> Started:
+        """Start or resume a watch of a session; raise `watch.too_many`, `watch.too_large`.
+
+        Runs to its answer; the caller queues the answer before it waits for anything else.
+        """
+        if query.id not in session.watches and len(session.watches) >= WATCHES_PER_SOCKET:
+            raise HubError("watch.too_many", f"A socket holds at most {WATCHES_PER_SOCKET} watches; stop one first.")
+        outlet = session.outlet
+        epoch = self.dispatcher.epoch(query.account)
+        why = query.mismatch(since_mark, epoch) if since_mark is not None else None
+        group = self.watches.group(query)
+        recorder = Recorder()
+        group.recorders.append(recorder)
+        try:
+            started = None
+            if since_mark is not None and why is None:
+                started = await self._replay(group, recorder, since_seq)
+                why = "expired" if started is None else None
+            if started is None:
+                started = await self._snapshot(group, recorder)
+                started.why = why
+            started.mark = query.mark(epoch)
+            if outlet is not None and session.outlet is outlet:
+                group.outlets[outlet] = group.outlets.get(outlet, 0) + 1
+                session.watches[query.id] = group
+            return started
+        finally:
+            group.recorders.remove(recorder)
+            self.watches.release(group)
+
+    async def _snapshot(self, group: WatchGroup, recorder: Recorder) -> Started:
+        query = group.query
+        found = await self.storage.find(query.account, Query(query.type, query.where))
+        if found.more:
+            raise HubError(
+                "watch.too_large",
+                f"The query matches more than {FIND_CEILING} records; narrow the filter.",
+                path="where",
+            )
+        await self.dispatcher.reached(query.account, found.seq)
+        seq = self.dispatcher.position(query.account)
+        records: list[Image] = [query.view(image) for image in found.records]
+        late = [events for n, _, events in recorder.commits if n > found.seq]
+        if late:
+            records = fold(records, late)
+        return Started(group, "", max(seq, found.seq), records=records)
+
+    async def _replay(self, group: WatchGroup, recorder: Recorder, since: int) -> Started | None:
+        """Return what was missed since a position, or None where only a snapshot can help."""
+        query = group.query
+        target = self.dispatcher.position(query.account)
+        if since > target:
+            await self.dispatcher.look()
+            await asyncio.sleep(0)
+            if since > self.dispatcher.position(query.account):
+                return None
+        missed: list[dict[str, Any]] = []
+        position, count, size = since, 0, 0
+        while position < target:
+            commits = await self.storage.changes(query.account, position, REPLAY_PAGE)
+            if not commits or commits[0].seq != position + 1:
+                return None
+            for commit in commits:
+                position = commit.seq
+                events = query.events(commit)
+                if events:
+                    missed.append(_missed(commit.seq, commit.session, events))
+                    count += len(events)
+                    size += sum(_size(e) for e in events)
+            if count > REPLAY_EVENTS or size > REPLAY_BYTES:
+                return None
+        await self.dispatcher.reached(query.account, position)
+        missed += [_missed(n, origin, events) for n, origin, events in recorder.commits if n > position]
+        return Started(group, "", max(self.dispatcher.position(query.account), position), events=missed)
+
+    def unwatch(self, session: SessionState, watch: str) -> None:
+        """Stop a watch once; raise `call.unknown` where the session does not hold it."""
+        group = session.watches.get(watch)
+        if group is None or session.outlet is None:
+            raise HubError("call.unknown", "This session holds no such watch.", path="watch")
+        count = group.outlets.get(session.outlet, 0) - 1
+        if count > 0:
+            group.outlets[session.outlet] = count
+            return
+        del session.watches[watch]
+        self.watches.stop(group, session.outlet)
+
+    def _lost_watch(self, outlet: Outlet, watch: str) -> None:
+        session = self._by_outlet.get(outlet)
+        if session is not None:
+            session.watches.pop(watch, None)
+
+    # -- sessions ------------------------------------------------------------------------------------
+
+    async def open(self, session: SessionState) -> None:
+        """Take in a new session and follow its account."""
+        if session.account is not None:
+            await self.dispatcher.follow(session.account)
+        self._sessions[session.id] = session
+        if session.outlet is not None:
+            self._by_outlet[session.outlet] = session
+
+    def sessions(self) -> list[SessionState]:
+        """Return every live session, those within their grace too."""
+        return list(self._sessions.values())
+
+    async def switch(self, session: SessionState, identity: Identity, account: str | None, secret: str) -> SessionState:
+        """Move a session to another identity or account: its watches and channels end."""
+        if account is not None:
+            await self.dispatcher.follow(account)
+        self.leave_account(session)
+        if session.account is not None:
+            self.dispatcher.unfollow(session.account)
+        session.identity, session.account, session.resume = identity, account, secret
+        return session
+
+    def bind(self, session: SessionState, outlet: Outlet, secret: str) -> None:
+        """Bring a session back on a new socket; the secret rotates."""
+        if session.gone is not None:
+            session.gone.cancel()
+            session.gone = None
+        session.outlet, session.resume = outlet, secret
+        self._by_outlet[outlet] = session
+        self.rosters.status(session.id, "active")
+
+    def cut(self, session: SessionState, *, clean: bool) -> None:
+        """The socket of a session is gone: end it at once, or after the grace."""
+        outlet = session.outlet
+        if outlet is not None:
+            self._by_outlet.pop(outlet, None)
+            for group in session.watches.values():
+                self.watches.stop(group, outlet)
+            self.rosters.drop(outlet, session.id)
+            outlet.close()
+        session.watches.clear()
+        session.channels.clear()
+        session.outlet = None
+        if clean:
+            self.end(session)
+        elif session.gone is None:
+            session.gone = asyncio.get_running_loop().call_later(GRACE_SECONDS, self.end, session)
+
+    def end(self, session: SessionState) -> None:
+        """End a session: it leaves its channels and can no longer be resumed."""
+        if self._sessions.pop(session.id, None) is None:
+            return
+        if session.gone is not None:
+            session.gone.cancel()
+        self.rosters.expire(session.id)
+        if session.account is not None:
+            self.dispatcher.unfollow(session.account)
+
+    def leave_account(self, session: SessionState) -> None:
+        """End the watches and channels of a session that switches account."""
+        outlet = session.outlet
+        if outlet is not None:
+            for group in list(session.watches.values()):
+                self.watches.stop(group, outlet)
+            if session.account is not None:
+                for channel in session.channels:
+                    self.rosters.leave((session.account, channel), outlet, session.id)
+        session.watches.clear()
+        session.channels.clear()
+
+
+def _missed(seq: int, origin: str | None, events: list[Event]) -> dict[str, Any]:
+    if origin is None:
+        return {"seq": seq, "events": events}
+    return {"seq": seq, "origin": origin, "events": events}
+
+
+def _size(event: Event) -> int:
+    body = event.get("record") or event.get("patch") or {}
+    return 60 + sum(len(v) if isinstance(v, str) else 12 for v in body.values())
+
+
+def fold(records: list[Image], commits: list[list[Event]]) -> list[Image]:
+    """Return a snapshot brought forward by the events of later commits."""
+    by_id = {record["id"]: record for record in records}
+    for events in commits:
+        for event in events:
+            rec = event["rec"]
+            if event["kind"] == "enter":
+                by_id[rec] = event["record"]
+            elif event["kind"] == "leave":
+                by_id.pop(rec, None)
+            elif rec in by_id:
+                by_id[rec] = {**by_id[rec], **event["patch"], "version": event["version"]}
+    return list(by_id.values())

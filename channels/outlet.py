@@ -1,0 +1,108 @@
+"""What waits to be written to one socket: a bounded first-in-first-out of frames.
+
+Everything that a socket is sent goes through its outlet in the order in which it became true, so an
+answer never overtakes a push that was owed before it (the horizon rule). Nothing here waits: the edge is
+woken and takes frames as fast as its socket accepts them. Knows no socket.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+from hub.wire.codec import Codec, Frame
+from hub.wire.frames import Message
+
+MAX_BYTES = 1024 * 1024
+"""How many bytes of pushes may wait for one socket before its watches fall back to `reset`."""
+
+
+class Encoded:
+    """One message that many sockets are sent: encoded at most once per codec."""
+
+    __slots__ = ("_frames", "message")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self._frames: dict[str, Frame] = {}
+
+    def frame(self, codec: Codec) -> Frame:
+        """Return the frame for a codec."""
+        found = self._frames.get(codec.subprotocol)
+        if found is None:
+            found = self._frames[codec.subprotocol] = codec.encode(self.message)
+        return found
+
+
+class Outlet:
+    """The queue of one socket.
+
+    `wake` is called when there is something to take and nothing was waiting before. `owner` tags what
+    can be dropped together: the pushes of one watch.
+    """
+
+    __slots__ = ("_items", "_wake", "closed", "codec", "max_bytes", "size")
+
+    def __init__(self, codec: Codec, wake: Callable[[], None], max_bytes: int = MAX_BYTES) -> None:
+        self.codec = codec
+        self.max_bytes = max_bytes
+        self.size = 0
+        """Bytes (characters for JSON) that wait."""
+        self.closed = False
+        self._wake = wake
+        self._items: deque[tuple[Frame | Iterator[Frame], Hashable]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def answer(self, frame: Frame) -> None:
+        """Queue an answer, which is never dropped: reading from the socket stops before answers pile up."""
+        self._put(frame, None, len(frame))
+
+    def push(self, frame: Frame, owner: Hashable) -> bool:
+        """Queue a push; return False, and queue nothing, where that would break the bound."""
+        size = len(frame)
+        if self.size + size > self.max_bytes:
+            return False
+        self._put(frame, owner, size)
+        return True
+
+    def pages(self, frames: Iterator[Frame], owner: Hashable) -> None:
+        """Queue frames that are made one at a time, each only when the one before was taken."""
+        self._put(frames, owner, 0)
+
+    def drop(self, owner: Hashable) -> None:
+        """Forget what is queued for an owner."""
+        kept = [item for item in self._items if item[1] is None or item[1] != owner]
+        self._items = deque(kept)
+        self.size = sum(len(f) for f, _ in kept if isinstance(f, str | bytes))
+
+    def take(self) -> Frame | None:
+        """Return the next frame to write, or None when nothing waits."""
+        while self._items:
+            item, _ = self._items[0]
+            if isinstance(item, str | bytes):
+                self._items.popleft()
+                self.size -= len(item)
+                return item
+            page = next(item, None)
+            if page is not None:
+                return page
+            self._items.popleft()
+        return None
+
+    def close(self) -> None:
+        """Forget everything; later frames are dropped."""
+        self.closed = True
+        self._items.clear()
+        self.size = 0
+
+    def _put(self, item: Any, owner: Hashable, size: int) -> None:
+        if self.closed:
+            return
+        quiet = not self._items
+        self._items.append((item, owner))
+        self.size += size
+        if quiet:
+            self._wake()

@@ -1,0 +1,201 @@
+"""Live queries: who watches what, and what each commit means for them.
+
+Watches with the same account, query and rights are one group: evaluated once per commit, encoded once
+per codec. A group's id is the watch id on the wire, the same for every socket. For each changed record
+the image before and the image after are matched: enter, update or leave (DESIGN.md 4 and 6).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from channels.outlet import Encoded, Outlet
+from hub.access import Rights
+from hub.schema.record import Image, RecordType
+from hub.schema.where import Node, canonical, matcher
+from hub.schema.writes import ChangeRow, ChangeSet
+from hub.wire import frames
+
+MAX_PUSH = 1024 * 1024 - 4096
+"""The largest change push; a commit that needs more becomes a `reset`, and the client pages a snapshot."""
+
+Event = dict[str, Any]
+
+
+def _short(*parts: Any) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(msgspec.json.encode(parts)).digest()[:9]).decode("ascii")
+
+
+@dataclass(frozen=True, eq=False)
+class WatchQuery:
+    """What is watched, by whose rights. `fields` are wire names or None for all that may be seen."""
+
+    account: str
+    type: RecordType
+    where: Node
+    fields: tuple[str, ...] | None
+    rights: Rights
+
+    @cached_property
+    def id(self) -> str:
+        """The watch id: equal exactly for equal account, query and rights."""
+        return _short(self.account, self._asked, self.rights.fingerprint)
+
+    @property
+    def _asked(self) -> list[Any]:
+        return [self.type.name, canonical(self.where), sorted(self.fields) if self.fields is not None else None]
+
+    def mark(self, epoch: str) -> str:
+        """Return the opaque mark: query, rights, schema, epoch."""
+        schema = self.rights.registry.hash
+        return ".".join((_short(self.account, self._asked), self.rights.fingerprint, schema, epoch))
+
+    def mismatch(self, mark: str, epoch: str) -> str | None:
+        """Return why a client's mark does not fit (`query`, `rights`, `schema`, `epoch`), or None."""
+        mine = self.mark(epoch).split(".")
+        theirs = mark.split(".")
+        if len(theirs) != len(mine):
+            return "query"
+        for name, a, b in zip(("query", "rights", "schema", "epoch"), mine, theirs, strict=True):
+            if a != b:
+                return name
+        return None
+
+    @cached_property
+    def matches(self) -> Callable[[Image], bool]:
+        """Whether a live image matches the filter."""
+        test = matcher(self.where)
+        return lambda image: image["deleted_at"] is None and test(image)
+
+    @cached_property
+    def visible(self) -> frozenset[str] | None:
+        """The names that a record of this watch has, or None for all."""
+        if self.fields is not None:
+            return frozenset(self.fields) | {"id", "type", "version"}
+        hidden = self.rights.hidden(self.type)
+        return None if not hidden else frozenset((*self.type.kinds, "type", "account_id")) - hidden
+
+    def view(self, image: Image) -> Image:
+        """Return what this watch shows of an image."""
+        visible = self.visible
+        return image if visible is None else {k: v for k, v in image.items() if k in visible}
+
+    def event(self, row: ChangeRow) -> Event | None:
+        """Return what a changed record means for this watch, or None."""
+        before = row.previous()
+        was = before is not None and self.matches(before)
+        after = row.after
+        if self.matches(after):
+            if not was:
+                return {"kind": "enter", "rec": row.rec, "record": self.view(after)}
+            visible = self.visible
+            patch = {
+                name: after[name]
+                for name in row.before or ()
+                if name != "version" and (visible is None or name in visible)
+            }
+            return {"kind": "update", "rec": row.rec, "patch": patch, "version": row.version}
+        if was:
+            why = "deleted" if after["deleted_at"] is not None else "filter"
+            return {"kind": "leave", "rec": row.rec, "why": why, "version": row.version}
+        return None
+
+    def events(self, commit: ChangeSet) -> list[Event]:
+        """Return what a commit means for this watch, in the order of its changes."""
+        name = self.type.name
+        found = (self.event(row) for row in commit.rows if row.type == name)
+        return [event for event in found if event is not None]
+
+
+class Recorder:
+    """Collects what a group is told while a snapshot or the log is being read."""
+
+    def __init__(self) -> None:
+        self.commits: list[tuple[int, str | None, list[Event]]] = []
+
+
+class WatchGroup:
+    """The sockets that watch one query, and the starts that are under way."""
+
+    def __init__(self, query: WatchQuery) -> None:
+        self.query = query
+        self.outlets: dict[Outlet, int] = {}
+        """How many times each socket started this watch."""
+        self.recorders: list[Recorder] = []
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody needs this group any more."""
+        return not self.outlets and not self.recorders
+
+    def tell(self, commit: ChangeSet, on_reset: Callable[[WatchGroup, Outlet, str], None]) -> None:
+        """Hand a commit to everybody who watches, where it means anything to them."""
+        events = self.query.events(commit)
+        if not events:
+            return
+        for recorder in self.recorders:
+            recorder.commits.append((commit.seq, commit.session, events))
+        if not self.outlets:
+            return
+        watch = self.query.id
+        shared = Encoded(frames.change(watch, commit.seq, commit.session, events))
+        for outlet in list(self.outlets):
+            frame = shared.frame(outlet.codec)
+            if len(frame) > MAX_PUSH or not outlet.push(frame, watch):
+                on_reset(self, outlet, "slow")
+
+
+class Watches:
+    """Every group, by account and type."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str], dict[str, WatchGroup]] = {}
+        self._on_reset: Callable[[Outlet, str], None] = lambda outlet, watch: None
+
+    def listen(self, on_reset: Callable[[Outlet, str], None]) -> None:
+        """Set who is told that a socket lost a watch."""
+        self._on_reset = on_reset
+
+    def group(self, query: WatchQuery) -> WatchGroup:
+        """Return the group of a query, new or not."""
+        groups = self._groups.setdefault((query.account, query.type.name), {})
+        group = groups.get(query.id)
+        if group is None:
+            group = groups[query.id] = WatchGroup(query)
+        return group
+
+    def release(self, group: WatchGroup) -> None:
+        """Forget a group that nobody needs."""
+        key = (group.query.account, group.query.type.name)
+        if group.idle and self._groups.get(key, {}).get(group.query.id) is group:
+            del self._groups[key][group.query.id]
+            if not self._groups[key]:
+                del self._groups[key]
+
+    def stop(self, group: WatchGroup, outlet: Outlet) -> None:
+        """Take a socket out of a group."""
+        group.outlets.pop(outlet, None)
+        outlet.drop(group.query.id)
+        self.release(group)
+
+    def tell(self, commit: ChangeSet) -> None:
+        """Hand a commit to every group that it may concern."""
+        for kind in {row.type for row in commit.rows}:
+            for group in list(self._groups.get((commit.account, kind), {}).values()):
+                group.tell(commit, self._reset)
+
+    def _reset(self, group: WatchGroup, outlet: Outlet, why: str) -> None:
+        watch = group.query.id
+        self.stop(group, outlet)
+        outlet.answer(outlet.codec.encode(frames.reset(watch, why)))
+        self._on_reset(outlet, watch)
+
+    def __len__(self) -> int:
+        return sum(len(groups) for groups in self._groups.values())

@@ -1,0 +1,238 @@
+"""What every handler has: the hub's services, who is asking, and the table of operations.
+
+    @handles(Needs.ACCOUNT)
+    async def get(call: Call, request: RecordGet) -> Answer: ...
+
+The request type in the signature is the dispatch key. An operation without a handler, or a handler
+without a rule, does not start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, TypeVar, get_type_hints
+
+from channels.live import Live, SessionState
+from channels.outlet import Outlet
+from hub.access import GUEST, SYSTEM, Identity, Rights, RightsTable
+from hub.schema.fields import DeclarationError
+from hub.schema.record import RecordType
+from hub.schema.registry import Registry
+from hub.schema.times import format_time
+from hub.schema.writes import Commit, Committed, KeyClaim, Write
+from hub.wire.errors import HubError
+from hub.wire.names import public_id
+from hub.wire.requests import REQUESTS, Request, op_name
+from storage.base import Storage
+from storage.blobs.base import Blobs
+
+log = logging.getLogger("hub.handlers")
+
+
+def _now() -> str:
+    return format_time(datetime.now(UTC))
+
+
+@dataclass(slots=True)
+class Services:
+    """The parts of one hub, as handlers use them. `secret` signs cursors and file grants."""
+
+    registry: Registry
+    rights: RightsTable
+    storage: Storage
+    live: Live
+    blobs: Blobs
+    secret: bytes
+    version: str
+    instance: str
+    max_file_bytes: int
+    clock: Callable[[], str] = _now
+    random: Callable[[int], bytes] = secrets.token_bytes
+
+    def new_id(self) -> str:
+        """Return a fresh public id."""
+        return public_id(self.random(8))
+
+
+@dataclass(slots=True)
+class Peer:
+    """Who is at the other end: of a socket, or of one HTTP request.
+
+    `operator` peers came over DIR/hub.sock. `outlet` is None for HTTP. `rights` is None until an account
+    is chosen. `closing` is how the edge is asked to close the socket, where there is one.
+    """
+
+    operator: bool = False
+    identity: Identity = GUEST
+    account: str | None = None
+    account_name: str | None = None
+    role: str | None = None
+    rights: Rights | None = None
+    session: SessionState | None = None
+    outlet: Outlet | None = None
+    closing: Callable[[int, str], None] | None = None
+
+    @property
+    def session_id(self) -> str | None:
+        """The session's id, where there is a session."""
+        return self.session.id if self.session else None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a handler answers. With `seq`, the answer waits for every push that is owed before it.
+
+    `then` runs right after the answer was queued, in the same turn of the loop.
+    """
+
+    data: Any
+    seq: int | None = None
+    then: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through a handler."""
+
+    services: Services
+    peer: Peer
+    request_id: int = 0
+    progress_count: int = field(default=0)
+
+    @property
+    def account(self) -> str:
+        """The chosen account; raise `account.required`."""
+        if self.peer.account is None:
+            raise HubError("account.required", "Name an `account` in session.hello first.")
+        return self.peer.account
+
+    @property
+    def rights(self) -> Rights:
+        """The rights in the chosen account; raise `account.required`."""
+        if self.peer.rights is None:
+            raise HubError("account.required", "Name an `account` in session.hello first.")
+        return self.peer.rights
+
+    @property
+    def session(self) -> SessionState:
+        """The session of a socket; raise `data.invalid` for a request that came over HTTP."""
+        if self.peer.session is None or self.peer.outlet is None:
+            raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
+        return self.peer.session
+
+    def kind(self, name: str, verb: str, path: str = "type") -> RecordType:
+        """Return a type that this account holds and that the caller may `verb`; raise otherwise."""
+        kind = self.services.registry.type(name, path)
+        self.rights.require(f"{kind.name}.{verb}")
+        if kind.system != (self.account == SYSTEM):
+            raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
+        return kind
+
+    async def commit(self, writes: tuple[Write, ...], key: KeyClaim | None = None) -> Committed:
+        """Commit writes in the caller's name; the caller's leaving does not stop them."""
+        peer = self.peer
+        future = self.services.storage.submit(
+            Commit(self.account, writes, peer.identity.user, peer.session_id, str(self.request_id), key)
+        )
+        return await shielded(future)
+
+
+async def shielded(future: Any) -> Committed:
+    """Wait for a commit without taking it along when the waiter is cancelled."""
+
+    result: Committed = await asyncio.shield(future)
+    return result
+
+
+class Needs(Enum):
+    """What a caller must be before an operation is even looked at."""
+
+    NOTHING = "nothing"
+    IDENTITY = "identity"
+    ACCOUNT = "account"
+
+
+Handler = Callable[[Call, Any], Awaitable[Answer]]
+_F = TypeVar("_F", bound=Handler)
+
+
+def handles(needs: Needs) -> Callable[[_F], _F]:
+    """Declare a coroutine as the handler of the request type in its signature."""
+
+    def declare(function: _F) -> _F:
+        setattr(function, "__needs__", needs)  # noqa: B010  # how the table finds it
+        return function
+
+    return declare
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One row of the table of operations."""
+
+    name: str
+    request: type[Request]
+    needs: Needs
+    handler: Handler
+
+
+class Operations:
+    """Every operation, by request type."""
+
+    def __init__(self, modules: Iterable[str]) -> None:
+        self.by_type: dict[type[Request], Operation] = {}
+        for name in modules:
+            for function in vars(importlib.import_module(name)).values():
+                needs = getattr(function, "__needs__", None)
+                if isinstance(needs, Needs) and function.__module__ == name:
+                    self._add(function, needs)
+        missing = [op_name(r) for r in REQUESTS if r not in self.by_type]
+        if missing:
+            raise DeclarationError(f"no handler for {', '.join(missing)}")
+
+    def _add(self, function: Handler, needs: Needs) -> None:
+        parameters = list(inspect.signature(function).parameters)
+        request = get_type_hints(function)[parameters[1]]
+        if request in self.by_type:
+            raise DeclarationError(f"two handlers for {op_name(request)}")
+        self.by_type[request] = Operation(op_name(request), request, needs, function)
+
+    async def run(self, call: Call, request: Request) -> Answer:
+        """Run a request to its answer; raise `HubError`.
+
+        An answer that carries `seq` comes back only after everything up to it was pushed.
+        """
+        operation = self.by_type[type(request)]
+        peer = call.peer
+        if operation.needs is not Needs.NOTHING:
+            if peer.identity.source == "guest":
+                raise HubError("auth.required")
+            if peer.identity.expires_at is not None and peer.identity.expires_at <= call.services.clock():
+                raise HubError("auth.expired")
+            if operation.needs is Needs.ACCOUNT and peer.account is None:
+                raise HubError("account.required")
+        answer = await operation.handler(call, request)
+        if answer.seq is not None and peer.account is not None and peer.outlet is not None:
+            await call.services.live.dispatcher.reached(peer.account, answer.seq)
+        return answer
+
+
+MODULES = (
+    "handlers.sessions",
+    "handlers.records",
+    "handlers.batches",
+    "handlers.watches",
+    "handlers.channels",
+    "handlers.actions",
+    "handlers.schema",
+    "handlers.files",
+)
+"""Where the handlers are."""

@@ -1,0 +1,103 @@
+"""Actions of the core: accounts, sign-in links and keys. The first two answer on DIR/hub.sock only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from handlers import people
+from handlers.base import Services
+from hub.context import Context
+from hub.schema.actions import action
+from hub.wire.errors import HubError
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+AccountName = Annotated[str, Meta(min_length=1, max_length=64)]
+Role = Literal["viewer", "member", "editor", "manager", "owner"]
+
+
+class CreateAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`owner`: the name of a first owner, who gets a sign-in link with `signin.link`."""
+
+    name: AccountName
+    title: str = ""
+    owner: Name | None = None
+
+
+class CreatedAccount(msgspec.Struct, frozen=True):
+    """The new account."""
+
+    id: str
+    name: str
+
+
+class SignInLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """For `user` (a public id), or for the first owner of the account."""
+
+    account: AccountName = "main"
+    user: str | None = None
+
+
+class SignInCode(msgspec.Struct, frozen=True):
+    """The code goes into the fragment of the page's address: `/#signin=…`."""
+
+    code: str
+    expires_at: str
+
+
+class CreateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key of the account that the caller is in."""
+
+    role: Role
+    name: Name = "api key"
+
+
+class CreatedKey(msgspec.Struct, frozen=True):
+    """`key` is shown this once; only its hash is kept."""
+
+    id: str
+    key: str
+    role: str
+
+
+def _services(ctx: Context) -> Services:
+    services = getattr(ctx, "services", None)
+    if not isinstance(services, Services):
+        raise HubError("server.error", "Core actions run inside the hub only.")
+    return services
+
+
+@action("account.create", needs="account.create", operator=True)
+async def create_account(ctx: Context, args: CreateAccount) -> CreatedAccount:
+    """Create an account, with a first owner where one is named."""
+    services = _services(ctx)
+    account = await people.create_account(services, args.name, args.title)
+    if args.owner is not None:
+        await people.create_user(services, account["id"], args.owner, "owner")
+    return CreatedAccount(account["id"], account["name"])
+
+
+@action("signin.link", needs="session.create", operator=True)
+async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
+    """Make a one-use sign-in link, valid for 15 minutes."""
+    services = _services(ctx)
+    account = await people.find_account(services, args.account)
+    if account is None:
+        raise HubError("record.not_found", f"There is no account {args.account!r}.", path="args.account")
+    user = args.user or await people.owner_of(services, account["id"])
+    code, expires = await people.create_signin_code(services, user)
+    return SignInCode(code, expires)
+
+
+@action("api_key.issue", needs="api_key.create")
+async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
+    """Create an API key for this account; the key is shown once."""
+    record, key = await people.create_api_key(
+        _services(ctx), ctx.account, args.role, args.name, actor=ctx.identity.user
+    )
+    return CreatedKey(record["id"], key, args.role)
+
+
+__all__ = ["create_account", "issue_api_key", "signin_link"]

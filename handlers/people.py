@@ -1,0 +1,191 @@
+"""People and keys, as plain functions over storage: who is this token, make an account, a link, a key.
+
+Used by the session operations, by the operator's actions and by the first start. Knows storage; knows no
+socket and no command line.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from handlers.base import Services, shielded
+from hub import auth
+from hub.access import SYSTEM, Identity
+from hub.schema.core.identity import Account, ApiKey, Membership, Session, User
+from hub.schema.query import Query
+from hub.schema.record import Image, Record, type_of
+from hub.schema.times import format_time, parse_time
+from hub.schema.where import equals
+from hub.schema.writes import Commit, Committed, Create, Delete, Write
+from hub.wire.errors import HubError
+
+
+async def _commit(services: Services, account: str, *writes: Write, actor: str | None = None) -> Committed:
+    return await shielded(services.storage.submit(Commit(account, writes, actor)))
+
+
+def _new(services: Services, declared: type[Record], data: dict[str, Any]) -> Create:
+    kind = type_of(declared)
+    return Create(kind, services.new_id(), kind.accept_create(data, trusted=True))
+
+
+def _later(services: Services, seconds: float) -> str:
+    return format_time(parse_time(services.clock()) + timedelta(seconds=seconds))
+
+
+async def _system_record(services: Services, declared: type[Record], rec: str) -> Image | None:
+    kind = type_of(declared)
+    return (await services.storage.get(SYSTEM, kind, [rec])).get(rec)
+
+
+async def authenticate(services: Services, token: str) -> Identity:
+    """Return who a token stands for; raise `auth.invalid` or `auth.expired`."""
+    kind = auth.kind_of(token)
+    if kind == auth.API_KEY:
+        found = await services.storage.lookup(type_of(ApiKey), "digest", auth.digest(token))
+        if not found:
+            raise HubError("auth.invalid", path="token")
+        key = found[0]
+        _refuse_expired(services, key["expires_at"])
+        return Identity(
+            "key",
+            name=key["name"],
+            roles=((key["account_id"], key["role"]),),
+            credential=key["id"],
+            expires_at=key["expires_at"],
+        )
+    if kind == auth.SESSION_TOKEN:
+        found = await services.storage.lookup(type_of(Session), "digest", auth.digest(token))
+        if not found or found[0]["kind"] != "token":
+            raise HubError("auth.invalid", path="token")
+        session = found[0]
+        _refuse_expired(services, session["expires_at"])
+        user = await _system_record(services, User, session["user_id"])
+        if user is None or user["disabled"]:
+            raise HubError("auth.invalid", path="token")
+        members = await services.storage.lookup(type_of(Membership), "user_id", user["id"])
+        return Identity(
+            "user",
+            user=user["id"],
+            name=user["name"],
+            roles=tuple((m["account_id"], m["role"]) for m in members),
+            credential=session["id"],
+            expires_at=session["expires_at"],
+        )
+    raise HubError("auth.invalid", path="token")
+
+
+def _refuse_expired(services: Services, expires_at: str | None) -> None:
+    if expires_at is not None and expires_at <= services.clock():
+        raise HubError("auth.expired", path="token")
+
+
+async def find_account(services: Services, wanted: str) -> Image | None:
+    """Return an account by its public id or its name."""
+    kind = type_of(Account)
+    found = await _system_record(services, Account, wanted)
+    if found is None:
+        named = await services.storage.find(SYSTEM, Query(kind, equals(kind, "name", wanted), limit=1))
+        found = named.records[0] if named.records else None
+    return found
+
+
+async def enter(services: Services, identity: Identity, wanted: str | None) -> tuple[Image | None, str | None]:
+    """Return the account that an identity enters and its role there.
+
+    Without a wish: the only account, for the operator `main`, else none. Raises `record.not_found` for an
+    account that is not there or may not be entered, which look the same.
+    """
+    if wanted == SYSTEM and identity.role_in("*") is not None:
+        return {"id": SYSTEM, "name": SYSTEM, "title": ""}, "owner"
+    if wanted is None:
+        own = [account for account, _ in identity.roles if account != "*"]
+        if identity.source == "operator":
+            wanted = "main"
+        elif len(own) == 1:
+            wanted = own[0]
+        else:
+            return None, None
+    account = await find_account(services, wanted)
+    role = identity.role_in(account["id"]) if account is not None else None
+    if account is None or role is None:
+        raise HubError("record.not_found", "There is no such account, or you may not enter it.", path="account")
+    return account, role
+
+
+async def create_account(services: Services, name: str, title: str = "") -> Image:
+    """Create an account; raise `record.exists` or `data.invalid`."""
+    committed = await _commit(services, SYSTEM, _new(services, Account, {"name": name, "title": title}))
+    return committed.results[0].image
+
+
+async def create_user(services: Services, account: str, name: str, role: str, email: str | None = None) -> Image:
+    """Create a user and their membership of an account."""
+    user = (await _commit(services, SYSTEM, _new(services, User, {"name": name, "email": email}))).results[0].image
+    member = {"user_id": user["id"], "role": role, "name": name, "email": email}
+    await _commit(services, account, _new(services, Membership, member))
+    return user
+
+
+async def owner_of(services: Services, account: str) -> str:
+    """Return the user id of the first owner of an account; raise `record.not_found`."""
+    kind = type_of(Membership)
+    found = await services.storage.find(account, Query(kind, equals(kind, "role", "owner")))
+    if not found.records:
+        raise HubError("record.not_found", "This account has no owner yet.", path="account")
+    oldest = min(found.records, key=lambda image: (image["created_at"], image["id"]))
+    return str(oldest["user_id"])
+
+
+async def create_signin_code(services: Services, user: str) -> tuple[str, str]:
+    """Return a one-use code that signs a user in, and when it expires."""
+    code = auth.make_token(auth.SIGNIN_CODE, services.random(32))
+    expires = _later(services, auth.SIGNIN_SECONDS)
+    data = {"user_id": user, "kind": "link", "digest": auth.digest(code), "expires_at": expires}
+    await _commit(services, SYSTEM, _new(services, Session, data))
+    return code, expires
+
+
+async def redeem_code(services: Services, code: str) -> tuple[str, str]:
+    """Exchange a code for a session token; return the token and when it expires.
+
+    One use: the code is deleted in the commit that creates the token, at the version that was read.
+    """
+    refusal = HubError("auth.invalid", "This sign-in link is not valid, or was used already.", path="code")
+    if auth.kind_of(code) != auth.SIGNIN_CODE:
+        raise refusal
+    kind = type_of(Session)
+    found = await services.storage.lookup(kind, "digest", auth.digest(code))
+    if not found or found[0]["kind"] != "link":
+        raise refusal
+    link = found[0]
+    if link["expires_at"] <= services.clock():
+        raise HubError("auth.expired", "This sign-in link has expired; ask for another.", path="code")
+    token = auth.make_token(auth.SESSION_TOKEN, services.random(32))
+    expires = _later(services, auth.SESSION_SECONDS)
+    data = {"user_id": link["user_id"], "kind": "token", "digest": auth.digest(token), "expires_at": expires}
+    delete = Delete(kind, link["id"], if_version=link["version"])
+    try:
+        await _commit(services, SYSTEM, delete, _new(services, Session, data), actor=link["user_id"])
+    except HubError as error:
+        if error.code in {"record.not_found", "record.conflict"}:
+            raise refusal from None
+        raise
+    return token, expires
+
+
+async def sign_out(services: Services, identity: Identity) -> None:
+    """End the session token that an identity came with."""
+    if identity.source == "user" and identity.credential is not None:
+        await _commit(services, SYSTEM, Delete(type_of(Session), identity.credential), actor=identity.user)
+
+
+async def create_api_key(
+    services: Services, account: str, role: str, name: str, expires_at: str | None = None, actor: str | None = None
+) -> tuple[Image, str]:
+    """Create an API key; return its record and the key itself, which is shown this once."""
+    key = auth.make_token(auth.API_KEY, services.random(32))
+    data = {"name": name, "role": role, "digest": auth.digest(key), "expires_at": expires_at}
+    committed = await _commit(services, account, _new(services, ApiKey, data), actor=actor)
+    return committed.results[0].image, key

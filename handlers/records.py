@@ -1,0 +1,215 @@
+"""record.get, find, create, upsert, update, delete."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from handlers.base import Answer, Call, Needs, handles
+from hub.schema.query import Query, key_values, make_cursor, parse_order, read_cursor
+from hub.schema.record import Image, RecordType
+from hub.schema.where import Node, both, equals, parse_where
+from hub.schema.writes import Create, Delete, Id, KeyClaim, Result, Update, Upsert, Write
+from hub.wire.errors import HubError
+from hub.wire.requests import (
+    ItemRef,
+    ParentRef,
+    RecordCreate,
+    RecordDelete,
+    RecordFind,
+    RecordGet,
+    RecordRef,
+    RecordUpdate,
+    RecordUpsert,
+    op_name,
+)
+from hub.wire.requests import Write as WriteRequest
+
+PAGE_BYTES = 768 * 1024
+"""About how large the records of one answer may get; a page that would be larger ends earlier."""
+_PLACEHOLDER = "A" * 11
+
+
+async def scoped(call: Call, kind: RecordType, where: dict[str, Any] | None, parent: RecordRef | None) -> Node:
+    """Return the checked filter of a query, under its parent where one is given.
+
+    Raises `where.invalid`, `data.invalid`, or `record.not_found` for a parent that is not there.
+    """
+    node = parse_where(kind, where, call.rights.hidden(kind))
+    if parent is None:
+        return node
+    if kind.parent is None or kind.parent_wire is None or parent.type != kind.parent.name:
+        expected = kind.parent.name if kind.parent else "none"
+        raise HubError("data.invalid", f"The parent type of {kind.name} is {expected}.", path="parent.type")
+    call.rights.require(f"{parent.type}.read")
+    found = await call.services.storage.get(call.account, kind.parent, [parent.rec])
+    if parent.rec not in found:
+        raise HubError("record.not_found", f"There is no {parent.type} with this id.", path="parent.rec")
+    return both(equals(kind, kind.parent_wire, parent.rec), node)
+
+
+@handles(Needs.ACCOUNT)
+async def get(call: Call, request: RecordGet) -> Answer:
+    """Read one record."""
+    kind = call.kind(request.type, "read")
+    call.rights.check_fields(kind, request.fields)
+    found = await call.services.storage.get(call.account, kind, [request.rec], deleted=request.deleted)
+    image = found.get(request.rec)
+    if image is None:
+        raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
+    return Answer(call.rights.view(kind, image, request.fields))
+
+
+@handles(Needs.ACCOUNT)
+async def find(call: Call, request: RecordFind) -> Answer:
+    """Read the records that match, a page at a time."""
+    kind = call.kind(request.type, "read")
+    call.rights.check_fields(kind, request.fields)
+    node = await scoped(call, kind, request.where, request.parent)
+    order = parse_order(kind, request.order, call.rights.hidden(kind))
+    query = Query(kind, node, order, request.limit, None, request.deleted, request.count)
+    if request.after is not None:
+        after = read_cursor(query, request.after, call.services.secret)
+        query = Query(kind, node, order, request.limit, after, request.deleted, request.count)
+    found = await call.services.storage.find(call.account, query)
+    records, more = _page(found.records, found.more)
+    data: dict[str, Any] = {"records": [call.rights.view(kind, image, request.fields) for image in records]}
+    if more and records:
+        data["next"] = make_cursor(query, key_values(records[-1], order), call.services.secret)
+    if found.total is not None:
+        data["total"] = found.total
+    data["seq"] = found.seq
+    return Answer(data, seq=found.seq)
+
+
+def _page(records: list[Image], more: bool) -> tuple[list[Image], bool]:
+    size = 0
+    for n, image in enumerate(records):
+        size += size_of(image)
+        if size > PAGE_BYTES and n > 0:
+            return records[:n], True
+    return records, more
+
+
+def size_of(image: Image) -> int:
+    """Return about how many bytes an image has as JSON."""
+    return 40 * len(image) + sum(len(v) for v in image.values() if type(v) in {str, list, dict})
+
+
+# -- writes ------------------------------------------------------------------------------------------
+
+
+def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
+    """Return the write that a request asks for; raise a refusal with its path.
+
+    Rights are checked here; whether the records are there is decided inside the transaction.
+    """
+    match request:
+        case RecordCreate():
+            kind = call.kind(request.type, "create")
+            data = _accept(kind, request.data, creating=True)
+            return Create(kind, call.services.new_id(), data, parent_id(kind, request.parent))
+        case RecordUpsert():
+            kind = call.kind(request.type, "create")
+            call.rights.require(f"{kind.name}.update")
+            unique = kind.names_of_unique(request.match)
+            if unique is None:
+                known = ", ".join("+".join(u) for u in kind.unique) or "none"
+                raise HubError(
+                    "data.invalid", f"match names no declared unique of {kind.name}; it has: {known}.", path="match"
+                )
+            data = _accept(kind, request.data, creating=True)
+            once = {n for n, s in kind.fields.items() if s.option.write_once}
+            change = {n: v for n, v in data.items() if n in request.data and n not in once}
+            return Upsert(kind, call.services.new_id(), data, change, unique, parent_id(kind, request.parent))
+        case RecordUpdate():
+            kind = call.kind(request.type, "update")
+            return Update(kind, request.rec, _accept(kind, request.data, creating=False), request.if_version)
+        case RecordDelete():
+            kind = call.kind(request.type, "delete")
+            if request.mode != "soft":
+                raise HubError("data.invalid", "Only soft deletion is available in this version.", path="mode")
+            return Delete(kind, request.rec, request.if_version)
+        case _:
+            raise HubError("op.unknown", path="op")
+
+
+def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:
+    """Return the parent's id of a write; raise `data.invalid` for a parent of the wrong type."""
+    if parent is None:
+        return None
+    if kind.parent is None or parent.type != kind.parent.name:
+        expected = kind.parent.name if kind.parent else "none"
+        raise HubError("data.invalid", f"The parent type of {kind.name} is {expected}.", path="parent.type")
+    return parent.rec
+
+
+def _accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
+    """Validate given data; `{"$item": n}` may stand in a reference."""
+    items: dict[str, ItemRef] = {}
+    for name, value in data.items():
+        spec = kind.fields.get(name)
+        if spec is not None and spec.kind == "ref" and type(value) is dict and set(value) == {"$item"}:
+            try:
+                items[name] = msgspec.convert(value, ItemRef)
+            except msgspec.ValidationError:
+                raise HubError("data.invalid", "$item is the number of an earlier item.", path=f"data.{name}") from None
+    given = {**data, **dict.fromkeys(items, _PLACEHOLDER)} if items else data
+    accepted = kind.accept_create(given) if creating else kind.accept_change(given)
+    return accepted | items if items else accepted
+
+
+def claim(call: Call, request: WriteRequest) -> KeyClaim | None:
+    """Return the claim of a request's idempotency key, bound to everything else that it says."""
+    if request.key is None:
+        return None
+    identity = call.peer.identity
+    plain = msgspec.to_builtins(request)
+    del plain["id"], plain["key"]
+    body = msgspec.json.encode([op_name(request), plain], order="deterministic")
+    scope = identity.user or identity.credential or identity.source
+    return KeyClaim(scope, request.key, hashlib.sha256(body).digest())
+
+
+def shown(call: Call, write: Write, result: Result) -> Any:
+    """Return what the answer of one write shows."""
+    if isinstance(write, Delete):
+        return {"rec": result.image["id"], "version": result.image["version"]}
+    view = call.rights.view(write.type, result.image)
+    if isinstance(write, Upsert):
+        return {**view, "created": result.created}
+    return view
+
+
+async def _write(call: Call, request: WriteRequest) -> Answer:
+    write = plan(call, request)
+    if isinstance(write, Update | Delete) and isinstance(write.rec, ItemRef):
+        raise HubError("data.invalid", "$item is for items of a batch.", path="rec")
+    committed = await call.commit((write,), claim(call, request))
+    return Answer(shown(call, write, committed.results[0]), seq=committed.seq)
+
+
+@handles(Needs.ACCOUNT)
+async def create(call: Call, request: RecordCreate) -> Answer:
+    """Create a record."""
+    return await _write(call, request)
+
+
+@handles(Needs.ACCOUNT)
+async def upsert(call: Call, request: RecordUpsert) -> Answer:
+    """Create a record, or change the one that a declared unique finds."""
+    return await _write(call, request)
+
+
+@handles(Needs.ACCOUNT)
+async def update(call: Call, request: RecordUpdate) -> Answer:
+    """Replace the given fields of a record."""
+    return await _write(call, request)
+
+
+@handles(Needs.ACCOUNT)
+async def delete(call: Call, request: RecordDelete) -> Answer:
+    """Delete a record softly."""
+    return await _write(call, request)

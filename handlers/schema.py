@@ -1,0 +1,72 @@
+"""schema.describe: the types, operators and actions that the caller may use, as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from handlers.base import Answer, Call, Needs, handles
+from hub.access import SYSTEM, Rights
+from hub.schema.record import RecordType
+from hub.schema.registry import Registry
+from hub.schema.where import operators_of
+from hub.wire.requests import SchemaDescribe
+
+VERBS = ("read", "create", "update", "delete", "purge")
+
+
+@handles(Needs.ACCOUNT)
+async def describe(call: Call, request: SchemaDescribe) -> Answer:
+    """Describe what this session may use; with the current hash in `have`, only the hash."""
+    registry, rights = call.services.registry, call.rights
+    tag = f"{registry.hash}-{rights.fingerprint}"
+    if request.have == tag:
+        return Answer({"hash": tag, "types": {}, "actions": {}, "unchanged": True})
+    types: dict[str, Any] = {}
+    for name, kind in sorted(registry.types.items()):
+        wanted = request.types is None or name in request.types
+        if wanted and rights.allows(f"{name}.read") and kind.system == (call.account == SYSTEM):
+            types[name] = _type(kind, rights)
+    for n, name in enumerate(request.types or []):
+        registry.type(name, path=f"types.{n}")
+    return Answer({"hash": tag, "types": types, "actions": _actions(registry, rights)})
+
+
+def _type(kind: RecordType, rights: Rights) -> dict[str, Any]:
+    hidden = rights.hidden(kind)
+    schema = msgspec.json.schema(kind.create_struct)
+    body = schema["$defs"][kind.create_struct.__name__]
+    for name in hidden:
+        body["properties"].pop(name, None)
+    body["required"] = [n for n in body.get("required", []) if n not in hidden]
+    body["title"] = kind.name
+    body["description"] = kind.doc
+    for name, spec in kind.fields.items():
+        if name in body["properties"]:
+            notes = {"readOnly": spec.option.read_only, "writeOnce": spec.option.write_once}
+            body["properties"][name] |= {k: True for k, v in notes.items() if v}
+            if spec.ref is not None:
+                body["properties"][name]["x-ref"] = spec.ref.__record_type__.name
+    return {
+        "schema": body,
+        "parent": kind.parent.name if kind.parent else None,
+        "permissions": [f"{kind.name}.{v}" for v in VERBS if rights.allows(f"{kind.name}.{v}")],
+        "operators": {name: operators_of(kind, name) for name in kind.kinds if name not in hidden},
+        "sortable": sorted(kind.sortable - hidden),
+        "unique": [list(names) for names in kind.unique],
+    }
+
+
+def _actions(registry: Registry, rights: Rights) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, spec in sorted(registry.actions.items()):
+        if spec.operator or not rights.allows(spec.needs):
+            continue
+        found[name] = {
+            "doc": spec.doc,
+            "needs": spec.needs,
+            "target": spec.target.name if spec.target else None,
+            "args": msgspec.json.schema(spec.args),
+        }
+    return found

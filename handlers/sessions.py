@@ -1,0 +1,151 @@
+"""session.hello, session.auth, session.beat: who is here, in which account, and still alive."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any, Final
+
+from channels.live import SessionState
+from handlers import people
+from handlers.base import Answer, Call, Needs, Peer, handles
+from hub.access import GUEST, OPERATOR, Identity
+from hub.schema.record import Image
+from hub.session import OPEN
+from hub.wire import close
+from hub.wire.codec import FRAME_BYTES
+from hub.wire.errors import HubError
+from hub.wire.names import public_id
+from hub.wire.requests import SessionAuth, SessionBeat, SessionHello
+
+HEARTBEAT_SECONDS: Final = 20
+LIMITS: Final = {
+    "frame_bytes": FRAME_BYTES,
+    "open_requests": OPEN,
+    "batch": 1000,
+    "find": 1000,
+    "watches": 100,
+}
+FEATURES: Final[list[str]] = []
+"""What this hub speaks beyond aether.v1."""
+
+
+async def identify(call: Call, token: str | None) -> Identity:
+    """Return who a token stands for; without one the operator, where the peer is, or a guest."""
+    if token is not None:
+        return await people.authenticate(call.services, token)
+    return OPERATOR if call.peer.operator else GUEST
+
+
+def settle(call: Call, peer: Peer, identity: Identity, account: Image | None, role: str | None) -> None:
+    """Make an identity and its account what the peer is from now on."""
+    peer.identity = identity
+    peer.account = account["id"] if account else None
+    peer.account_name = account["name"] if account else None
+    peer.role = role
+    peer.rights = call.services.rights.of(role) if role else None
+
+
+@handles(Needs.NOTHING)
+async def hello(call: Call, request: SessionHello) -> Answer:
+    """Begin a session, bring one back, or switch account."""
+    peer, live = call.peer, call.services.live
+    if peer.outlet is None:
+        raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
+    back = _resumed(call, request)
+    identity = await identify(call, request.token) if request.token or back is None else back.identity
+    if back is not None and identity.user != back.identity.user:
+        back = None
+    account, role = None, None
+    if identity is not GUEST:
+        wanted = request.account
+        if wanted is None and back is not None:
+            wanted = back.account
+        account, role = await people.enter(call.services, identity, wanted)
+    secret = public_id(call.services.random(8)) + public_id(call.services.random(8))
+    account_id = account["id"] if account else None
+    if back is not None and back.account == account_id and peer.session is None:
+        _take_over(call, back)
+        live.bind(back, peer.outlet, secret)
+        back.identity = identity
+        session = back
+    elif peer.session is not None:
+        session = await live.switch(peer.session, identity, account_id, secret)
+    else:
+        session = SessionState(call.services.new_id(), identity, account_id, secret, peer.outlet)
+        await live.open(session)
+    session.closing = peer.closing
+    peer.session = session
+    settle(call, peer, identity, account, role)
+    data: dict[str, Any] = {
+        "session": session.id,
+        "resume": secret,
+        "user": identity.user,
+        "account": peer.account,
+        "roles": [role] if role else [],
+        "heartbeat": HEARTBEAT_SECONDS,
+        "server": {
+            "name": "aether-hub",
+            "version": call.services.version,
+            "instance": call.services.instance,
+        },
+        "now": call.services.clock(),
+        "epoch": None,
+        "seq": None,
+        "limits": LIMITS,
+        "features": FEATURES,
+        "display": {"user": identity.name or None, "account": peer.account_name},
+    }
+    if peer.account is not None:
+        data["epoch"] = live.dispatcher.epoch(peer.account)
+        data["seq"] = live.dispatcher.position(peer.account)
+    return Answer(data)
+
+
+def _resumed(call: Call, request: SessionHello) -> SessionState | None:
+    if request.resume is None or call.peer.session is not None:
+        return None
+    for session in call.services.live.sessions():
+        if hmac.compare_digest(session.resume.encode(), request.resume.encode()):
+            return session
+    return None
+
+
+def _take_over(call: Call, session: SessionState) -> None:
+    """End the socket that a session still has: its client came back on another one."""
+    if session.outlet is not None:
+        closing = session.closing
+        call.services.live.cut(session, clean=False)
+        if closing is not None:
+            closing(close.IDLE.code, "resumed on another socket")
+
+
+@handles(Needs.IDENTITY)
+async def renew(call: Call, request: SessionAuth) -> Answer:
+    """Renew the token of a session; nothing is dropped."""
+    peer = call.peer
+    identity = await people.authenticate(call.services, request.token)
+    mine = peer.identity
+    if identity.user != mine.user or (identity.user is None and identity.roles != mine.roles):
+        raise HubError("auth.invalid", "This token belongs to somebody else; say session.hello instead.", path="token")
+    role = identity.role_in(peer.account) if peer.account else None
+    if peer.account is not None and role is None:
+        raise HubError("access.denied", "This token may not enter the account of this session.", path="token")
+    peer.identity = identity
+    if role is not None and role != peer.role:
+        raise HubError("access.denied", "The role has changed; say session.hello again.", path="token")
+    return Answer({"expires_at": identity.expires_at, "roles": [role] if role else []})
+
+
+@handles(Needs.NOTHING)
+async def beat(call: Call, request: SessionBeat) -> Answer:
+    """Note that a client is alive."""
+    peer = call.peer
+    if request.status is not None and peer.session is not None:
+        call.services.live.rosters.status(peer.session.id, request.status)
+    if peer.account is None:
+        return Answer({"now": call.services.clock(), "seq": None})
+    if peer.outlet is None:
+        head = (await call.services.storage.heads([peer.account]))[peer.account]
+        return Answer({"now": call.services.clock(), "seq": head.seq}, seq=head.seq)
+    seq = call.services.live.dispatcher.position(peer.account)
+    return Answer({"now": call.services.clock(), "seq": seq}, seq=seq)

@@ -1,0 +1,121 @@
+"""The settings: one frozen struct, read once from defaults, a TOML file, `AETHER_…` variables and options.
+
+Later sources win. A misspelt or mistyped setting stops the start with one sentence that names it and its
+source. Only `hub.app` and `hub.cli` read settings; below, small values are passed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text is one sentence that names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every setting of the hub. Each one's `Meta(description=…)` is its documentation."""
+
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8400
+    data: Annotated[str, Meta(min_length=1, description="Folder of the database, the files and hub.sock.")] = "var"
+    database_url: Annotated[
+        str, Meta(pattern="^$|^sqlite:///.+", description="Database; empty means SQLite at `data`/hub.db.")
+    ] = ""
+    durability: Annotated[
+        Literal["full", "normal"],
+        Meta(description="`full`: an answered write is on disk. `normal`: a power cut may lose the last ones."),
+    ] = "full"
+    packs: Annotated[
+        tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
+    ] = ("packs.events",)
+    origins: Annotated[
+        tuple[str, ...],
+        Meta(description="Web origins besides the hub's own that may open a socket, such as `https://app.example`."),
+    ] = ()
+    max_file_bytes: Annotated[int, Meta(ge=1, le=2**50, description="The largest file that is accepted, in bytes.")] = (
+        4 * 1024**3
+    )
+    reserve_bytes: Annotated[
+        int, Meta(ge=0, le=2**50, description="Room on the disk that uploads leave free, in bytes.")
+    ] = 64 * 1024**2
+    drain_seconds: Annotated[
+        float, Meta(ge=0, le=300, description="How long a stopping hub waits for its sockets, in seconds.")
+    ] = 5.0
+    ping_seconds: Annotated[
+        float, Meta(ge=1, le=300, description="How often a silent socket is pinged, in seconds.")
+    ] = 20.0
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least level logged.")] = (
+        "info"
+    )
+    log_format: Annotated[
+        Literal["json", "text", "auto"],
+        Meta(description="`auto`: text on a terminal, JSON lines elsewhere."),
+    ] = "auto"
+
+
+PREFIX: Final = "AETHER_"
+NOT_SETTINGS: Final = frozenset({"AETHER_CONFIG", "AETHER_TOKEN", "AETHER_URL", "AETHER_PROOF", "AETHER_ACCOUNT"})
+"""Variables with our prefix that belong to the command line, the clients or the tests."""
+
+
+def field_types() -> dict[str, Any]:
+    """Return the declared type of every setting, by name."""
+    return {f.name: f.type for f in msgspec.structs.fields(Settings)}
+
+
+def load(
+    environment: Mapping[str, str], file: Path | None = None, options: Mapping[str, Any] | None = None
+) -> Settings:
+    """Return the settings; raise `SettingsError` with one sentence.
+
+    `file` is a TOML file with the names at top level; `AETHER_CONFIG` names it where the option does not.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    if file is None and environment.get("AETHER_CONFIG"):
+        file = Path(environment["AETHER_CONFIG"])
+    if file is not None:
+        for name, value in _read_file(file).items():
+            values[name], sources[name] = value, f"in {file}"
+    for variable, text in environment.items():
+        if variable.startswith(PREFIX) and variable not in NOT_SETTINGS:
+            name = variable.removeprefix(PREFIX).lower()
+            values[name], sources[name] = _from_text(name, text), f"as {variable}"
+    for name, value in (options or {}).items():
+        if value is not None:
+            values[name], sources[name] = value, f"as --{name.replace('_', '-')}"
+    types = field_types()
+    for name, value in values.items():
+        if name not in types:
+            near = difflib.get_close_matches(name, types, 1)
+            hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md."
+            raise SettingsError(f"There is no setting {name!r} (given {sources[name]}){hint}")
+        try:
+            values[name] = msgspec.convert(value, types[name], strict=not isinstance(value, str))
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"The setting {name} (given {sources[name]}) is wrong: {error}.") from None
+    return Settings(**values)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"The settings file {file} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The settings file {file} is not TOML: {error}.") from None
+
+
+def _from_text(name: str, text: str) -> Any:
+    """Return a variable's text as a value: lists are separated by commas."""
+    if name in {"packs", "origins"}:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return text
