@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Make or refresh the virtual environment .venv from the hash-locked requirements.
 # Usage: scripts/bootstrap.sh [--dev]     --dev adds what check, test and bench need.
-# AETHER_PYTHON names the interpreter to use (default: python3). Returns at once when nothing changed.
+# PYTHON names the interpreter to use (default: python3). Returns at once when nothing changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -35,13 +35,13 @@ if command -v flock >/dev/null; then
     enough && exit 0
 fi
 
-python=${AETHER_PYTHON:-python3}
+python=${PYTHON:-python3}
 if ! command -v "$python" >/dev/null; then
     say "Python is missing. On Debian or Ubuntu: sudo apt-get install python3 python3-venv"
     exit 1
 fi
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    say "Python >= 3.11 is needed, $python is $("$python" -V 2>&1). Name another one: AETHER_PYTHON=python3.12 $0"
+    say "Python >= 3.11 is needed, $python is $("$python" -V 2>&1). Name another one: PYTHON=python3.12 $0"
     exit 1
 fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

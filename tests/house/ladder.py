@@ -31,7 +31,7 @@ STEPS: dict[str, int] = {
     "hub.context": 2,
     "hub.schema": 1,
     "hub.settings": 1,
-    "hub.log": 1,
+    "hub.logs": 1,
     "hub.metrics": 1,
     "hub.wire": 0,
 }
