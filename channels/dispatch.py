@@ -130,17 +130,17 @@ class Dispatcher:
         state = self._accounts.get(account)
         if state is None or state.position >= seq:
             return
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         state.waiters.append((seq, future))
         state.known = max(state.known, seq)
+        # A plain timer: this may run before its caller is a task, where asyncio.timeout cannot be used.
+        timer = loop.call_later(REACH_SECONDS, _give_up, future)
         self._advance(account, state)
         try:
-            async with asyncio.timeout(REACH_SECONDS):
-                await future
-        except TimeoutError:
-            raise HubError(
-                "server.unavailable", "The change log cannot be read at the moment; ask again.", retry_after=2
-            ) from None
+            await future
+        finally:
+            timer.cancel()
 
     def _advance(self, account: str, state: _Account) -> None:
         if state.position < 0:
@@ -196,3 +196,9 @@ def _of(task: asyncio.Task[None] | None) -> asyncio.Task[None]:
 
 def _spawn(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     return asyncio.get_running_loop().create_task(work)
+
+
+def _give_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        text = "The change log cannot be read at the moment; ask again."
+        future.set_exception(HubError("server.unavailable", text, retry_after=2))

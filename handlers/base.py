@@ -32,7 +32,7 @@ from hub.wire.errors import HubError
 from hub.wire.names import public_id
 from hub.wire.requests import REQUESTS, Request, op_name
 from storage.base import Storage
-from storage.blobs.base import Blobs
+from storage.blobs.base import BlobStore
 
 log = logging.getLogger("hub.handlers")
 
@@ -49,7 +49,7 @@ class Services:
     rights: RightsTable
     storage: Storage
     live: Live
-    blobs: Blobs
+    blobs: BlobStore
     secret: bytes
     version: str
     instance: str

@@ -8,7 +8,7 @@ import msgspec
 
 from handlers.base import Answer, Call, Needs, handles
 from hub.access import SYSTEM, Rights
-from hub.schema.record import RecordType
+from hub.schema.record import RecordType, referred
 from hub.schema.registry import Registry
 from hub.schema.where import operators_of
 from hub.wire.requests import SchemaDescribe
@@ -47,7 +47,7 @@ def _type(kind: RecordType, rights: Rights) -> dict[str, Any]:
             notes = {"readOnly": spec.option.read_only, "writeOnce": spec.option.write_once}
             body["properties"][name] |= {k: True for k, v in notes.items() if v}
             if spec.ref is not None:
-                body["properties"][name]["x-ref"] = spec.ref.__record_type__.name
+                body["properties"][name]["x-ref"] = referred(spec).name
     return {
         "schema": body,
         "parent": kind.parent.name if kind.parent else None,

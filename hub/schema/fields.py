@@ -122,7 +122,7 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
 
     `default` is `msgspec.NODEFAULT` where none was given: the field is then required at creation.
     """
-    if name in RESERVED or name.endswith("_id") or name.startswith("_"):
+    if name in RESERVED or name.startswith("_"):
         raise DeclarationError(f"{owner}.{name}: this name is reserved; choose another")
     option = Field()
     metas: list[msgspec.Meta] = []

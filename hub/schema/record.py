@@ -20,7 +20,7 @@ from typing import Any, Final, cast, get_type_hints
 import msgspec
 
 from hub.schema.access import Access
-from hub.schema.fields import DeclarationError, FieldSpec, WireInteger, field_from_annotation
+from hub.schema.fields import RESERVED, DeclarationError, FieldSpec, WireInteger, field_from_annotation
 from hub.wire.codec import refine
 from hub.wire.errors import HubError
 
@@ -213,6 +213,9 @@ def _build(
         for name, hint in hints.items()
     ]
     fields = {s.wire: s for s in specs}
+    taken = set(RESERVED) | ({f"{parent.name}_id"} if parent else set())
+    if len(fields) < len(specs) or taken & set(fields):
+        raise DeclarationError(f"{cls.__name__}: two fields have the same name on the wire")
     by_name = {s.name: s.wire for s in specs}
     kinds = dict(BASE_KINDS)
     parent_wire = None

@@ -1,0 +1,205 @@
+"""Assemble a hub from its settings, run it, and take it down again. The only reader of settings but the CLI."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import hub as package
+from channels.live import Live
+from handlers import people
+from handlers.base import MODULES, Operations, Services
+from hub.access import SYSTEM, RightsTable
+from hub.edge import http
+from hub.edge.connection import Hub
+from hub.edge.guard import Guard
+from hub.edge.health import Check, Health
+from hub.edge.server import listen_tcp, listen_unix, make_server
+from hub.schema.core.identity import Account
+from hub.schema.query import Query
+from hub.schema.record import type_of
+from hub.schema.registry import Registry
+from hub.settings import Settings
+from hub.wire.errors import HubError
+from storage.base import Storage
+from storage.blobs.disk import DiskBlobs
+from storage.bus import InProcessBus
+from storage.sql.sqlite import SqliteStorage
+
+log = logging.getLogger("hub")
+
+CORE: Final = ("hub.schema.core", "handlers.operator")
+"""Where the types and actions of every hub are declared."""
+
+
+class DataInUse(Exception):
+    """Another process has the data folder; the text is one sentence."""
+
+
+class DataFolder:
+    """The folder of one hub: lock, secret, database, files, hub.sock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = path / "hub.sock"
+        self.blobs = path / "blobs"
+        self._lock: int | None = None
+
+    def take(self) -> None:
+        """Create the folder and lock it; raise `DataInUse`."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DataInUse(f"The data folder {self.path} cannot be used: {error.strerror}.") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise DataInUse(f"A hub already runs on {self.path}; stop it, or name another --data.") from None
+        self._lock = handle
+
+    def secret(self) -> bytes:
+        """Return the secret that signs cursors and grants, made at the first start."""
+        file = self.path / "secret"
+        if not file.exists():
+            fresh = file.with_suffix(".new")
+            fresh.touch(mode=0o600)
+            fresh.write_bytes(secrets.token_bytes(32))
+            fresh.replace(file)
+        return file.read_bytes()
+
+    def release(self) -> None:
+        """Give the folder back."""
+        self.socket.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+@dataclass(slots=True)
+class Assembled:
+    """The parts of one hub, wired up and not yet started."""
+
+    settings: Settings
+    folder: DataFolder
+    storage: Storage
+    hub: Hub
+    health: Health
+    app: Guard
+
+
+def registry_of(settings: Settings) -> Registry:
+    """Return the registry of the core and the packs."""
+    return Registry.of((*CORE, *settings.packs))
+
+
+def assemble(settings: Settings, folder: DataFolder) -> Assembled:
+    """Wire up a hub over a data folder that is held."""
+    registry = registry_of(settings)
+    url = settings.database_url
+    file = Path(url.removeprefix("sqlite:///")) if url else folder.path / "hub.db"
+    clock = Services.__dataclass_fields__["clock"].default
+    storage = SqliteStorage(registry, file, clock, durability=settings.durability)
+    live = Live(storage, InProcessBus())
+    blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
+    services = Services(
+        registry=registry,
+        rights=RightsTable(registry),
+        storage=storage,
+        live=live,
+        blobs=blobs,
+        secret=folder.secret(),
+        version=package.__version__,
+        instance=secrets.token_hex(4),
+        max_file_bytes=settings.max_file_bytes,
+    )
+    hub = Hub(services, Operations(MODULES), set())
+    health = Health(
+        package.__version__,
+        services.instance,
+        [Check("storage", storage.probe, needed=True)],
+        lambda: hub.draining,
+    )
+    app = http.build(hub, health, frozenset(settings.origins))
+    return Assembled(settings, folder, storage, hub, health, app)
+
+
+async def first_start(services: Services, account: str = "main") -> bool:
+    """Create account `main` and its owner where there is no account yet; say whether it was so."""
+    found = await services.storage.find(SYSTEM, Query(type_of(Account), limit=1))
+    if found.records:
+        return False
+    created = await people.create_account(services, account, "Main")
+    await people.create_user(services, created["id"], "Owner", "owner")
+    return True
+
+
+async def serve(
+    settings: Settings,
+    *,
+    tcp: bool = True,
+    on_ready: Callable[[Assembled, str, str | None], None] = lambda hub, url, link: None,
+    until: asyncio.Event | None = None,
+) -> None:
+    """Run a hub until it is told to stop; raise `DataInUse`, `ListenError`, `StorageRefused`.
+
+    `on_ready` gets the address, and the sign-in link of a first start. Without `tcp` only DIR/hub.sock is
+    listened on; `until` ends the hub from the same process.
+    """
+    folder = DataFolder(Path(settings.data))
+    folder.take()
+    parts: Assembled | None = None
+    try:
+        sockets = [listen_tcp(settings.host, settings.port)] if tcp else []
+        parts = assemble(settings, folder)
+        services = parts.hub.services
+        await parts.storage.start()
+        await services.blobs.start()
+        await services.live.start()
+        checks = asyncio.create_task(parts.health.run())
+        code = None
+        if await first_start(services):
+            account = await people.find_account(services, "main")
+            owner = await people.owner_of(services, account["id"] if account else "")
+            code, _ = await people.create_signin_code(services, owner)
+        sockets.append(listen_unix(folder.socket))
+        host, port = sockets[0].getsockname()[:2] if tcp else ("hub.sock", 0)
+        url = f"http://{f'[{host}]' if ':' in str(host) else host}:{port}"
+        ready = parts
+        server = make_server(
+            parts.app,
+            parts.hub,
+            ping_seconds=settings.ping_seconds,
+            drain_seconds=settings.drain_seconds,
+            on_started=lambda: on_ready(ready, url, f"{url}/#signin={code}" if code else None),
+        )
+        if until is not None:
+            asyncio.create_task(_stop(server, until)).add_done_callback(lambda task: None)
+        for check in parts.health.checks:
+            await parts.health.look(check)
+        try:
+            await server.serve(sockets=sockets)
+        finally:
+            checks.cancel()
+    finally:
+        if parts is not None:
+            await parts.hub.services.live.close()
+            await parts.storage.close()
+            await parts.hub.services.blobs.close()
+        folder.release()
+
+
+async def _stop(server: object, until: asyncio.Event) -> None:
+    await until.wait()
+    setattr(server, "should_exit", True)  # noqa: B010  # uvicorn's own switch
+
+
+__all__ = ["Assembled", "DataFolder", "DataInUse", "HubError", "assemble", "first_start", "registry_of", "serve"]

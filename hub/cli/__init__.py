@@ -1,0 +1,1 @@
+"""The command line of the hub. Mounted into `aether` by the client distribution."""

@@ -1,0 +1,122 @@
+"""How a command reaches the hub of a data folder: over DIR/hub.sock, where a hub runs or is started here.
+
+If no hub holds the folder, one is started inside this process, listening on that socket only, and taken
+down again afterwards. Either way the command speaks the same wire, as the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+
+from aether_client.client import Client
+from aether_client.errors import HubError as ClientError
+from hub import app
+from hub.edge.server import ListenError
+from hub.schema.fields import DeclarationError
+from hub.settings import Settings, SettingsError, load
+from storage.base import StorageRefused
+
+_T = TypeVar("_T")
+console = Console(stderr=True, highlight=False)
+
+REFUSALS = (app.DataInUse, ListenError, StorageRefused, DeclarationError, SettingsError)
+"""What a start can be refused with; each text is a sentence for the person at the keyboard."""
+
+
+def stop(sentence: str) -> NoReturn:
+    """End the command with one sentence on stderr and exit code 1."""
+    console.print(f"[red]aether:[/red] {sentence}" if console.is_terminal else f"aether: {sentence}", markup=True)
+    raise typer.Exit(1)
+
+
+def settings_for(environment: Any, file: Path | None = None, **options: Any) -> Settings:
+    """Return the settings of a command, or end it with one sentence."""
+    try:
+        return load(environment, file, options)
+    except SettingsError as error:
+        stop(str(error))
+
+
+@contextlib.asynccontextmanager
+async def connected(settings: Settings, account: str | None = None) -> AsyncIterator[Client]:
+    """Yield a client of the hub that holds the data folder, started here where none runs."""
+    socket = Path(settings.data) / "hub.sock"
+    async with contextlib.AsyncExitStack() as stack:
+        if not await _answers(socket):
+            await stack.enter_async_context(_own_hub(settings))
+        client = Client(socket, account=account, name="aether-cli", reconnect=False)
+        await stack.enter_async_context(client)
+        async with asyncio.timeout(15):
+            await client.online()
+        yield client
+
+
+async def _answers(socket: Path) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(str(socket))
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+@contextlib.asynccontextmanager
+async def _own_hub(settings: Settings) -> AsyncIterator[None]:
+    ready, until = asyncio.Event(), asyncio.Event()
+    quiet = msgspec.structs.replace(settings, drain_seconds=0.5)
+    logging.getLogger().setLevel(logging.WARNING)
+    task = asyncio.create_task(app.serve(quiet, tcp=False, on_ready=lambda parts, url, link: ready.set(), until=until))
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        if task.done():
+            await task
+        yield
+    finally:
+        until.set()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """Run a command's coroutine; every refusal becomes one sentence and exit code 1."""
+    try:
+        return asyncio.run(work())
+    except ClientError as error:
+        stop(sentence_of(error))
+    except REFUSALS as error:
+        stop(str(error))
+    except TimeoutError:
+        stop("The hub does not answer; look at its log.")
+    except KeyboardInterrupt:
+        console.print("stopped")
+        sys.exit(130)
+
+
+def sentence_of(error: ClientError) -> str:
+    """Return what a refusal tells the person at the keyboard."""
+    where = f" ({error.path})" if error.path else ""
+    return f"{error.message}{where} [{error.code}]".replace("[", "\\[")
+
+
+Work = Callable[[Client], Awaitable[_T]]
+
+
+def with_hub(settings: Settings, account: str | None, work: Callable[[Client], Coroutine[Any, Any, _T]]) -> _T:
+    """Run a coroutine with a client of the hub."""
+
+    async def inner() -> _T:
+        async with connected(settings, account) as client:
+            return await work(client)
+
+    return run(inner)

@@ -1,0 +1,199 @@
+"""The hub's commands: serve, import, account, key, signin-link, healthcheck, settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import msgspec
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from aether_client.client import Client
+from hub import __version__, logs
+from hub import app as assembly
+from hub.cli.link import REFUSALS, console, settings_for, stop, with_hub
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Aether Hub.", pretty_exceptions_enable=False)
+import_app = typer.Typer(no_args_is_help=True, help="Import data from files.")
+account_app = typer.Typer(no_args_is_help=True, help="Accounts.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(import_app, name="import")
+app.add_typer(account_app, name="account")
+app.add_typer(key_app, name="key")
+
+Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
+Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+AccountName = Annotated[str, typer.Option(help="Id or name of the account.")]
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Run a hub until Ctrl-C."""
+    settings = settings_for(os.environ, config, host=host, port=port, data=data)
+    logs.configure(settings.log_level, settings.log_format)
+
+    def ready(parts: assembly.Assembled, url: str, link: str | None) -> None:
+        lines = [f"Aether Hub {__version__} is live at {url}", f"  data in {parts.folder.path.resolve()}"]
+        if link is not None:
+            lines.append(f"  sign in (once, within 15 minutes): {link}")
+        else:
+            lines.append("  sign in: run `aether signin-link` for a link")
+        print("\n".join(lines), flush=True)
+
+    try:
+        import uvloop  # only a serving process needs it
+
+        uvloop.run(_serve(settings, ready))
+    except REFUSALS as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        pass  # the server has drained and closed by now
+    print("Aether Hub stopped.", flush=True)
+
+
+async def _serve(settings: Any, ready: Any) -> None:
+    await assembly.serve(settings, on_ready=ready)
+
+
+@app.command("signin-link")
+def signin_link(
+    account: AccountName = "main",
+    url: Annotated[str | None, typer.Option(help="Address of the page; default: where the hub listens.")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Print a link that signs the account's owner in, once, within 15 minutes."""
+    settings = settings_for(os.environ, config, data=data)
+    page = url or f"http://{settings.host}:{settings.port}"
+
+    async def work(hub: Client) -> str:
+        answer = await hub.call("action.call", action="signin.link", args={"account": account})
+        return str(answer.data["code"])
+
+    code = with_hub(settings, None, work)
+    print(f"{page.rstrip('/')}/#signin={code}")
+
+
+@account_app.command("create")
+def account_create(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits, - and _.")],
+    title: Annotated[str, typer.Option(help="Its name for people.")] = "",
+    owner: Annotated[str, typer.Option(help="Name of its first owner.")] = "Owner",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Create an account and its owner."""
+    settings = settings_for(os.environ, config, data=data)
+
+    async def work(hub: Client) -> Any:
+        args = {"name": name, "title": title, "owner": owner}
+        return (await hub.call("action.call", action="account.create", args=args)).data
+
+    made = with_hub(settings, None, work)
+    print(f"{made['name']} {made['id']}")
+    console.print(f"Its owner signs in with: aether signin-link --account {made['name']}")
+
+
+@key_app.command("create")
+def key_create(
+    account: AccountName = "main",
+    role: Annotated[str, typer.Option(help="viewer, member, editor, manager or owner.")] = "viewer",
+    name: Annotated[str, typer.Option(help="What the key is for.")] = "cli",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Create an API key and print it, this once."""
+    settings = settings_for(os.environ, config, data=data)
+
+    async def work(hub: Client) -> Any:
+        args = {"role": role, "name": name}
+        return (await hub.call("action.call", action="api_key.issue", args=args)).data
+
+    made = with_hub(settings, account, work)
+    print(made["key"])
+    console.print("This key is shown once; only its hash is kept.")
+
+
+@import_app.command("conference")
+def import_conference(
+    file: Annotated[Path, typer.Argument(help="A schedule.json of frab, pretalx or another c3voc tool.")],
+    account: AccountName = "main",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Import a conference programme; again, to bring in what changed in the file."""
+    from packs import events  # only this command needs the pack
+
+    settings = settings_for(os.environ, config, data=data)
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        stop(f"{file} cannot be read: {error.strerror}.")
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
+        task = bar.add_task(f"reading {file.name}", total=1.0)
+        try:
+            reading = events.read_schedule(raw)
+        except events.ScheduleError as error:
+            bar.stop()
+            console.print(f"Nothing was imported. {file} cannot be used:", markup=False)
+            for line in str(error).splitlines():
+                console.print(f"  {line}", markup=False)
+            raise typer.Exit(1) from None
+        bar.update(task, completed=0.3, description="comparing and writing")
+
+        async def work(hub: Client) -> Any:
+            arguments = events.import_arguments(reading)
+            answer = await hub.call(
+                "action.call", action=events.IMPORT_ACTION, args=arguments, within=120.0, timeout=120
+            )
+            return answer.data
+
+        result = with_hub(settings, account, work)
+        bar.update(task, completed=1.0)
+    summary = events.import_summary(result)
+    print(events.render(summary, reading.warnings, reading.unlisted_warnings))
+
+
+@app.command()
+def healthcheck(
+    url: Annotated[str | None, typer.Option(help="Address of the hub; default: where the settings say.")] = None,
+    config: Config = None,
+) -> None:
+    """Exit with 0 when the hub is ready, else with 1 (for containers, which may have no curl)."""
+    settings = settings_for(os.environ, config)
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
+    address = (url or f"http://{host}:{settings.port}").rstrip("/") + "/readyz"
+    try:
+        with urlopen(address, timeout=3) as answer:  # the operator's own address
+            print(answer.read().decode().strip())
+    except (URLError, OSError, ValueError) as error:
+        stop(f"{address} does not answer as ready: {error}.")
+
+
+@app.command()
+def settings(config: Config = None) -> None:
+    """Print every setting as it is in force here."""
+    for name, value in msgspec.to_builtins(settings_for(os.environ, config)).items():
+        print(f"{name} = {value!r}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)

@@ -1,0 +1,255 @@
+"""One live socket: the shell around the session core.
+
+Drives `hub.session` with frames and times, runs the requests it gives out, and writes what waits in the
+outlet. It knows the socket only as two functions, so any edge can drive it: `send` is a coroutine that
+writes one frame and waits while the socket is full, `shut` closes with a code.
+
+The one `except Exception` of the request path is here: an unexpected fault becomes an incident number
+for the client and a traceback for the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from channels.outlet import Outlet
+from handlers.base import Answer, Call, Operations, Peer, Services
+from hub.edge.step import step
+from hub.logs import request_id, session_id
+from hub.schema.times import parse_time
+from hub.session import Phase, Session
+from hub.wire import close
+from hub.wire.codec import Codec, Frame
+from hub.wire.errors import HubError
+from hub.wire.requests import ActionCall, FileGrant, ManifestGet, Request, SessionAuth, SessionHello, op_name
+
+log = logging.getLogger("hub.edge")
+
+STALL_SECONDS = 10.0
+"""How long one write may make no progress before the socket counts as slow."""
+TASKS = (ActionCall, FileGrant, ManifestGet)
+"""Requests that run as a task from the start: they may use time-outs before they first wait."""
+READ_PAUSE_BYTES = 256 * 1024
+"""Above this many waiting bytes no further request is started, so answers cannot pile up."""
+
+
+@dataclass(slots=True)
+class Hub:
+    """The hub as an edge sees it: its services, its operations, and who is connected."""
+
+    services: Services
+    operations: Operations
+    connections: set[Connection]
+    draining: bool = False
+
+
+class Connection:
+    """The shell of one socket. Create it when the socket was accepted, feed it, end it once."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        codec: Codec,
+        send: Callable[[Frame], Coroutine[Any, Any, None]],
+        shut: Callable[[int, str], Coroutine[Any, Any, None]],
+        *,
+        operator: bool = False,
+    ) -> None:
+        self.hub = hub
+        self.core = Session(codec, time.monotonic())
+        self.outlet = Outlet(codec, self._wake)
+        self.peer = Peer(operator=operator, outlet=self.outlet, closing=self.close)
+        self._send = send
+        self._shut = shut
+        self._loop = asyncio.get_running_loop()
+        self._flushing = False
+        """Whether a flush is scheduled or under way."""
+        self._flush_task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._timers: list[asyncio.TimerHandle] = []
+        self.closing: close.Close | None = None
+        """The close that was asked for; frames that wait are still written before it."""
+        self._ended = False
+        deadline = self.core.deadline
+        if deadline is not None:
+            self._timers.append(self._loop.call_later(max(0.0, deadline - time.monotonic()) + 0.01, self._tick))
+        hub.connections.add(self)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    async def received(self, frame: Frame) -> None:
+        """Take in one frame; wait while too much is already on its way out."""
+        out = self.core.receive(frame, time.monotonic())
+        for answer in out.frames:
+            self.outlet.answer(answer)
+        for request in out.requests:
+            self._start(request)
+        if out.close is not None:
+            self.close(out.close.code, out.close.reason)
+        if self.outlet.size > READ_PAUSE_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def _start(self, request: Request) -> None:
+        if self.core.phase in {Phase.NEW, Phase.CLOSED} and not isinstance(request, SessionHello):
+            self.outlet.answer(self.core.refuse(request.id, HubError("auth.required", "Send session.hello first.")))
+            return
+        if isinstance(request, TASKS):
+            self._keep(self._loop.create_task(self._run(request)))
+            return
+        task = contextvars.copy_context().run(step, self._run(request))
+        if task is not None:
+            self._keep(task)
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, request: Request) -> None:
+        request_id.set(request.id)
+        session_id.set(self.peer.session_id)
+        greeting = isinstance(request, SessionHello)
+        accepted = False
+        try:
+            if self.hub.draining and not isinstance(request, SessionHello | SessionAuth):
+                raise HubError("server.draining", retry_after=1)
+            answer = await self.hub.operations.run(Call(self.hub.services, self.peer, request.id), request)
+            accepted = True
+            self._answer(request, answer)
+        except HubError as refusal:
+            self.outlet.answer(self.core.refuse(request.id, refusal))
+        except Exception:
+            incident = self.hub.services.new_id()
+            log.exception("incident %s in %s", incident, op_name(request))
+            fault = HubError("server.error", f"An unexpected fault; the log has it as incident {incident}.")
+            self.outlet.answer(self.core.refuse(request.id, fault))
+        if greeting:
+            self._greeted(accepted=accepted)
+        elif isinstance(request, SessionAuth) and accepted:
+            self._watch_expiry()
+
+    def _answer(self, request: Request, answer: Answer) -> None:
+        self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
+        if answer.then is not None:
+            answer.then()
+
+    def _greeted(self, *, accepted: bool) -> None:
+        if self._ended:
+            if self.peer.session is not None and self.peer.session.outlet is self.outlet:
+                self.hub.services.live.cut(self.peer.session, clean=False)
+            return
+        if accepted:
+            self._watch_expiry()
+        for request in self.core.greeted(accepted=accepted):
+            self._start(request)
+
+    # -- time ----------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        due = self.core.tick(time.monotonic())
+        if due is not None:
+            self.close(due.code, due.reason)
+
+    def _watch_expiry(self) -> None:
+        expires = self.peer.identity.expires_at
+        if expires is None:
+            return
+        seconds = (parse_time(expires) - datetime.now(UTC)).total_seconds()
+        self._timers.append(self._loop.call_later(max(0.0, min(seconds, 86_400.0)), self._expired))
+
+    def _expired(self) -> None:
+        expires = self.peer.identity.expires_at
+        if expires is not None and expires <= self.hub.services.clock():
+            self.close(close.NOT_AUTHENTICATED.code, "the token has expired")
+        else:
+            self._watch_expiry()
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        if not self._flushing and not self._ended:
+            self._flushing = True
+            self._loop.call_soon(self._flush_now)
+
+    def _flush_now(self) -> None:
+        """Write everything that waits, without a task unless the socket is full."""
+        while not self._ended and (frame := self.outlet.take()) is not None:
+            try:
+                full = step(self._send(frame))
+            except OSError:
+                self.end(clean=False)  # the socket is gone; its reader will learn it as well
+                return
+            if full is not None:
+                self._flush_task = self._loop.create_task(self._wait_for_room(full))
+                return
+        self._flushing = False
+        self._room.set()
+        if self.closing is not None and not self._ended:
+            self._spawn(self._shut(self.closing.code, self.closing.reason))
+
+    async def _wait_for_room(self, writing: asyncio.Task[None]) -> None:
+        stalled = self._loop.call_later(STALL_SECONDS, self._stalled)
+        try:
+            await writing
+        except OSError:
+            self.end(clean=False)
+            return
+        finally:
+            stalled.cancel()
+        if self.outlet.size <= READ_PAUSE_BYTES // 2:
+            self._room.set()
+        self._flush_now()
+
+    def _stalled(self) -> None:
+        log.info("a socket made no progress for %s s and is cut", STALL_SECONDS)
+        self.end(clean=False)
+        self._spawn(self._shut(close.SLOW.code, close.SLOW.reason))
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the socket when everything that waits was written."""
+        if self.closing is None:
+            self.closing = close.Close(code, reason)
+            self.core.end()
+            if not self._flushing and not self._ended:
+                self._wake()
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            except OSError as error:
+                log.debug("closing a socket that is gone: %s", error)
+
+        self._keep(self._loop.create_task(run()))
+
+    # -- the end -------------------------------------------------------------------------------------
+
+    def end(self, *, clean: bool) -> None:
+        """The socket is gone. Writes that were started go on; their answers have nowhere to go."""
+        if self._ended:
+            return
+        self._ended = True
+        self.core.end()
+        for timer in self._timers:
+            timer.cancel()
+        self._room.set()
+        if self._flush_task is not None:
+            self._flush_task.cancel()
+        if self.peer.session is not None and self.peer.session.outlet is self.outlet:
+            self.hub.services.live.cut(self.peer.session, clean=clean)
+        self.outlet.close()
+        self.hub.connections.discard(self)
+
+    async def idle(self) -> None:
+        """Return when every request was answered and every answer written."""
+        while not self._ended and (self.core.open or len(self.outlet) or self._flushing):
+            await asyncio.sleep(0.01)

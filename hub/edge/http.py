@@ -1,0 +1,135 @@
+"""The thin HTTP side: rpc, sign-in, health, the page. Files are in `hub.edge.files`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from handlers import people
+from handlers.base import Call
+from hub.edge import files
+from hub.edge.connection import Hub
+from hub.edge.exchange import answer, bearer, body_of, peer_of, refused
+from hub.edge.guard import Guard
+from hub.edge.health import Health
+from hub.edge.socket import SocketEndpoint
+from hub.logs import request_id
+from hub.wire import frames
+from hub.wire.codec import FRAME_BYTES, JSON, check, convert, converted, readable_id
+from hub.wire.errors import HubError
+from hub.wire.requests import SessionHello
+
+log = logging.getLogger("hub.edge")
+BODY_BYTES: Final = 64 * 1024
+
+
+class HttpSide:
+    """The HTTP handlers over one hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.services = hub.services
+
+    async def rpc(self, request: Request) -> Response:
+        """Run one request of the wire; pushes need the socket."""
+        number: int | None = None
+        try:
+            member = JSON.decode(await body_of(request, FRAME_BYTES))
+            number = readable_id(member)
+            message = convert(member)
+            if isinstance(message, SessionHello):
+                raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
+            if self.hub.draining:
+                raise HubError("server.draining", retry_after=1)
+            peer = await peer_of(self.services, request)
+            request_id.set(number)
+            result = await self.hub.operations.run(Call(self.services, peer, message.id), message)
+            return answer(frames.ok(message.id, result.data, result.seq))
+        except HubError as refusal:
+            return refused(refusal, number)
+        except Exception:
+            incident = self.services.new_id()
+            log.exception("incident %s in /rpc", incident)
+            text = f"An unexpected fault; the log has it as incident {incident}."
+            return refused(HubError("server.error", text), number)
+
+    async def signin(self, request: Request) -> Response:
+        """Exchange a one-use code for a session token."""
+        body = check(JSON.decode(await body_of(request, BODY_BYTES)))
+        code = converted(body, SignIn, "").code
+        token, expires = await people.redeem_code(self.services, code)
+        return answer({"token": token, "expires_at": expires})
+
+    async def signout(self, request: Request) -> Response:
+        """End the session token that the request carries, and the sockets that use it."""
+        token = bearer(request)
+        if token is None:
+            raise HubError("auth.required")
+        identity = await people.authenticate(self.services, token)
+        await people.sign_out(self.services, identity)
+        for connection in list(self.hub.connections):
+            if connection.peer.identity.credential == identity.credential:
+                connection.close(4505, "signed out")
+        return Response(status_code=204)
+
+
+class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of /auth/signin."""
+
+    code: str
+
+
+def web_folder(name: str) -> Path:
+    """Return where the page's files are: in the wheel, or beside the packages of a checkout."""
+    import hub as package  # its own place on disk
+
+    home = Path(package.__file__).parent
+    installed = home / "_web" / {"console": "console", "client": "client"}[name]
+    checkout = home.parent / {"console": "console", "client": "clients/javascript"}[name]
+    return installed if installed.is_dir() else checkout
+
+
+def build(hub: Hub, health: Health, origins: frozenset[str]) -> Guard:
+    """Return the whole ASGI application of a hub."""
+    side = HttpSide(hub)
+    console, client = web_folder("console"), web_folder("client")
+    index = console / "index.html"
+
+    async def page(request: Request) -> Response:
+        return FileResponse(index, headers={"cache-control": "no-cache"})
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        return refused(HubError("op.unknown", "There is nothing at this address."))
+
+    async def refusal(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HubError):
+            raise error
+        return refused(error)
+
+    started = time.time()
+    routes = [
+        Route("/", page),
+        Route("/livez", health.livez),
+        Route("/readyz", health.readyz),
+        Route("/health", health.health),
+        Route("/rpc", side.rpc, methods=["POST"]),
+        Route("/auth/signin", side.signin, methods=["POST"]),
+        Route("/auth/signout", side.signout, methods=["POST"]),
+        *files.routes(hub.services),
+        Route("/favicon.ico", lambda request: RedirectResponse("/console/favicon.svg")),
+        Mount("/console", StaticFiles(directory=console, check_dir=False)),
+        Mount("/client", StaticFiles(directory=client, check_dir=False)),
+    ]
+    app = Starlette(routes=routes, exception_handlers={404: not_found, HubError: refusal})
+    app.state.hub = hub
+    app.state.started = started
+    return Guard(app, SocketEndpoint(hub, origins))

@@ -1,0 +1,47 @@
+"""Run a coroutine now, and make a task of it only if it suspends.
+
+Most handlers answer without waiting; a task for each would cost more than their work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
+
+
+@types.coroutine
+def _rest(coroutine: Coroutine[Any, Any, _T], yielded: Any) -> Generator[Any, Any, _T]:
+    """Go on with a coroutine that has already yielded once."""
+    while True:
+        try:
+            sent = yield yielded
+        except BaseException as error:
+            step, value = coroutine.throw, error
+        else:
+            step, value = coroutine.send, sent  # type: ignore[assignment]  # both take one value
+        try:
+            yielded = step(value)
+        except StopIteration as stop:
+            result: _T = stop.value
+            return result
+
+
+async def _finish(coroutine: Coroutine[Any, Any, _T], yielded: Any) -> _T:
+    return await _rest(coroutine, yielded)
+
+
+def step(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
+    """Run a coroutine to its first suspension; return a task for the rest, or None when it is done.
+
+    The coroutine must not use `asyncio.timeout` or `current_task` before it first suspends, and must not
+    raise.
+    """
+    try:
+        yielded = coroutine.send(None)
+    except StopIteration:
+        return None
+    return asyncio.get_running_loop().create_task(_finish(coroutine, yielded))
