@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -29,11 +30,15 @@ from hub.wire.names import SHA256
 from hub.wire.requests import FileGrant, ManifestGet
 from storage.blobs.base import BlobCorrupt, BlobMissing, Stored
 from storage.blobs.grants import make_grant
+from storage.blobs.pieces import PIECE_BYTES
 
 log = logging.getLogger("hub.files")
 
 NAME_BYTES: Final = 255
 """The longest name, in bytes of UTF-8: what a file system of a device holds."""
+
+_MISLEADING = re.compile("[\t\n\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What passes as text, but makes a name look like another one."""
 
 
 def not_found(path: str | None = None) -> HubError:
@@ -111,8 +116,8 @@ def check_name(name: str) -> str:
             "data.invalid", "A name is not a path: leave out / and \\, and do not use . or .. alone.", path="name"
         )
     check(name, "name")
-    if not name.isprintable():
-        raise HubError("data.invalid", "A name holds only characters that can be seen, and spaces.", path="name")
+    if _MISLEADING.search(name):
+        raise HubError("data.invalid", "A name holds no tab, no line end and no change of direction.", path="name")
     if len(name.encode("utf-8")) > NAME_BYTES:
         raise HubError("data.invalid", f"A name has at most {NAME_BYTES} bytes in UTF-8.", path="name")
     return name
@@ -192,14 +197,16 @@ async def manifest(call: Call, request: ManifestGet) -> Answer:
             "path": image["name"],
             "sha256": image["sha256"],
             "size": image["size"],
-            "pieces": await _pieces(call.services, image["sha256"]),
+            "pieces": await _pieces(call.services, image["sha256"], image["size"]),
         }
         for image in images
     ]
     return Answer({"revision": revision(files), "files": files})
 
 
-async def _pieces(services: Services, sha256: str) -> list[str]:
+async def _pieces(services: Services, sha256: str, size: int) -> list[str]:
+    if size <= PIECE_BYTES:
+        return [sha256] if size else []
     try:
         return list(await services.blobs.pieces(sha256))
     except (BlobMissing, BlobCorrupt) as error:
