@@ -1,0 +1,1 @@
+"""The keepers on a database: SQLite here; MariaDB comes beside it. The only room that imports SQLAlchemy."""

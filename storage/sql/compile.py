@@ -1,0 +1,240 @@
+"""Filters, orders and cursors to SQL: the same nodes that `hub.schema.where` matches in memory.
+
+A filter is first split into its shape and its values, so that one statement serves every value of a
+shape. Negation is pushed down to the terms, each of which has an exact opposite; null never decides.
+Knows SQLAlchemy expressions and the meaning of terms; runs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from hub.schema.query import Query, SortKey
+from hub.schema.where import All, Compare, Either, Node, Not
+from storage.sql.rows import Rows, millis, to_json
+from storage.sql.tables import Tables
+
+INTEGER: Final = 2**63 - 1
+"""The largest integer of a column; stored ones lie far within, so a larger bound compares the same."""
+
+Shape = tuple[Any, ...]
+DIALECT: Final = sqlite.dialect(paramstyle="qmark")
+_NO_KEY: Final = literal_column("-1")
+_ORDERING: Final[dict[str, str]] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_OPPOSITE: Final[dict[str, str]] = {"gt": "<=", "gte": "<", "lt": ">=", "lte": ">"}
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A compiled statement: its text, and the names of its parameters in the order of their places.
+
+    `constants` holds those parameters that are part of the statement.
+    """
+
+    sql: str
+    names: tuple[str, ...]
+    constants: dict[str, Any]
+
+    def arguments(self, values: dict[str, Any]) -> list[Any]:
+        """Return the parameters in order."""
+        if self.constants:
+            values = self.constants | values
+        return [values[name] for name in self.names]
+
+
+def compiled(statement: ClauseElement) -> Text:
+    """Return the text that the driver runs."""
+    result = statement.compile(dialect=DIALECT)
+    if not isinstance(result, SQLCompiler):
+        raise TypeError(f"not a statement: {statement!r}")
+    names = tuple(result.positiontup or ())
+    binds = result.binds
+    constants = {name: binds[name].value for name in names if name in binds and not binds[name].required}
+    return Text(str(result), names, constants)
+
+
+def value_of(kind: str, value: Any) -> Any:
+    """Return a filter's value as the column of that kind holds it."""
+    if kind == "time":
+        return millis(value)
+    if kind == "integer":
+        return max(-INTEGER, min(INTEGER, value))
+    return int(value) if kind == "boolean" else value
+
+
+def split(node: Node, values: list[Any]) -> Shape:
+    """Return the shape of a filter; its values are appended to `values` in the order of the shape."""
+    match node:
+        case Compare(op="null"):
+            return ("null", node.field, bool(node.value))
+        case Compare(op="in" | "nin"):
+            values.append(to_json([value_of(node.kind, value) for value in node.value]))
+        case Compare():
+            values.append(value_of(node.kind, node.value))
+        case All():
+            return ("and", *(split(inner, values) for inner in node.nodes))
+        case Either():
+            return ("or", *(split(inner, values) for inner in node.nodes))
+        case Not():
+            return ("not", split(node.node, values))
+    return (node.op, node.field, node.kind, len(values) - 1)
+
+
+class Compiler:
+    """Makes the statements of one record type's finds, and remembers them by shape."""
+
+    def __init__(self, rows: Rows, tables: Tables) -> None:
+        self._rows = rows
+        self._tables = tables
+        self._table = rows.home.table
+        self.statement: Callable[..., Text] = lru_cache(512)(self._statement)
+
+    def find(self, query: Query, account_pk: int, limit: int, *, first: bool) -> tuple[str, list[Any]]:
+        """Return the statement of one page and its parameters.
+
+        Its one row holds the account's seq, the total (null unless asked) and the page: JSON arrays of rows,
+        joined by commas, null where there are none. Only the `first` page counts.
+        """
+        values: list[Any] = []
+        shape = split(query.where, values)
+        named: dict[str, Any] = {f"v{n}": value for n, value in enumerate(values)}
+        named["account"] = account_pk
+        named["limit"] = limit
+        pattern: tuple[bool, ...] | None = None
+        if query.after is not None:
+            pattern = tuple(value is None for value in query.after)
+            for n, (key, value) in enumerate(zip(query.order, query.after, strict=True)):
+                named[f"a{n}"] = None if value is None else value_of(self._rows.kind.kinds[key.field], value)
+        text = self.statement(shape, query.order, pattern, query.deleted, query.count and first)
+        return text.sql, text.arguments(named)
+
+    def _statement(
+        self,
+        shape: Shape,
+        order: tuple[SortKey, ...],
+        pattern: tuple[bool, ...] | None,
+        deleted: bool,
+        count: bool,
+    ) -> Text:
+        table, counter = self._table, self._tables.account
+        terms = [table.c.account_pk == bindparam("account")]
+        if not deleted:
+            terms.append(table.c.deleted_at.is_(None))
+        terms.append(self._node(shape, True))
+        total: Any = null()
+        if count:
+            total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
+        if pattern is not None:
+            terms.append(self._after(order, pattern))
+        page = (
+            select(func.json_array(*self._rows.outputs).label("j"))
+            .select_from(self._rows.source)
+            .where(*terms)
+            .order_by(*(self._sorted(key) for key in order))
+            .limit(bindparam("limit"))
+            .subquery()
+        )
+        seq = select(counter.c.seq).where(counter.c.account_pk == bindparam("account")).scalar_subquery()
+        return compiled(select(seq, total, select(func.group_concat(page.c.j)).scalar_subquery()))
+
+    def _sorted(self, key: SortKey) -> ColumnElement[Any]:
+        column = self._rows.public[key.field]
+        return column.desc() if key.descending else column.asc()
+
+    def _after(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> ColumnElement[bool]:
+        """Return the condition of standing behind the sort key; null is lowest."""
+        choices: list[ColumnElement[bool]] = []
+        same: list[ColumnElement[bool]] = []
+        for n, (key, is_null) in enumerate(zip(order, pattern, strict=True)):
+            column: ColumnElement[Any] = self._rows.public[key.field]
+            bound: BindParameter[Any] = bindparam(f"a{n}")
+            beyond: ColumnElement[bool]
+            if is_null:
+                beyond = false() if key.descending else column.is_not(None)
+            else:
+                beyond = or_(column < bound, column.is_(None)) if key.descending else column > bound
+            choices.append(and_(*same, beyond))
+            same.append(column.is_(None) if is_null else column == bound)
+        return or_(*choices)
+
+    def _node(self, shape: Shape, positive: bool) -> ColumnElement[bool]:
+        op = shape[0]
+        if op in {"and", "or"}:
+            parts = [self._node(inner, positive) for inner in shape[1:]]
+            return and_(true(), *parts) if (op == "and") == positive else or_(false(), *parts)
+        if op == "not":
+            return self._node(shape[1], not positive)
+        if op == "null":
+            column = self._table.c[shape[1]]
+            return column.is_(None) if shape[2] == positive else column.is_not(None)
+        if op in {"ne", "nin"}:
+            op, positive = ("eq" if op == "ne" else "in"), not positive
+        _, field, kind, place = shape
+        return self._term(op, field, kind, bindparam(f"v{place}"), positive)
+
+    def _term(self, op: str, field: str, kind: str, bound: Any, positive: bool) -> ColumnElement[bool]:
+        """Return what is true exactly where the term is, or exactly where it is not."""
+        column: ColumnElement[Any] = self._table.c[field]
+        found: ColumnElement[bool]
+        if kind == "ref":
+            target = self._tables.of(self._rows.home.targets[field]).table
+            keys = select(target.c.pk)
+            if op == "eq":
+                key = keys.where(target.c.id == bound).scalar_subquery()
+                return column == key if positive else column.is_distinct_from(func.coalesce(key, _NO_KEY))
+            found = column.in_(keys.where(target.c.id.in_(self._items(bound))))
+            return found if positive else or_(column.is_(None), ~found)
+        if op == "eq":
+            return column == bound if positive else column.is_distinct_from(bound)
+        if op == "in":
+            found = func.aether_number_in(bound, column) == 1 if kind == "number" else column.in_(self._items(bound))
+            return found if positive else or_(column.is_(None), ~found)
+        if op in _ORDERING:
+            compare = column.op(_ORDERING[op] if positive else _OPPOSITE[op], is_comparison=True)(bound)
+            return compare if positive else or_(column.is_(None), compare)
+        if op == "has":
+            return self._has(column, kind, bound, positive)
+        if op in {"icontains", "istarts"}:
+            column, op = self._rows.home.fold(field), op[1:]
+        if op == "contains":
+            found = func.instr(column, bound) > 0
+        else:
+            found = func.substr(column, 1, func.length(bound)) == bound
+            if positive:  # lets an index on the column narrow the search
+                found = and_(column >= bound, found)
+        return found if positive else or_(column.is_(None), ~found)
+
+    def _has(self, column: ColumnElement[Any], kind: str, bound: Any, positive: bool) -> ColumnElement[bool]:
+        if self._item_kind(column) == "number":
+            return func.aether_number_in(column, bound) == (1 if positive else 0)
+        each = func.json_each(column).table_valued("value")
+        found = exists().select_from(each).where(each.c.value == bound)
+        return found if positive else ~found
+
+    def _item_kind(self, column: ColumnElement[Any]) -> str | None:
+        return self._rows.kind.fields[str(column.key)].item
+
+    def _items(self, bound: Any) -> Select[Any]:
+        return select(func.json_each(bound).table_valued("value").c.value)

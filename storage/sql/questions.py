@@ -1,0 +1,185 @@
+"""The questions that readers answer, as functions of a connection. Each answer is one consistent state."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, select, tuple_
+
+from hub.access import SYSTEM
+from hub.schema.query import Query, key_values
+from hub.schema.record import Image, RecordType
+from hub.schema.writes import ChangeRow, ChangeSet
+from storage.base import FIND_CEILING, Found, Head
+from storage.sql.compile import Compiler, compiled, value_of
+from storage.sql.readers import Read
+from storage.sql.rows import decode_json, to_json, wire_time
+from storage.sql.statements import Statements
+
+PAGE: Final = 500
+"""How many rows one statement returns as one text."""
+
+
+class Questions:
+    """Makes the functions that the keeper hands to the readers. Shared by their threads; keeps no state but
+    the internal keys of accounts, which never change."""
+
+    def __init__(self, statements: Statements) -> None:
+        tables = statements.tables
+        self._statements = statements
+        self._compilers = {name: Compiler(rows, tables) for name, rows in statements.rows.items()}
+        self._accounts: dict[str, int] = {}
+        self.epoch = ""
+        account, change = tables.account, tables.change
+        wanted = select(func.json_each(bindparam("accounts")).table_valued("value").c.value)
+        head = func.json_array(account.c.account, account.c.epoch, account.c.seq)
+        self._heads = compiled(select(func.group_concat(head)).where(account.c.account.in_(wanted)))
+        facts = ("seq", "part", "type", "rec", "kind", "version", "actor", "session", "request", "at")
+        place = tuple_(change.c.seq, change.c.part)
+        page = (
+            select(
+                func.json_array(
+                    *(change.c[name] for name in facts), func.json(change.c.after), func.json(change.c.before)
+                ).label("j")
+            )
+            .where(
+                change.c.account_pk == bindparam("account"),
+                place > tuple_(bindparam("after"), bindparam("part")),
+                change.c.seq <= bindparam("until"),
+            )
+            .order_by(change.c.seq, change.c.part)
+            .limit(PAGE)
+            .subquery()
+        )
+        self._changes = compiled(select(func.group_concat(page.c.j)))
+
+    def get(self, account: str, kind: str, ids: Sequence[str], deleted: bool) -> Read[dict[str, Image]]:
+        """Return those of the records that are there, by id."""
+
+        def run(connection: sqlite3.Connection) -> dict[str, Image]:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return {}
+            rows = self._statements.rows[kind]
+            images = [rows.image(row, account) for row in self._statements.images(connection, kind, account_pk, ids)]
+            return {i["id"]: i for i in images if deleted or i["deleted_at"] is None}
+
+        return run
+
+    def find(self, account: str, query: Query) -> Read[Found]:
+        """Return the records of a query and the `seq` they were read at."""
+
+        def run(connection: sqlite3.Connection) -> Found:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return Found([], 0, total=0 if query.count else None)
+            limit = query.limit if query.limit is not None else FIND_CEILING
+            if limit < PAGE:
+                seq, total, records = self._page(connection, account, account_pk, query, limit + 1, first=True)
+            else:
+                connection.execute("BEGIN")
+                try:
+                    seq, total, records = self._pages(connection, account, account_pk, query, limit + 1)
+                finally:
+                    connection.execute("COMMIT")
+            return Found(records[:limit], seq, len(records) > limit, total)
+
+        return run
+
+    def _pages(
+        self, connection: sqlite3.Connection, account: str, account_pk: int, query: Query, limit: int
+    ) -> tuple[int, int | None, list[Image]]:
+        seq, total, records = self._page(connection, account, account_pk, query, min(PAGE, limit), first=True)
+        more = len(records) == PAGE
+        while more and len(records) < limit:
+            query = replace(query, after=key_values(records[-1], query.order))
+            size = min(PAGE, limit - len(records))
+            _, _, page = self._page(connection, account, account_pk, query, size, first=False)
+            records += page
+            more = len(page) == PAGE
+        return seq, total, records
+
+    def _page(
+        self, connection: sqlite3.Connection, account: str, account_pk: int, query: Query, limit: int, *, first: bool
+    ) -> tuple[int, int | None, list[Image]]:
+        sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, first=first)
+        seq, total, page = connection.execute(sql, arguments).fetchone()
+        rows = self._statements.rows[query.type.name]
+        records = [] if page is None else [rows.image(row, account) for row in decode_json(f"[{page}]")]
+        return seq, total, records
+
+    def changes(self, account: str, after: int, limit: int) -> Read[list[ChangeSet]]:
+        """Return the commits with `seq` above `after`, in order."""
+
+        def run(connection: sqlite3.Connection) -> list[ChangeSet]:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return []
+            rows: list[list[Any]] = []
+            place = (after, 1 << 30)
+            while True:
+                values = {"account": account_pk, "after": place[0], "part": place[1], "until": after + limit}
+                (page,) = connection.execute(self._changes.sql, self._changes.arguments(values)).fetchone()
+                found = decode_json(f"[{page}]") if page is not None else []
+                rows += found
+                if len(found) < PAGE:
+                    return self._sets(account, rows)
+                place = (found[-1][0], found[-1][1])
+
+        return run
+
+    def _sets(self, account: str, rows: list[list[Any]]) -> list[ChangeSet]:
+        sets: list[ChangeSet] = []
+        parts: list[ChangeRow] = []
+        for n, row in enumerate(rows):
+            seq, part, kind, rec, what, version, actor, session, request, at, after, before = row
+            known = self._statements.rows.get(kind)
+            if known is not None:
+                after = known.complete(after)
+            parts.append(ChangeRow(part, kind, rec, what, version, after, before))
+            if n + 1 == len(rows) or rows[n + 1][0] != seq:
+                sets.append(ChangeSet(account, seq, wire_time(at), actor, session, request, tuple(parts)))
+                parts = []
+        return sets
+
+    def heads(self, accounts: Sequence[str]) -> Read[dict[str, Head]]:
+        """Return where the logs of these accounts stand."""
+
+        def run(connection: sqlite3.Connection) -> dict[str, Head]:
+            arguments = self._heads.arguments({"accounts": to_json(list(accounts))})
+            (page,) = connection.execute(self._heads.sql, arguments).fetchone()
+            found = {name: Head(epoch, seq) for name, epoch, seq in decode_json(f"[{page or ''}]")}
+            return {account: found.get(account) or Head(self.epoch, 0) for account in accounts}
+
+        return run
+
+    def lookup(self, kind: RecordType, field: str, value: Any) -> Read[Image | None]:
+        """Return the live record of any account whose field equals a value."""
+        rows, tables = self._statements.rows[kind.name], self._statements.tables
+        table, account = rows.home.table, tables.account
+        where = [table.c[field] == bindparam("value"), table.c.deleted_at.is_(None)]
+        if kind.system:
+            where.append(account.c.account == SYSTEM)
+        statement = select(account.c.account, func.json_array(*rows.outputs)).select_from(
+            rows.source.join(account, account.c.account_pk == table.c.account_pk)
+        )
+        text = compiled(statement.where(*where).order_by(table.c.pk).limit(1))
+        arguments = text.arguments({"value": value_of(kind.fields[field].kind, value)})
+
+        def run(connection: sqlite3.Connection) -> Image | None:
+            row = connection.execute(text.sql, arguments).fetchone()
+            return None if row is None else rows.image(decode_json(row[1]), row[0])
+
+        return run
+
+    def _account(self, connection: sqlite3.Connection, account: str) -> int | None:
+        known = self._accounts.get(account)
+        if known is None:
+            row = connection.execute(self._statements.account, (account,)).fetchone()
+            if row is None:
+                return None
+            known = self._accounts[account] = int(row[0])
+        return known

@@ -1,0 +1,158 @@
+"""Images to rows and back, for one record type; and the columns that a reader selects.
+
+Readers fetch many rows as one JSON text, made inside SQLite: the driver gives up Python's lock at every
+step of a statement, and under load waits up to a switch interval to get it back, per row. Numbers with a
+fraction travel as text, because SQLite's own JSON rounds them. Knows no statement and no connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import ColumnElement, FromClause, func
+
+from hub.access import SYSTEM
+from hub.schema.fold import fold
+from hub.schema.record import Image, RecordType
+from hub.schema.times import from_millis, to_millis
+from storage.decide import Put
+from storage.sql.tables import FOLD, Home, Tables
+
+PkOf = Callable[[str, RecordType, str], int]
+"""Given an account, a type and a public id, return the internal key of a record that is known to be there."""
+
+HEAD: Final = ("id", "version", "created_at", "updated_at", "created_by", "updated_by", "deleted_at")
+_TIMES: Final = frozenset({"created_at", "updated_at", "deleted_at"})
+
+millis = lru_cache(8192)(to_millis)
+"""`to_millis`, remembering: most rows of a transaction carry the same time."""
+wire_time = lru_cache(65536)(from_millis)
+"""`from_millis`, remembering."""
+
+encode_json: Final = msgspec.json.Encoder().encode
+decode_json: Final = msgspec.json.Decoder().decode
+
+
+def to_json(value: Any) -> str:
+    """Return plain values as JSON text."""
+    return encode_json(value).decode("utf-8")
+
+
+def account_of(kind: RecordType, account: str) -> str:
+    """Return the account that records of a type live in, seen from `account`."""
+    return SYSTEM if kind.system else account
+
+
+class Rows:
+    """How the images of one type become rows, and rows become images.
+
+    `source` is the table with those that its references point to; `outputs` are the selected columns, the
+    internal key first, and `public` the column of each wire name as it stands in an image.
+    """
+
+    def __init__(self, home: Home, tables: Tables) -> None:
+        kind, table = home.kind, home.table
+        self.home = home
+        self.kind = kind
+        self.source: FromClause = table
+        self.public: dict[str, ColumnElement[Any]] = {name: table.c[name] for name in HEAD}
+        names = [*HEAD, *([kind.parent_wire] if kind.parent_wire else [])]
+        names += [wire for wire, spec in kind.fields.items() if not spec.option.secret]
+        for wire in names:
+            if wire not in home.targets:
+                self.public[wire] = table.c[wire]
+                continue
+            target = tables.of(home.targets[wire]).table.alias(f"of_{wire}")
+            self.source = self.source.outerjoin(target, table.c[wire] == target.c.pk)
+            self.public[wire] = target.c.id
+        kinds = {wire: kind.fields[wire].kind for wire in names if wire in kind.fields}
+        self.outputs = [table.c.pk, *(self._output(self.public[w], kinds.get(w)) for w in names)]
+
+        # The order of an image's keys is the same wherever the image comes from.
+        parent = [kind.parent_wire] if kind.parent_wire else []
+        first = ["id", "type", "version", "account_id", *parent, *HEAD[2:]]
+        self._template: Image = dict.fromkeys([*first, *(w for w in names if w not in first)])
+        self._template["type"] = kind.name
+        self._names = tuple(names)
+        self._defaults = {w: None if s.required else s.default for w, s in kind.fields.items()}
+        self._decoders: list[tuple[str, Callable[[Any], Any]]] = [(name, wire_time) for name in HEAD if name in _TIMES]
+        for wire, what in kinds.items():
+            if what in _DECODERS:
+                self._decoders.append((wire, _DECODERS[what]))
+
+        # What is written as it stands in an image, and what is made of it.
+        self._plain = [w for w in names if w not in home.targets and kinds.get(w) in {None, *_AS_IT_IS}]
+        self._plain = [w for w in self._plain if w not in _TIMES]
+        self._made: list[tuple[str, str, Callable[[Any], Any]]] = [(w, w, millis) for w in HEAD if w in _TIMES]
+        self._made += [(w, w, _ENCODERS[kinds[w]]) for w in kinds if kinds[w] in _ENCODERS]
+        self._made += [(w + FOLD, w, fold) for w, spec in kind.fields.items() if spec.option.folded]
+        self._secret = [w for w, spec in kind.fields.items() if spec.option.secret]
+        self._target = list(home.targets.items())
+        self.columns = [
+            *("pk", "account_pk", "alive"),
+            *self._plain,
+            *(column for column, _, _ in self._made),
+            *(wire for wire, _ in self._target),
+            *self._secret,
+        ]
+
+    def _output(self, column: ColumnElement[Any], kind: str | None) -> ColumnElement[Any]:
+        if kind == "number":
+            return func.aether_number_text(column)
+        return func.json(column) if kind in {"list", "object"} else column
+
+    def image(self, row: Sequence[Any], account: str) -> Image:
+        """Return the image of a selected row, which begins with the internal key."""
+        image = self._template.copy()
+        image["account_id"] = account
+        image.update(zip(self._names, row[1:], strict=True))
+        for wire, decoder in self._decoders:
+            value = image[wire]
+            if value is not None:
+                image[wire] = decoder(value)
+        return image
+
+    def complete(self, image: Image) -> Image:
+        """Return a logged image with the fields that were declared after it was logged."""
+        if len(image) == len(self._template):
+            return image
+        return {name: image.get(name, self._defaults.get(name)) for name in self._template}
+
+    def insert(self, put: Put, pk: int, account_pk: int, pk_of: PkOf) -> list[Any]:
+        """Return the values of a new row, in the order of `columns`."""
+        image = put.image
+        row = [pk, account_pk, 1 if image["deleted_at"] is None else None]
+        row += [image[wire] for wire in self._plain]
+        for _, wire, encoder in self._made:
+            value = image[wire]
+            row.append(None if value is None else encoder(value))
+        for wire, target in self._target:
+            value = image[wire]
+            row.append(None if value is None else pk_of(account_of(target, image["account_id"]), target, value))
+        row += [put.secrets.get(wire) for wire in self._secret]
+        return row
+
+    def update(self, put: Put, pk_of: PkOf) -> dict[str, Any]:
+        """Return the columns that a change replaces, with their new values."""
+        image, changed = put.image, put.changed or frozenset()
+        out: dict[str, Any] = {wire: image[wire] for wire in self._plain if wire in changed}
+        for column, wire, encoder in self._made:
+            if wire in changed:
+                value = image[wire]
+                out[column] = None if value is None else encoder(value)
+        for wire, target in self._target:
+            if wire in changed:
+                value = image[wire]
+                out[wire] = None if value is None else pk_of(account_of(target, image["account_id"]), target, value)
+        if "deleted_at" in changed:
+            out["alive"] = 1 if image["deleted_at"] is None else None
+        out |= put.secrets
+        return out
+
+
+_AS_IT_IS: Final = ("text", "integer", "number", "boolean", "date")
+_DECODERS: Final[dict[str, Callable[[Any], Any]]] = {"time": wire_time, "boolean": bool, "number": float}
+_ENCODERS: Final[dict[str, Callable[[Any], Any]]] = {"time": millis, "list": to_json, "object": to_json}

@@ -1,0 +1,279 @@
+"""The keeper on SQLite: `storage.base.Storage` over one file, for one process. Decision 0001.
+
+One thread writes in groups (`writer`), a few read (`readers`); this class stands on the event loop between
+them and the callers. Knows no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from hub.schema.query import Query
+from hub.schema.record import Image, RecordType
+from hub.schema.registry import Registry
+from hub.schema.writes import ChangeSet, Commit, Committed
+from hub.wire.errors import HubError
+from storage.base import Found, Head, Listener, StorageRefused
+from storage.sql.connection import Durability, FileLock, prepare
+from storage.sql.questions import Questions
+from storage.sql.readers import Read, Readers
+from storage.sql.statements import Statements
+from storage.sql.tables import Tables
+from storage.sql.writer import Call, Finished, Job, Writer, refusal
+
+QUEUE: Final = 10_000
+"""How many commits may wait; the next is refused at once."""
+PROBE_SECONDS: Final = 2.0
+
+T = TypeVar("T")
+log: Final = logging.getLogger(__name__)
+
+
+def _random_epoch() -> str:
+    return secrets.token_urlsafe(6)
+
+
+class SqliteStorage:
+    """Keeps records in the SQLite file `path`. `clock` returns the time in wire form.
+
+    `durability`: see `storage.sql.connection.Durability`. `readers` is the number of reading threads;
+    `queue` how many commits may wait; `checkpoint_pages` how large the write-ahead log grows before it is
+    brought into the file.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        path: Path,
+        clock: Callable[[], str],
+        *,
+        durability: Durability = "full",
+        readers: int = 3,
+        queue: int = QUEUE,
+        checkpoint_pages: int = 4000,
+        new_epoch: Callable[[], str] = _random_epoch,
+    ) -> None:
+        self.path = path
+        self._queue = queue
+        statements = Statements(registry, Tables(registry))
+        self._writer = Writer(
+            registry, statements, path, clock, new_epoch, durability, checkpoint_pages, self._hand_over
+        )
+        self._readers = Readers(path, readers)
+        self._questions = Questions(statements)
+        self._lock = FileLock(path)
+        self._listener: Listener = lambda commits: None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._serving = False
+        # Point reads of this turn of the loop, asked together at its end.
+        self._gets: dict[tuple[str, str, bool], list[tuple[Sequence[str], asyncio.Future[dict[str, Image]]]]] = {}
+
+    def listen(self, listener: Listener) -> None:
+        """Set who is told of commits; before `start`."""
+        self._listener = listener
+
+    async def start(self) -> None:
+        """Open the file, settle its schema, start the threads; raise `StorageRefused` with a sentence."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._open)
+        self._serving = True
+
+    def _open(self) -> None:
+        prepare(self.path)
+        try:
+            self._lock.take()
+        except OSError as error:
+            raise StorageRefused(f"{self._lock.path} cannot be written: {error.strerror}.") from None
+        try:
+            self._writer.open()
+            self._questions.epoch = self._writer.epoch
+            assert self._loop is not None
+            self._readers.start(self._loop)
+        except BaseException as error:
+            self._writer.close()
+            self._lock.release()
+            if isinstance(error, sqlite3.Error):
+                raise StorageRefused(_sentence(self.path, error)) from None
+            raise
+        self._writer.start()
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the readers, then the writer."""
+        if not self._serving:
+            return
+        self._serving = False
+        self._ask_gets()
+        await asyncio.to_thread(self._shut)
+
+    def _shut(self) -> None:
+        self._writer.stop()
+        self._readers.stop()
+        self._writer.close()
+        self._lock.release()
+
+    @property
+    def ready(self) -> bool:
+        """Whether reads and writes can be served now."""
+        return self._serving and self._writer.alive and self._writer.fault is None
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def submit(self, commit: Commit) -> asyncio.Future[Committed]:
+        """Queue a commit; cancelling its future does not cancel the write."""
+        if not self._serving or self._loop is None or not self._writer.alive:
+            raise HubError("server.unavailable", retry_after=1)
+        if self._writer.waiting >= self._queue:
+            raise HubError("server.unavailable", "Too many writes are waiting; try again shortly.", retry_after=1)
+        future: asyncio.Future[Committed] = self._loop.create_future()
+        self._writer.put(Job(commit, future))
+        return future
+
+    def _hand_over(self, finished: Finished) -> None:
+        """On the writer's thread: pass a group's outcome to the loop."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._finish, finished)
+
+    def _finish(self, finished: Finished) -> None:
+        try:
+            if finished.told:
+                self._listener(finished.told)
+        finally:
+            for job in finished.jobs:
+                future: asyncio.Future[Committed] = job.token
+                if future.done():
+                    continue
+                if isinstance(job.outcome, HubError):
+                    future.set_exception(job.outcome)
+                elif job.outcome is None:
+                    future.set_exception(HubError("server.error"))
+                else:
+                    future.set_result(job.outcome)
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    async def get(
+        self, account: str, kind: RecordType, ids: Sequence[str], *, deleted: bool = False
+    ) -> dict[str, Image]:
+        """Return those of the records that are there, by id."""
+        loop = self._check()
+        future: asyncio.Future[dict[str, Image]] = loop.create_future()
+        if not self._gets:
+            loop.call_soon(self._ask_gets)
+        self._gets.setdefault((account, kind.name, deleted), []).append((ids, future))
+        return await future
+
+    def _ask_gets(self) -> None:
+        """Ask all point reads of this turn, one statement per account and type."""
+        gets, self._gets = self._gets, {}
+        for (account, kind, deleted), waiting in gets.items():
+            ids = list(dict.fromkeys(i for wanted, _ in waiting for i in wanted))
+            answer = self._readers.ask(self._questions.get(account, kind, ids, deleted))
+
+            def settle(answer: asyncio.Future[dict[str, Image]], waiting: Any = waiting) -> None:
+                error = answer.exception()
+                found = answer.result() if error is None else {}
+                for wanted, future in waiting:
+                    if future.done():
+                        continue
+                    if error is not None:
+                        future.set_exception(self._fault(error))
+                    else:
+                        future.set_result({i: found[i] for i in wanted if i in found})
+
+            answer.add_done_callback(settle)
+
+    async def find(self, account: str, query: Query) -> Found:
+        """Return the records of a query and the `seq` they were read at, as one consistent state."""
+        return await self._ask(self._questions.find(account, query))
+
+    async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
+        """Return the commits with `seq` above `after`, in order, at most `limit`."""
+        return await self._ask(self._questions.changes(account, after, limit))
+
+    async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
+        """Return where the logs of these accounts stand."""
+        return await self._ask(self._questions.heads(accounts))
+
+    async def lookup(self, kind: RecordType, field: str, value: Any) -> Image | None:
+        """Return the live record of any account whose `field` (may be secret) equals `value`."""
+        return await self._ask(self._questions.lookup(kind, field, value))
+
+    async def probe(self, timeout: float = PROBE_SECONDS) -> None:
+        """Read and write for real; raise `HubError` where that fails or takes longer than `timeout` seconds."""
+        loop = self._check()
+        written: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: BaseException | None) -> None:
+            if written.done():
+                return
+            if error is not None:
+                written.set_exception(error)
+            else:
+                written.set_result(None)
+
+        self._writer.put(Call(_write_probe, lambda error: _call_in(loop, settle, error)))
+        try:
+            async with asyncio.timeout(timeout):
+                await self._readers.ask(_read_probe)
+                await written
+        except TimeoutError:
+            raise HubError("server.unavailable", "The database did not answer in time.", retry_after=2) from None
+        except sqlite3.Error as error:
+            raise refusal(error) from None
+
+    async def _ask(self, run: Read[T]) -> T:
+        self._check()
+        try:
+            return await self._readers.ask(run)
+        except HubError:
+            raise
+        except Exception as error:
+            raise self._fault(error) from None
+
+    def _check(self) -> asyncio.AbstractEventLoop:
+        if not self._serving or self._loop is None:
+            raise HubError("server.unavailable", retry_after=1)
+        return self._loop
+
+    def _fault(self, error: BaseException) -> HubError:
+        """Return what a caller is told of a read that failed, and log the rest."""
+        if isinstance(error, HubError):
+            return error
+        log.error("a read failed", exc_info=error)
+        return refusal(error) if isinstance(error, sqlite3.Error) else HubError("server.error")
+
+
+def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], value: Any) -> None:
+    loop.call_soon_threadsafe(call, value)
+
+
+def _read_probe(connection: sqlite3.Connection) -> None:
+    connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+
+
+def _write_probe(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'probe'")
+    connection.execute("COMMIT")
+
+
+def _sentence(path: Path, error: sqlite3.Error) -> str:
+    """Say why a file could not be opened, and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_NOTADB:
+        return f"{path} is not a SQLite database; name another file, or restore a backup."
+    if code == sqlite3.SQLITE_CORRUPT:
+        return f"{path} is damaged ({error}); restore a backup."
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
+        return f"{path} cannot be opened for writing; check who owns the file and its folder."
+    if code == sqlite3.SQLITE_FULL:
+        return f"{path} cannot be opened: the disk is full."
+    if code == sqlite3.SQLITE_BUSY:
+        return f"{path} is locked by another program; close it there."
+    return f"{path} cannot be opened: {error}."

@@ -1,0 +1,135 @@
+"""The statements that the writing connection runs: built once by SQLAlchemy, run as text by the driver.
+
+Knows tables and columns, decides nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Column, Table, bindparam, func, literal_column, select, update
+
+from hub.schema.registry import Registry
+from storage.sql.compile import DIALECT, Text, compiled
+from storage.sql.rows import Rows, decode_json, to_json
+from storage.sql.tables import Tables
+
+VARIABLES: Final = 30_000
+"""How many parameters one statement may have; SQLite allows 32,766."""
+LARGEST: Final = 256
+"""How many rows one statement inserts at most."""
+PRUNE: Final = 2_000
+"""How many outdated keys are removed at a time."""
+
+
+class Insert:
+    """A statement that inserts many rows at once, in sizes that are powers of two so that few are prepared."""
+
+    def __init__(self, table: Table, columns: Sequence[str]) -> None:
+        quote = DIALECT.identifier_preparer.quote
+        self._head = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, columns))})"
+        self._row = f"({', '.join('?' * len(columns))})"
+        largest = min(LARGEST, VARIABLES // len(columns))
+        self._sizes = [1 << n for n in range(largest.bit_length() - 1, -1, -1)]
+        self._texts: dict[int, str] = {}
+
+    def run(self, connection: sqlite3.Connection, rows: list[list[Any]]) -> None:
+        """Insert the rows in order."""
+        done = 0
+        for size in self._sizes:
+            while len(rows) - done >= size:
+                text = self._texts.get(size)
+                if text is None:
+                    text = self._texts[size] = f"{self._head} VALUES {', '.join([self._row] * size)}"
+                connection.execute(text, [value for row in rows[done : done + size] for value in row])
+                done += size
+
+
+class Statements:
+    """The texts that writing needs, built once by SQLAlchemy."""
+
+    def __init__(self, registry: Registry, tables: Tables) -> None:
+        self.tables = tables
+        self.rows = {kind.name: Rows(tables.of(kind), tables) for kind in registry.types.values()}
+        self.inserts: dict[str, Insert] = {}
+        self.last_pk: dict[str, str] = {}
+        self._images: dict[str, Text] = {}
+        for name, rows in self.rows.items():
+            table = rows.home.table
+            self.inserts[name] = Insert(table, rows.columns)
+            self.last_pk[name] = _last(table.c.pk)
+            wanted = select(func.json_each(bindparam("ids")).table_valued("value").c.value)
+            page = select(func.json_array(*rows.outputs).label("j")).select_from(rows.source)
+            inner = page.where(table.c.id.in_(wanted), table.c.account_pk == bindparam("account")).subquery()
+            self._images[name] = compiled(select(func.group_concat(inner.c.j)))
+        log, keys, account = tables.change, tables.key, tables.account
+        self.change = Insert(log, log.c.keys())
+        self.key = Insert(keys, keys.c.keys())
+        self.forget = compiled(
+            keys.delete().where(
+                keys.c.account_pk == bindparam("account"),
+                keys.c.scope == bindparam("scope"),
+                keys.c.key == bindparam("key"),
+            )
+        ).sql
+        self.account = compiled(
+            select(account.c.account_pk, account.c.seq).where(account.c.account == bindparam("account"))
+        ).sql
+        self.last_account = _last(account.c.account_pk)
+        self.open_account = Insert(account, account.c.keys())
+        self.move_head = compiled(
+            update(account).values(seq=bindparam("s")).where(account.c.account_pk == bindparam("a"))
+        ).sql
+        self.stored_key = compiled(
+            select(keys.c.digest, keys.c.seq, keys.c.answer).where(
+                keys.c.account_pk == bindparam("account"),
+                keys.c.scope == bindparam("scope"),
+                keys.c.key == bindparam("key"),
+                keys.c.at > bindparam("since"),
+            )
+        ).sql
+        self.last_key = _last(keys.c.pk)
+        oldest = select(keys.c.pk, keys.c.at).order_by(keys.c.pk).limit(PRUNE).subquery()
+        outdated = select(oldest.c.pk).where(oldest.c.at <= bindparam("until"))
+        self.prune = compiled(keys.delete().where(keys.c.pk.in_(outdated)))
+        self.update: Callable[[str, tuple[str, ...]], Text] = lru_cache(1024)(self._update)
+        self.unique: Callable[[str, tuple[str, ...]], Text] = lru_cache(256)(self._unique)
+        self.children: Callable[[str, str], Text] = lru_cache(256)(self._children)
+
+    def images(
+        self, connection: sqlite3.Connection, kind: str, account_pk: int, ids: Iterable[str]
+    ) -> Iterator[list[Any]]:
+        """Yield the rows (tombstones too) of those ids that are there."""
+        text = self._images[kind]
+        arguments = text.arguments({"ids": to_json(list(ids)), "account": account_pk})
+        (page,) = connection.execute(text.sql, arguments).fetchone()
+        if page is not None:
+            yield from decode_json(f"[{page}]")
+
+    def _update(self, kind: str, names: tuple[str, ...]) -> Text:
+        table = self.rows[kind].home.table
+        return compiled(update(table).values({n: bindparam(n) for n in names}).where(table.c.pk == bindparam("_row")))
+
+    def _unique(self, kind: str, names: tuple[str, ...]) -> Text:
+        table = self.rows[kind].home.table
+        same = [table.c[name] == bindparam(f"n_{name}") for name in names]
+        alive = [table.c.account_pk == bindparam("account"), table.c.alive == 1]
+        return compiled(select(table.c.id).where(*alive, *same))
+
+    def _children(self, kind: str, parent_wire: str) -> Text:
+        table = self.rows[kind].home.table
+        return compiled(
+            select(table.c.id).where(
+                table.c.account_pk == bindparam("account"),
+                table.c[parent_wire] == bindparam("parent"),
+                table.c.deleted_at.is_(None),
+            )
+        )
+
+
+def _last(column: Column[Any]) -> str:
+    """Return the statement of the largest internal key in use."""
+    return compiled(select(func.coalesce(func.max(column), literal_column("0")))).sql

@@ -1,0 +1,192 @@
+"""The tables: SQLAlchemy metadata built from the registry, and those that the log, keys and accounts need.
+
+One table per record type. `pk` and `account_pk` are internal and never leave this room; references hold
+the `pk` of their target while images carry public ids. Knows names and types of columns, runs nothing.
+Source: DESIGN.md section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeEngine
+
+from hub.schema.fields import DeclarationError, FieldSpec
+from hub.schema.record import RecordType, referred
+from hub.schema.registry import Registry
+
+Key: Final = BigInteger().with_variant(Integer, "sqlite")
+"""The type of internal keys: SQLite makes its row number of an INTEGER PRIMARY KEY only."""
+ID_CHARS: Final = 64
+FOLD: Final = "_fold"
+"""What is put behind a field's name for the column that holds its folded copy."""
+INTERNAL: Final = ("pk", "account_pk", "alive")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Home:
+    """Where the records of one type live. `targets`: reference columns, the parent's too, and their types."""
+
+    kind: RecordType
+    table: Table
+    targets: dict[str, RecordType]
+
+    def fold(self, wire: str) -> Column[Any]:
+        """Return the column with the folded copy of a text field."""
+        return self.table.c[wire + FOLD]
+
+
+class Tables:
+    """The tables of one registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.metadata = MetaData()
+        m = self.metadata
+        # Facts about the database itself: format, schema, epoch.
+        self.meta = Table(
+            "meta", m, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+        )
+        # One row per account that ever committed; `seq` is the counter that makes the log gapless.
+        self.account = Table(
+            "account_state",
+            m,
+            Column("account_pk", Key, primary_key=True, autoincrement=False),
+            Column("account", String(ID_CHARS), nullable=False, unique=True),
+            Column("epoch", String(32), nullable=False),
+            Column("seq", BigInteger, nullable=False),
+        )
+        # The log: outbox, resume feed and history.
+        self.change = Table(
+            "change",
+            m,
+            Column("account_pk", Key, nullable=False),
+            Column("seq", BigInteger, nullable=False),
+            Column("part", Integer, nullable=False),
+            Column("type", String(48), nullable=False),
+            Column("rec", String(ID_CHARS), nullable=False),
+            Column("kind", String(16), nullable=False),
+            Column("version", BigInteger, nullable=False),
+            Column("after", Text, nullable=False),
+            Column("before", Text),
+            Column("actor", String(ID_CHARS)),
+            Column("session", String(ID_CHARS)),
+            Column("request", Text),
+            Column("at", BigInteger, nullable=False),
+            PrimaryKeyConstraint("account_pk", "seq", "part"),
+            sqlite_with_rowid=False,
+        )
+        # Answers of keyed writes; `pk` grows with time, so the oldest are found without an index.
+        self.key = Table(
+            "idempotency",
+            m,
+            Column("pk", Key, primary_key=True, autoincrement=False),
+            Column("account_pk", Key, nullable=False),
+            Column("scope", String(200), nullable=False),
+            Column("key", String(ID_CHARS), nullable=False),
+            Column("digest", LargeBinary(64), nullable=False),
+            Column("answer", Text, nullable=False),
+            Column("seq", BigInteger, nullable=False),
+            Column("at", BigInteger, nullable=False),
+            UniqueConstraint("account_pk", "scope", "key"),
+        )
+        self._own = frozenset(m.tables)
+        self._homes: dict[str, Home] = {}
+        for kind in sorted(registry.types.values(), key=lambda kind: kind.name):
+            self._homes[kind.name] = self._home(kind)
+
+    def of(self, kind: RecordType) -> Home:
+        """Return where the records of a type live."""
+        return self._homes[kind.name]
+
+    def homes(self) -> Iterator[Home]:
+        """Return every type's home, by name."""
+        yield from self._homes.values()
+
+    def _home(self, kind: RecordType) -> Home:
+        if kind.name in self._own:
+            raise DeclarationError(f"{kind.name}: storage has a table of this name; choose another")
+        targets: dict[str, RecordType] = {}
+        columns: list[Column[Any]] = [
+            Column("pk", Key, primary_key=True, autoincrement=False),
+            Column("id", String(ID_CHARS), nullable=False, unique=True),
+            Column("account_pk", Key, nullable=False),
+            Column("alive", Boolean(create_constraint=False)),
+            Column("version", BigInteger, nullable=False),
+            Column("created_at", BigInteger, nullable=False),
+            Column("updated_at", BigInteger, nullable=False),
+            Column("deleted_at", BigInteger),
+            Column("created_by", String(ID_CHARS)),
+            Column("updated_by", String(ID_CHARS)),
+        ]
+        if kind.parent is not None and kind.parent_wire is not None:
+            targets[kind.parent_wire] = kind.parent
+            columns.append(Column(kind.parent_wire, Key, _points_to(kind.parent), nullable=False))
+        for wire, spec in kind.fields.items():
+            if spec.kind == "ref":
+                targets[wire] = referred(spec)
+                columns.append(Column(wire, Key, _points_to(targets[wire]), nullable=spec.nullable))
+                continue
+            columns.append(Column(wire, _type(spec), nullable=spec.nullable))
+            if spec.option.folded:
+                columns.append(Column(wire + FOLD, Text))
+        names = [column.name for column in columns]
+        for name in names:
+            if names.count(name) > 1:
+                raise DeclarationError(f"{kind.name}.{name}: storage has a column of this name; choose another")
+        table = Table(kind.name, self.metadata, *columns)
+        if kind.parent_wire is not None:
+            Index(f"{kind.name}_of", table.c.account_pk, table.c[kind.parent_wire])
+        elif not kind.unique:  # else the unique index begins with the account
+            Index(f"{kind.name}_of", table.c.account_pk)
+        for fields in kind.unique:
+            Index(
+                f"{kind.name}_{'_'.join(fields)}_once",
+                *(table.c[name] for name in ("account_pk", *fields, "alive")),
+                unique=True,
+            )
+        for fields in kind.indexes:
+            # What is looked up before there is an account is not led by the account.
+            secret = any(name in kind.fields and kind.fields[name].option.secret for name in fields)
+            lead = () if secret else ("account_pk",)
+            Index(f"{kind.name}_{'_'.join(fields)}", *(table.c[name] for name in (*lead, *fields)))
+        return Home(kind, table, targets)
+
+
+def _points_to(target: RecordType) -> ForeignKey:
+    # Deferred: the rows of one transaction are written table by table.
+    return ForeignKey(f"{target.name}.pk", deferrable=True, initially="DEFERRED")
+
+
+def _type(spec: FieldSpec) -> TypeEngine[Any]:
+    """Return the column type of a field that is no reference."""
+    match spec.kind:
+        case "integer" | "time":
+            return BigInteger()
+        case "number":
+            return Float(53)
+        case "boolean":
+            return Boolean(create_constraint=False)
+        case "date":
+            return String(10)
+        case "text" if spec.max_length is not None and spec.max_length <= 700:
+            return String(spec.max_length)
+        case _:
+            return Text()

@@ -1,0 +1,286 @@
+"""The writer: one thread, one connection, one transaction per group of commits.
+
+A group is everything that was queued while the last one committed; it shares one sync. What the decision
+refuses is answered alone. Where the database refuses a group, its commits are tried again one by one, so
+that only those at fault fail. After a group the loop is handed one list of outcomes, never more.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from hub.schema.registry import Registry
+from hub.schema.writes import ChangeSet, Commit, Committed
+from hub.wire.errors import HubError
+from storage.decide import Decider, Decision
+from storage.sql.connection import Durability, open_writer
+from storage.sql.group import Group, Memory
+from storage.sql.schema import settle
+from storage.sql.statements import Statements
+
+GROUP_COMMITS: Final = 1024
+"""The most commits of one transaction."""
+GROUP_WRITES: Final = 8192
+"""A transaction takes no further commit once it has this many writes."""
+PRUNE_GROUPS: Final = 256
+"""Every so many groups the oldest keys are looked at."""
+
+log: Final = logging.getLogger(__name__)
+
+Outcome = Committed | HubError
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A queued commit; `token` is the caller's. `outcome` is set when it is decided for good."""
+
+    commit: Commit
+    token: Any = None
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A queued question to the writing thread: run with the connection, between two groups."""
+
+    run: Callable[[sqlite3.Connection], None]
+    done: Callable[[BaseException | None], None]
+
+
+@dataclass(slots=True)
+class Finished:
+    """What the loop is handed after a group: the commits to tell of, then the jobs to answer."""
+
+    told: list[ChangeSet] = field(default_factory=list)
+    jobs: list[Job] = field(default_factory=list)
+
+
+class Writer:
+    """Owns the writing connection. `deliver` is called on the writer's thread, once per group."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        statements: Statements,
+        path: Path,
+        clock: Callable[[], str],
+        new_epoch: Callable[[], str],
+        durability: Durability,
+        checkpoint_pages: int,
+        deliver: Callable[[Finished], None],
+    ) -> None:
+        self._registry = registry
+        self._statements = statements
+        self._path = path
+        self._clock = clock
+        self._new_epoch = new_epoch
+        self._durability: Durability = durability
+        self._checkpoint_pages = checkpoint_pages
+        self._deliver = deliver
+        self._queue: queue.SimpleQueue[Job | Call | None] = queue.SimpleQueue()
+        self._connection: sqlite3.Connection | None = None
+        self._memory = Memory("")
+        self._thread: threading.Thread | None = None
+        self._groups = 0
+        # The last error of the database that was not the fault of one commit; None after a success.
+        self.fault: str | None = None
+        self.epoch = ""
+
+    @property
+    def waiting(self) -> int:
+        """Return how many commits are queued."""
+        return self._queue.qsize()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def open(self) -> None:
+        """Open the file and settle its schema; blocking, on any thread, before `start`."""
+        connection = open_writer(self._path, self._durability, self._checkpoint_pages)
+        try:
+            self.epoch = settle(connection, self._statements.tables, self._new_epoch)
+        except BaseException:
+            connection.close()
+            raise
+        self._memory = Memory(self.epoch)
+        self._connection = connection
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="aether-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, item: Job | Call) -> None:
+        """Queue a commit or a call; order is kept."""
+        self._queue.put(item)
+
+    def stop(self) -> None:
+        """Finish what is queued and end the thread; blocking. The connection stays open."""
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join()
+
+    def close(self) -> None:
+        """Close the connection, which brings everything from the WAL into the file; blocking."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # -- on the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            item = self._queue.get()
+            jobs: list[Job] = []
+            calls: list[Call] = []
+            writes = 0
+            while True:
+                if item is None:
+                    going = False
+                    break
+                if isinstance(item, Call):
+                    calls.append(item)
+                    break
+                jobs.append(item)
+                writes += len(item.commit.writes)
+                if len(jobs) >= GROUP_COMMITS or writes >= GROUP_WRITES:
+                    break
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if jobs:
+                self._group(jobs)
+            for call in calls:
+                self._call(call)
+
+    def _group(self, jobs: list[Job]) -> None:
+        finished = Finished(jobs=jobs)
+        try:
+            try:
+                finished.told = self._commit(jobs)
+                self.fault = None
+            except _Unsettled:
+                raise
+            except sqlite3.Error as error:
+                if len(jobs) == 1:
+                    self._refuse(jobs[0], error)
+                else:
+                    self._one_by_one(finished)
+        except _Unsettled as unsettled:
+            self.fault = str(unsettled)
+            log.error("the outcome of %d commits is not known: %s", len(jobs), unsettled)
+            self._answer_all(jobs, HubError("write.unknown", retry_after=1))
+        except Exception as error:
+            self.fault = f"{type(error).__name__}: {error}"
+            log.exception("a group of %d commits failed", len(jobs))
+            self._answer_all(jobs, HubError("server.error"))
+        self._deliver(finished)
+
+    def _one_by_one(self, finished: Finished) -> None:
+        for job in finished.jobs:
+            job.outcome = None
+            try:
+                finished.told += self._commit([job])
+                self.fault = None
+            except sqlite3.Error as error:
+                self._refuse(job, error)
+
+    def _refuse(self, job: Job, error: sqlite3.Error) -> None:
+        """Answer one commit that the database did not take."""
+        job.outcome = refusal(error)
+        if job.outcome.code != "record.exists":
+            self.fault = str(error)
+            log.error("a commit of account %s failed: %s", job.commit.account, error)
+
+    def _answer_all(self, jobs: Sequence[Job], outcome: HubError) -> None:
+        for job in jobs:
+            if job.outcome is None or isinstance(job.outcome, Committed):
+                job.outcome = outcome
+
+    def _commit(self, jobs: Sequence[Job]) -> list[ChangeSet]:
+        """Decide and write jobs in one transaction; set their outcomes and return what to tell of."""
+        connection = self._connection
+        if connection is None:
+            raise sqlite3.ProgrammingError("the database is closed")
+        now = self._clock()
+        outcomes: list[Outcome] = []
+        decisions: list[Decision] = []
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            group = Group(connection, self._statements, self._memory, now)
+            group.prefetch(job.commit for job in jobs)
+            decider = Decider(self._registry, group, now)
+            for job in jobs:
+                try:
+                    decision = decider.decide(job.commit)
+                except HubError as refused:
+                    outcomes.append(refused)
+                    continue
+                outcomes.append(decision.committed)
+                if decision.log is not None or decision.key is not None:
+                    decisions.append(decision)
+            if decisions:
+                group.write(decisions)
+                self._groups += 1
+                if self._groups % PRUNE_GROUPS == 1:
+                    group.prune()
+        except BaseException:
+            self._roll_back(connection)
+            raise
+        if decisions:
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back(connection)
+                if refusal(error).code != "storage.full" and error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise _Unsettled(str(error)) from error
+                raise
+            self._memory.learn(group)
+        else:
+            self._roll_back(connection)
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            job.outcome = outcome
+        return [decision.log for decision in decisions if decision.log is not None]
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def _call(self, call: Call) -> None:
+        if self._connection is None:
+            call.done(sqlite3.ProgrammingError("the database is closed"))
+            return
+        try:
+            call.run(self._connection)
+        except Exception as error:
+            self._roll_back(self._connection)
+            call.done(error)
+        else:
+            call.done(None)
+
+
+class _Unsettled(Exception):
+    """COMMIT failed in a way that does not say whether the commits are on disk."""
+
+
+def refusal(error: sqlite3.Error) -> HubError:
+    """Return what a client is told of an error of the database."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return HubError("storage.full", retry_after=5)
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return HubError("record.exists")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}:
+        return HubError("server.unavailable", retry_after=2)
+    return HubError("server.error")
