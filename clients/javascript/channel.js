@@ -49,9 +49,13 @@ export class Channel extends Emitter {
   }
 
   #sendState() {
-    this.book.connection.ask("presence.update", { channel: this.name, state: this.state }, {
+    const { connection } = this.book;
+    connection.ask("presence.update", { channel: this.name, state: this.state }, {
       ok: () => {},
-      fail: (error) => this.emit("refused", new HubError(error)),
+      fail: (error) => {
+        if (!mayPass(error)) this.emit("refused", new HubError(error));
+        else this.book.later(this, error.retry_after ?? AGAIN_SECONDS, () => this.#sendState());
+      },
     });
   }
 
@@ -86,7 +90,7 @@ export class Channel extends Emitter {
       fail: (error) => {
         if (connection.session !== session) return;
         this.#joining = false;
-        if (mayPass(error)) this.book.joinLater(this, error.retry_after ?? AGAIN_SECONDS);
+        if (mayPass(error)) this.book.later(this, error.retry_after ?? AGAIN_SECONDS, () => this.join());
         else {
           this.error = new HubError(error);
           this.book.forget(this);
@@ -164,12 +168,17 @@ export class Channels {
     return channel;
   }
 
-  /** @param {Channel} channel @param {number} seconds */
-  joinLater(channel, seconds) {
+  /**
+   * Do something again for a channel, if it and the present socket still live then: a new socket joins anew anyway.
+   * @param {Channel} channel
+   * @param {number} seconds
+   * @param {() => void} again
+   */
+  later(channel, seconds, again) {
     const { session } = this.connection;
     this.connection.platform.later(() => {
       const same = this.connection.state === "online" && this.connection.session === session;
-      if (same && this.#joined.get(channel.name) === channel) channel.join();
+      if (same && this.#joined.get(channel.name) === channel) again();
     }, seconds);
   }
 

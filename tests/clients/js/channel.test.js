@@ -85,6 +85,27 @@ test("a state set while the join is under way goes out after it", () => {
   assert.deepEqual(peer.take("presence.update").state, { page: 2 });
 });
 
+test("a state that is lost with the socket is no error, and one the hub had no time for is sent again", () => {
+  const { clock, online, peer, channel } = inChannel();
+  const refused = [];
+  channel.on("refused", (error) => refused.push(error.code));
+  peer.ok(peer.take("channel.join"), joined(1, []));
+  channel.setState({ page: 2 });
+  peer.close(1006);
+  clock.advance(1);
+  const next = online();
+  next.ok(next.take("channel.join"), joined(1, []));
+  clock.advance(2);
+  assert.equal(next.inbox.length, 0);
+  channel.setState({ page: 3 });
+  next.error(next.take("presence.update"), "rate.limited", { retry_after: 2 });
+  clock.advance(2);
+  assert.deepEqual(next.take("presence.update").state, { page: 3 });
+  channel.setState({ page: 4 });
+  next.error(next.take("presence.update"), "state.too_large");
+  assert.deepEqual(refused, ["state.too_large"]);
+});
+
 test("leaving tells the hub and ends the pushes", () => {
   const { peer, channel, told } = inChannel();
   peer.ok(peer.take("channel.join"), joined(1, []));

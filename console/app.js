@@ -1,0 +1,138 @@
+/**
+ * The console's first room: signs in, chooses an event, and hands over to the page of that event.
+ */
+
+import { Hub, signOut } from "/client/index.js";
+import { EventPage } from "./page.js";
+import { accountCard, memory, signInCard, takeCode } from "./signin.js";
+import { showStatus } from "./status.js";
+import { toaster } from "./toast.js";
+import { h, place } from "./dom.js";
+
+const LAST_EVENT = "aether.event";
+
+const find = (/** @type {string} */ selector) => /** @type {any} */ (document.querySelector(selector));
+
+const toasts = toaster(find(".toasts"));
+const hub = new Hub({
+  url: `${location.origin.replace(/^http/, "ws")}/ws`,
+  token: memory.token,
+  account: memory.account,
+  client: { name: "aether-console", version: "0.1.0" },
+});
+const page = new EventPage(hub, toasts);
+const switcher = find("[data-testid=event-switcher]");
+
+/** @type {import("../clients/javascript/watch.js").Watch | null} all events of the account; null when signed out */
+let events = null;
+
+/** @param {"starting" | "app" | "signin" | "account"} view */
+function show(view) {
+  document.body.dataset.view = view;
+}
+
+const signIn = signInCard({ onToken: (token) => {
+  memory.token = token;
+  enter(token);
+} });
+const account = accountCard({ onAccount: (name) => {
+  memory.account = name;
+  hub.account = name;
+  hub.signIn(memory.token);
+} });
+place(find("#cards"), [signIn.element, account.element]);
+
+/** @param {string} token */
+function enter(token) {
+  show("app");
+  page.draw();
+  hub.signIn(token);
+}
+
+/** Nobody is signed in: nothing of anybody's stays on the page. @param {string} why */
+function leave(why) {
+  memory.token = null;
+  memory.account = null;
+  hub.account = null;
+  events?.stop();
+  events = null;
+  page.choose(null);
+  switcher.replaceChildren();
+  show("signin");
+  signIn.say(why);
+}
+
+hub.on("state", ({ state, error }) => {
+  if (state === "signed-out") leave(error ? "Your sign-in has ended. Sign in again with a new link." : "");
+  else if (error) toasts.error({ retry_after: null, ...error });
+});
+
+hub.on("online", (session) => {
+  if (session.account === null) {
+    show("account");
+    account.field.focus();
+    return;
+  }
+  show("app");
+  find("#signout").title = `Sign out${session.display?.user ? ` ${session.display.user}` : ""}`;
+  if (events !== null) return;
+  events = hub.watch({ type: "event" });
+  events.on("change", chooseEvent);
+  events.on("ready", chooseEvent);
+  events.on("error", toasts.error);
+  if (events.ready) chooseEvent();
+});
+hub.on("notice", ({ message }) => toasts.note(message));
+
+/** The event to open when nobody said which: running, else the next, else the last. @param {any[]} all */
+function likely(all) {
+  const today = new Date().toISOString().slice(0, 10);
+  const sorted = [...all].sort((a, b) => ((a.starts_on ?? "") < (b.starts_on ?? "") ? -1 : 1));
+  return sorted.find(({ ends_on }) => (ends_on ?? "") >= today) ?? sorted.at(-1) ?? null;
+}
+
+/** Keep the switcher equal to the events, and open one. */
+function chooseEvent() {
+  const all = [...(events?.records.values() ?? [])].sort((a, b) => (a.title ?? "").localeCompare(b.title ?? ""));
+  const wanted = [new URLSearchParams(location.hash.slice(1)).get("event"), page.event?.id, localStorage.getItem(LAST_EVENT)];
+  const event = wanted.map((id) => events?.records.get(id ?? "")).find(Boolean) ?? likely(all);
+  switcher.replaceChildren(...all.map(({ id, title }) => h("option", { value: id, text: title || "Untitled event" })));
+  switcher.closest("label").hidden = all.length < 2;
+  if (event) switcher.value = event.id;
+  page.choose(event, events?.ready);
+}
+
+switcher.addEventListener("change", () => {
+  localStorage.setItem(LAST_EVENT, switcher.value);
+  page.choose(events?.records.get(switcher.value) ?? null, true);
+  page.remember();
+});
+
+find("#signout").addEventListener("click", async () => {
+  const { token } = memory;
+  hub.signOut();
+  if (token !== null) await signOut(token).catch(toasts.error);
+});
+
+memory.onToken((token) => {
+  if (token === null) hub.signOut();
+  else if (token !== hub.token) enter(token);
+});
+
+/** A sign-in link was opened, at the start or in a page that is open already. */
+function redeemAddress() {
+  const code = takeCode();
+  if (code !== null) {
+    show("signin");
+    signIn.redeem(code);
+  }
+  return code !== null;
+}
+
+addEventListener("hashchange", redeemAddress);
+showStatus(find("[data-testid=connection]"), hub);
+if (!redeemAddress()) {
+  if (memory.token !== null) show("app");
+  page.draw();
+  hub.start();
+}

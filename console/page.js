@@ -1,0 +1,292 @@
+/**
+ * The page of one event: what is chosen on it (day, search, track, open talk), and drawing it all from the store.
+ */
+
+import { h, place, setText } from "./dom.js";
+import { Drawer } from "./drawer.js";
+import { downloadFile, drawPanel } from "./panel.js";
+import { showRoster, watchersByTalk } from "./people.js";
+import { matches, terms } from "./search.js";
+import { command } from "./signin.js";
+import { Store } from "./store.js";
+import { ago, zoneWords } from "./time.js";
+import { Timetable } from "./timetable.js";
+
+const find = (/** @type {string} */ selector) => /** @type {any} */ (document.querySelector(selector));
+const narrow = matchMedia("(max-width: 999px)"); // the same width as in console.css
+
+export class EventPage {
+  /** the record of the event on the page; null = none chosen */
+  event = /** @type {any} */ (null);
+
+  /** whether the hub has said which events there are */
+  known = false;
+
+  /** @type {Store | null} */
+  store = null;
+
+  /** @type {ReturnType<Store["programme"]> | null} what the store holds, joined; null = join again */
+  #programme = null;
+
+  /** @type {import("../clients/javascript/channel.js").Channel | null} */
+  #channel = null;
+
+  day = /** @type {string | null} */ (null);
+  query = "";
+  track = /** @type {string | null} */ (null);
+  talk = /** @type {string | null} */ (null);
+
+  /** @param {import("../clients/javascript/index.js").Hub} hub @param {ReturnType<import("./toast.js")["toaster"]>} toasts */
+  constructor(hub, toasts) {
+    this.hub = hub;
+    this.toasts = toasts;
+    this.timetable = new Timetable(find(".programme"), (id) => this.open(id));
+    this.drawer = new Drawer(find(".drawer"), {
+      record: () => this.store?.session(this.talk ?? ""),
+      save: (id, title, if_version) => hub.update("event_session", id, { title }, { if_version }),
+      fetch: (id) => hub.get("event_session", id),
+      editing: () => this.#tell(),
+      failed: toasts.error,
+      nameOf: (user) => this.#nameOf(user),
+      close: () => this.open(null),
+    });
+    this.tabs = find(".days");
+    this.search = find("[data-testid=search]");
+    this.#listen();
+    this.#readAddress();
+    setInterval(() => this.draw(), 30_000); // "3 min ago" and the line of now
+  }
+
+  /** Show another event, or none. @param {any} event @param {boolean} [known] */
+  choose(event, known = false) {
+    this.known = known;
+    const same = event !== null && this.event?.id === event.id;
+    this.event = event;
+    this.#programme = null;
+    if (!same) {
+      this.store?.stop();
+      this.#channel?.leave();
+      this.store = null;
+      this.#channel = null;
+      if (event === null) this.drawer.show(null);
+      else this.#follow(event.id);
+    }
+    this.draw();
+  }
+
+  /** @param {string} event */
+  #follow(event) {
+    this.#readAddress();
+    if (new URLSearchParams(location.hash.slice(1)).get("event") !== event) Object.assign(this, { day: null, talk: null });
+    this.track = null;
+    this.store = new Store(this.hub, event, {
+      changed: (flash) => {
+        this.#programme = null;
+        this.draw();
+        this.timetable.flash(flash);
+      },
+      refused: this.toasts.error,
+    });
+    this.#channel = this.hub.join(`event:${event}`, { session: this.talk, editing: false });
+    this.#channel.on("roster", () => this.draw());
+    this.#channel.on("error", this.toasts.error);
+    this.#channel.on("refused", this.toasts.error);
+  }
+
+  /** Open a talk in the drawer, or close it. @param {string | null} id */
+  open(id) {
+    if (id === this.talk) return;
+    const before = this.talk;
+    this.talk = id;
+    this.remember(before === null);
+    this.draw();
+    this.#tell();
+    if (id !== null) find(".drawer").focus({ preventScroll: true });
+    else if (before !== null) this.timetable.find(before)?.querySelector("button")?.focus({ preventScroll: true });
+  }
+
+  /** Put what is chosen into the address. @param {boolean} [step] as a step that "back" undoes */
+  remember(step = false) {
+    const chosen = Object.entries({ event: this.event?.id, day: this.day, talk: this.talk }).filter(([, value]) => value);
+    const address = `#${new URLSearchParams(/** @type {any} */ (chosen))}`;
+    if (step) history.pushState(null, "", address);
+    else history.replaceState(null, "", address);
+  }
+
+  #readAddress() {
+    const chosen = new URLSearchParams(location.hash.slice(1));
+    this.day = chosen.get("day");
+    this.talk = chosen.get("talk");
+  }
+
+  /** Tell the others what is open here. */
+  #tell() {
+    this.#channel?.setState({ session: this.talk, editing: this.drawer.title.active });
+  }
+
+  /** @param {string | null} user */
+  #nameOf(user) {
+    const session = this.hub.session;
+    if (user !== null && user === session?.user) return session.display?.user ?? "You";
+    return this.#channel?.members.find(({ kind, rec }) => kind === "user" && rec === user)?.name ?? "Somebody";
+  }
+
+  #listen() {
+    this.search.addEventListener("input", () => {
+      this.query = this.search.value;
+      this.draw();
+    });
+    this.search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation();
+      this.clearSearch();
+      this.search.blur();
+    });
+    document.addEventListener("keydown", (event) => {
+      const typing = /** @type {Element} */ (event.target).closest?.("input, textarea, select");
+      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
+        event.preventDefault();
+        this.search.focus();
+        this.search.select();
+      } else if (event.key === "Escape" && this.talk !== null) this.open(null);
+    });
+    this.tabs.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (step === undefined) return;
+      const tabs = [...this.tabs.children];
+      const next = tabs[(tabs.findIndex(({ ariaSelected }) => ariaSelected === "true") + step + tabs.length) % tabs.length];
+      next.click();
+      next.focus();
+    });
+    addEventListener("popstate", () => {
+      this.#readAddress();
+      this.draw();
+      this.#tell();
+    });
+    narrow.addEventListener("change", () => this.draw());
+  }
+
+  clearSearch() {
+    this.query = "";
+    this.search.value = "";
+    this.draw();
+  }
+
+  /** Draw everything from what is known now. */
+  draw() {
+    const { store } = this;
+    document.title = this.event?.title ? `${this.event.title} · Aether Hub` : "Aether Hub";
+    const programme = store === null ? null : (this.#programme ??= store.programme(this.event.timezone));
+    const members = this.#channel?.members ?? [];
+    const session = this.hub.session?.session;
+    showRoster(find(".roster"), members, this.hub.session?.user);
+    if (store === null || programme === null) this.#drawWithout();
+    else {
+      const watchers = watchersByTalk(members, session);
+      this.#drawHead(programme, store.ready);
+      this.#drawProgramme(programme, store.ready, watchers);
+      this.#drawDrawer(programme, store.ready, watchers);
+      drawPanel(find(".panel"), {
+        members, me: this.hub.session?.user, mySession: session, byId: programme.byId, talks: programme.talks,
+        tracks: programme.tracks, track: this.track, edits: store.edits, files: store.files, now: Date.now(),
+        open: (/** @type {string} */ id) => this.open(id),
+        nameOf: (/** @type {string | null} */ user) => this.#nameOf(user),
+        chooseTrack: (/** @type {string | null} */ track) => { this.track = track; this.draw(); },
+        download: (/** @type {any} */ file) => downloadFile(this.hub, file).catch(this.toasts.error),
+      });
+    }
+  }
+
+  /** No event is on the page. */
+  #drawWithout() {
+    find(".event-head").hidden = true;
+    find(".strip").hidden = true;
+    find(".panel").replaceChildren();
+    if (this.known) this.#drawImport("No programme yet");
+    else this.timetable.drawWaiting();
+  }
+
+  /** @param {string} title */
+  #drawImport(title) {
+    if (find(".nothing h2")?.textContent === title) return;
+    this.timetable.drawNothing(title, h("p", { text: "Load one on the machine of the hub. It appears here by itself." }), command("aether import conference FILE"));
+  }
+
+  /** @param {ReturnType<Store["programme"]>} programme @param {boolean} ready */
+  #drawHead({ talks, rooms, days, times, chosen }, ready) {
+    const { title, starts_on, ends_on } = this.event;
+    find(".event-head").hidden = false;
+    setText(find("[data-testid=event-title]"), title || "Untitled event");
+    const count = (/** @type {number} */ n, /** @type {string} */ word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+    const dated = days.filter(Boolean);
+    const [from, to] = [starts_on ?? dated[0], ends_on ?? dated.at(-1)];
+    const facts = [from && to ? times.span(from, to) : "", ...(ready ? [count(talks.length, "session"), count(rooms.length, "room")] : []), zoneWords(chosen)];
+    place(find("[data-testid=event-facts]"), facts.filter(Boolean).map((text) => h("span", { text })));
+    if (ready && days.length > 0 && !days.includes(this.day ?? "\n")) {
+      const today = times.day(Date.now());
+      this.day = days.includes(today) ? today : days[0];
+    }
+    find(".strip").hidden = talks.length === 0;
+    this.tabs.hidden = this.query.trim() !== "";
+    const known = new Map([...this.tabs.children].map((tab) => [tab.dataset.day, tab]));
+    place(this.tabs, days.map((day) => {
+      const tab = known.get(day) ?? this.#tab(day, times);
+      const selected = day === this.day;
+      tab.setAttribute("aria-selected", String(selected));
+      tab.tabIndex = selected ? 0 : -1;
+      return tab;
+    }));
+  }
+
+  /** @param {string} day @param {import("./time.js").Times} times */
+  #tab(day, times) {
+    const [weekday, date] = day === "" ? ["No time", ""] : times.tab(day);
+    return h("button", {
+      type: "button", role: "tab", "aria-controls": "programme", data: { testid: "day-tab", day },
+      onclick: () => {
+        this.day = day;
+        this.remember();
+        this.draw();
+        find(".programme").scrollTop = 0;
+      },
+    }, h("span", { text: weekday }), h("strong", { text: date }));
+  }
+
+  /** @param {ReturnType<Store["programme"]>} programme @param {boolean} ready @param {Map<string, any>} watchers */
+  #drawProgramme(programme, ready, watchers) {
+    const words = terms(this.query);
+    const searching = words.length > 0;
+    const talks = programme.talks.filter((talk) => (
+      (this.track === null || talk.track?.id === this.track)
+      && (searching ? matches(talk.haystack, words) : talk.day === this.day)
+    ));
+    const found = find("[data-testid=search-count]");
+    found.hidden = !searching;
+    if (searching) setText(found, `${talks.length} of ${programme.talks.length} sessions match`);
+    const scene = { talks, rooms: programme.rooms, times: programme.times, words, watchers, open: this.talk };
+    this.timetable.keep(programme.byId);
+    if (!ready) this.timetable.drawWaiting();
+    else if (programme.talks.length === 0) this.#drawImport("This event has no sessions yet");
+    else if (talks.length === 0) this.timetable.drawNothing(searching ? "Nothing matches" : "Nothing in this track today");
+    else if (searching || narrow.matches || this.day === "") this.timetable.drawList(scene, searching);
+    else this.timetable.drawGrid(scene);
+  }
+
+  /** @param {ReturnType<Store["programme"]>} programme @param {boolean} ready @param {Map<string, any>} watchers */
+  #drawDrawer({ byId, times }, ready, watchers) {
+    const talk = byId.get(this.talk ?? "");
+    if (this.talk !== null && ready && talk === undefined) {
+      this.toasts.note("The session you had open was removed.");
+      this.talk = null;
+      this.remember();
+      this.#tell();
+    }
+    this.drawer.show(talk?.id ?? null);
+    document.body.classList.toggle("drawer-open", talk !== undefined);
+    find("main").inert = narrow.matches && talk !== undefined;
+    if (talk === undefined) return;
+    const { updated_at, updated_by, version } = talk.record;
+    const changed = version > 1 ? `changed ${ago(Date.parse(updated_at), Date.now())}${updated_by ? ` by ${this.#nameOf(updated_by)}` : ""}` : null;
+    this.drawer.draw(talk, { times, watchers: watchers.get(talk.id) ?? [], changed });
+  }
+}

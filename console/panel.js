@@ -1,0 +1,107 @@
+/**
+ * The column beside the programme: who is here and where, the tracks, what changed a moment ago, the files.
+ */
+
+import { avatar, h, icon } from "./dom.js";
+import { personOf } from "./people.js";
+import { changeWords } from "./programme.js";
+import { ago } from "./time.js";
+
+/** @param {string} title @param {string} testid @param {...Node} children */
+const section = (title, testid, ...children) => (
+  h("section", { class: "panel-section", data: { testid } }, h("h2", { text: title }), ...children)
+);
+
+/** "182 MB" @param {number} bytes */
+export function sizeWords(bytes) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${value < 10 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/**
+ * Everybody on the page, and what each looks at.
+ * @param {any} scene
+ */
+function people({ members, me, mySession, byId, open }) {
+  const items = members.map((/** @type {any} */ member) => {
+    const person = personOf(member);
+    const mine = member.kind === "user" && member.rec === me;
+    const states = (member.sessions ?? []).filter((/** @type {any} */ { session }) => session !== mySession);
+    const busy = states.map((/** @type {any} */ { state }) => state).find((/** @type {any} */ state) => byId.has(state?.session));
+    const talk = busy ? byId.get(busy.session) : null;
+    const where = talk
+      ? h("button", { type: "button", class: "link", text: talk.title, title: talk.title, onclick: () => open(talk.id) })
+      : mine ? null : h("span", { text: member.status === "active" ? "Looking at the programme" : "Away" });
+    return h("li", {}, avatar(person), h("div", {},
+      h("strong", { text: person.name }), mine ? h("span", { class: "you", text: states.length > 0 ? "you, also on another page" : "you" }) : null,
+      h("p", {}, talk ? `${busy.editing ? "Editing" : "Reading"} ` : null, where)));
+  });
+  return section("Here now", "people", h("ul", { class: "people" }, ...items));
+}
+
+/** @param {any} scene */
+function tracks({ tracks: all, talks, track, chooseTrack }) {
+  const items = all.map((/** @type {any} */ { id, name, hue }) => {
+    const count = talks.filter((/** @type {any} */ talk) => talk.track?.id === id).length;
+    return h("li", {}, h("button", {
+      type: "button", class: "track", style: { "--hue": hue }, "aria-pressed": String(track === id),
+      data: { testid: "track", id }, onclick: () => chooseTrack(track === id ? null : id),
+    }, h("i", {}), h("span", { text: name }), h("small", { text: String(count) })));
+  });
+  return section("Tracks", "tracks", h("ul", { class: "tracks" }, ...items));
+}
+
+/** @param {any} scene */
+function edits({ edits: all, byId, open, nameOf, now }) {
+  const items = all.filter((/** @type {any} */ { talk }) => byId.has(talk)).map((/** @type {any} */ { talk, before, record, at, own }) => (
+    h("li", {}, h("button", { type: "button", class: "link", text: record.title, title: record.title, onclick: () => open(talk) }),
+      h("p", { text: `${changeWords(before, record)} · ${own ? "you" : nameOf(record.updated_by)} · ${ago(at, now)}` }))
+  ));
+  return section("Latest changes", "changes", h("ul", { class: "edits" }, ...items));
+}
+
+/** @param {any} scene */
+function files({ files: all, download }) {
+  const items = all.map((/** @type {any} */ file) => (
+    h("li", {}, h("button", { type: "button", class: "file", data: { testid: "file", id: file.id }, title: `Download ${file.name}`, onclick: () => download(file) },
+      icon("file"), h("span", { text: file.name }), h("small", { text: sizeWords(file.size) })))
+  ));
+  return section("Files", "files", h("ul", { class: "files" }, ...items));
+}
+
+/**
+ * Draw the column. Cheap and small, so it is drawn anew; what had the focus gets it back.
+ * @param {HTMLElement} element
+ * @param {any} scene
+ */
+export function drawPanel(element, scene) {
+  const parts = [
+    scene.members.length > 0 ? people(scene) : null,
+    scene.edits.length > 0 ? edits(scene) : null,
+    scene.tracks.length > 0 ? tracks(scene) : null,
+    scene.files.length > 0 ? files(scene) : null,
+  ].filter((part) => part !== null);
+  const buttons = () => [...element.querySelectorAll("button")];
+  const focused = buttons().indexOf(/** @type {any} */ (document.activeElement));
+  element.replaceChildren(...parts);
+  if (focused >= 0) buttons()[focused]?.focus({ preventScroll: true });
+}
+
+/**
+ * Follow a link that the hub signs for a short time.
+ * @param {import("../clients/javascript/index.js").Hub} hub
+ * @param {{name: string, sha256: string}} file
+ */
+export async function downloadFile(hub, { name, sha256 }) {
+  const { url } = await hub.grant(sha256);
+  const link = h("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}

@@ -1,0 +1,73 @@
+/**
+ * Who else is on the page, from the roster of the event's channel.
+ *
+ * A page's state is `{session: id | null, editing: boolean}`: which talk is open on it.
+ */
+
+import { avatar, h, place } from "./dom.js";
+import { hueOf, initials } from "./programme.js";
+
+/**
+ * @typedef {object} Person somebody on one talk, or on the page
+ * @property {string} key
+ * @property {string} name
+ * @property {number} hue
+ * @property {string} letters
+ * @property {boolean} editing
+ */
+/** @typedef {import("../clients/javascript/roster.js").Member} Member */
+
+const MOST_AVATARS = 5;
+
+/** @param {Member} member @returns {Person} */
+export function personOf(member) {
+  const name = member.name || (member.kind === "device" ? "A device" : "Somebody");
+  return { key: `${member.kind}:${member.rec}`, name, hue: hueOf(name + member.rec), letters: initials(name), editing: false };
+}
+
+/**
+ * Who has which talk open, this page left out.
+ * @param {Member[]} members
+ * @param {string | undefined} session of this page
+ * @returns {Map<string, Person[]>}
+ */
+export function watchersByTalk(members, session) {
+  /** @type {Map<string, Person[]>} */
+  const found = new Map();
+  for (const member of members) {
+    for (const { session: theirs, state } of member.sessions ?? []) {
+      if (theirs === session || !state?.session) continue;
+      const people = found.get(state.session) ?? [];
+      const known = people.find(({ key }) => key === `${member.kind}:${member.rec}`);
+      if (known) known.editing ||= state.editing === true;
+      else people.push({ ...personOf(member), editing: state.editing === true });
+      found.set(state.session, people);
+    }
+  }
+  return found;
+}
+
+/**
+ * The avatars in the bar; others first, then this person.
+ * @param {HTMLElement} list
+ * @param {Member[]} members
+ * @param {string | null | undefined} me the user of this page
+ */
+export function showRoster(list, members, me) {
+  const isMe = (/** @type {Member} */ { kind, rec }) => kind === "user" && rec === me;
+  const sorted = [...members].sort((a, b) => Number(isMe(a)) - Number(isMe(b)));
+  const key = JSON.stringify([me, sorted.map(({ kind, rec, name, status }) => [kind, rec, name, status])]);
+  list.dataset.count = String(members.length);
+  list.setAttribute("aria-label", members.length === 1 ? "One person is on this page" : `${members.length} people are on this page`);
+  if (list.dataset.shown === key) return;
+  list.dataset.shown = key;
+  const shown = sorted.length > MOST_AVATARS ? sorted.slice(0, MOST_AVATARS - 1) : sorted;
+  const items = shown.map((member) => {
+    const person = personOf(member);
+    const label = `${person.name}${isMe(member) ? " (you)" : ""}${member.status === "active" ? "" : `, ${member.status}`}`;
+    return h("li", { class: member.status === "active" ? "" : "absent", data: { testid: "member", name: person.name, status: member.status }, title: label },
+      avatar({ ...person, name: label }), h("span", { class: "visually-hidden", text: label }));
+  });
+  if (shown.length < sorted.length) items.push(h("li", { class: "more", text: `+${sorted.length - shown.length}` }));
+  place(list, items);
+}

@@ -1,0 +1,181 @@
+/**
+ * The title of a talk, edited in place: Enter saves, Esc gives up, and a meanwhile changed title is a question,
+ * not a loss.
+ */
+
+import { h, icon, setText } from "./dom.js";
+
+const MOST_TRIES = 3; // changes of other fields that may overtake one save
+
+/**
+ * @typedef {object} TitleHost what the editor asks of the page
+ * @property {() => any} record the session's record as it is now
+ * @property {(id: string, title: string, if_version: number) => Promise<any>} save
+ * @property {(id: string) => Promise<any>} fetch the record as the hub has it
+ * @property {(editing: boolean) => void} editing
+ * @property {(error: any) => void} failed
+ * @property {(user: string | null) => string} nameOf
+ */
+
+export class TitleEditor {
+  /** @type {any} the record when editing began; null while reading */
+  #base = null;
+
+  /** @param {TitleHost} host */
+  constructor(host) {
+    this.host = host;
+    this.heading = h("h2", { id: "drawer-title", data: { testid: "drawer-title" }, ondblclick: () => this.begin() });
+    this.pencil = h("button", { type: "button", class: "quiet", "aria-label": "Edit the title", title: "Edit the title", data: { testid: "title-edit" }, onclick: () => this.begin() }, icon("pencil"));
+    this.field = h("textarea", { rows: "1", "aria-label": "Title", "aria-describedby": "title-hint", data: { testid: "title-input" }, onkeydown: (/** @type {KeyboardEvent} */ event) => this.#key(event), oninput: () => this.#grow() });
+    this.hint = h("span", { id: "title-hint", class: "hint" });
+    this.button = h("button", { type: "button", class: "primary", text: "Save", data: { testid: "title-save" }, onclick: () => this.save() });
+    this.cancelled = h("button", { type: "button", text: "Cancel", data: { testid: "title-cancel" }, onclick: () => this.end() });
+    this.problem = h("p", { class: "problem", role: "alert", hidden: true, data: { testid: "title-error" } });
+    this.conflict = h("div", { class: "conflict", role: "alert", hidden: true, data: { testid: "title-conflict" } });
+    this.reading = h("div", { class: "title-reading" }, this.heading, this.pencil);
+    this.buttons = h("div", { class: "row" }, this.hint, this.cancelled, this.button);
+    this.writing = h("div", { class: "title-writing", hidden: true }, this.field, this.problem, this.conflict, this.buttons);
+    this.element = h("div", { class: "title" }, this.reading, this.writing);
+  }
+
+  get active() {
+    return this.#base !== null;
+  }
+
+  /** Show the title as it is now; while somebody edits, a change from elsewhere is told, not shown over theirs. */
+  refresh() {
+    const record = this.host.record();
+    if (!record) return;
+    setText(this.heading, record.title || "Untitled");
+    if (this.active && record.title !== this.#base.title && this.conflict.hidden && !this.field.disabled) this.#ask(record);
+  }
+
+  begin() {
+    if (this.active) return;
+    this.#base = this.host.record();
+    this.field.value = this.#base.title;
+    this.#say("");
+    this.#show(true);
+    this.field.focus();
+    this.field.select();
+    this.#grow();
+    this.host.editing(true);
+  }
+
+  /** Back to reading; nothing is saved. */
+  end() {
+    if (!this.active) return;
+    const focused = this.element.contains(document.activeElement);
+    this.#base = null;
+    this.#show(false);
+    this.refresh();
+    if (focused) this.pencil.focus();
+    this.host.editing(false);
+  }
+
+  async save() {
+    const title = this.field.value.replace(/\s+/g, " ").trim();
+    if (title === "") {
+      this.#say("A talk needs a title.");
+      return;
+    }
+    if (title === this.#base.title) {
+      this.end();
+      return;
+    }
+    const base = this.#base;
+    this.#busy(true);
+    this.#say("");
+    try {
+      await this.#send(title, base);
+      if (this.#base === base) this.end();
+    } catch (error) {
+      if (this.#base !== base) return; // given up meanwhile
+      const known = /** @type {any} */ (error);
+      if (known.code === "data.invalid") this.#say(known.message);
+      else if (known.code !== "record.conflict") this.host.failed(known);
+    } finally {
+      this.#busy(false);
+      if (this.active && this.conflict.hidden) this.field.focus();
+    }
+  }
+
+  /** Send it; a change of other fields meanwhile is no conflict. @param {string} title @param {any} base */
+  async #send(title, base) {
+    let { version } = base;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.host.save(base.id, title, version);
+      } catch (error) {
+        if (/** @type {any} */ (error).code !== "record.conflict" || tries === MOST_TRIES) throw error;
+        const latest = await this.host.fetch(base.id);
+        if (latest.title !== base.title) {
+          this.#ask(latest);
+          throw error;
+        }
+        ({ version } = latest);
+      }
+    }
+  }
+
+  /** Somebody was quicker: let the writer choose. @param {any} latest */
+  #ask(latest) {
+    const take = () => this.end();
+    const keep = () => {
+      this.#base = latest;
+      this.#question(false);
+      this.save();
+    };
+    this.conflict.replaceChildren(
+      h("p", {}, h("strong", { text: this.host.nameOf(latest.updated_by) }), " changed this title while you were writing:"),
+      h("blockquote", { text: latest.title }),
+      h("div", { class: "row" },
+        h("button", { type: "button", text: "Use theirs", data: { testid: "conflict-take" }, onclick: take }),
+        h("button", { type: "button", text: "Save mine instead", data: { testid: "conflict-keep" }, onclick: keep })),
+    );
+    this.#question(true);
+  }
+
+  /** @param {boolean} asked whether the writer has to choose */
+  #question(asked) {
+    this.conflict.hidden = !asked;
+    this.buttons.hidden = asked;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.key === "Enter" && !event.isComposing) {
+      event.preventDefault();
+      if (this.conflict.hidden) this.save();
+    } else if (event.key === "Escape") {
+      event.stopPropagation();
+      this.end();
+    }
+  }
+
+  /** @param {boolean} writing */
+  #show(writing) {
+    this.reading.hidden = writing;
+    this.writing.hidden = !writing;
+    this.#question(false);
+  }
+
+  /** @param {boolean} busy */
+  #busy(busy) {
+    this.field.disabled = busy;
+    this.button.disabled = busy;
+    this.hint.textContent = busy ? "Saving…" : "Enter saves, Esc cancels";
+  }
+
+  /** @param {string} problem */
+  #say(problem) {
+    this.problem.textContent = problem;
+    this.problem.hidden = problem === "";
+    this.#busy(false);
+  }
+
+  #grow() {
+    this.field.style.height = "auto";
+    this.field.style.height = `${this.field.scrollHeight}px`;
+  }
+}
