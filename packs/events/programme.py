@@ -51,7 +51,7 @@ Instant = Annotated[str, Meta(pattern=r"\A\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\
 """A time as it stands on the wire: RFC 3339 in UTC with exactly three decimals."""
 
 
-class EventEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class EventEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The conference itself."""
 
     acronym: Acronym
@@ -61,28 +61,28 @@ class EventEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timezone: Zone = ""
 
 
-class LocationEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LocationEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A room; `sort` is its place in the source, from 1."""
 
     name: Name
     sort: Sort = 0
 
 
-class TrackEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TrackEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A track; `sort` is its place in the source, from 1."""
 
     name: Name
     sort: Sort = 0
 
 
-class PersonEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PersonEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """Somebody who presents."""
 
     source_id: SourceId
     name: Name
 
 
-class SessionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SessionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One talk, workshop or other slot; a session without a time has `starts_at` None."""
 
     guid: Guid
@@ -103,7 +103,7 @@ class SessionEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     track: Name | None = None  # name of a TrackEntry
 
 
-class PresenterEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PresenterEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """That a person presents a session; `sort` is the place among the session's persons, from 1."""
 
     session: Guid
@@ -111,7 +111,7 @@ class PresenterEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     sort: Sort = 0
 
 
-class Programme(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Programme(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A whole conference programme. `inconsistencies` says whether its keys hold together."""
 
     event: EventEntry

@@ -16,6 +16,7 @@ EARLIEST_YEAR = 1970
 LATEST_YEAR = 2199
 LONGEST = timedelta(days=366)
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_LENGTH = 10
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", re.ASCII)
 _TWO_PARTS = re.compile(r"(\d{1,6}):(\d{1,2})", re.ASCII)
@@ -123,7 +124,17 @@ def instant(moment: datetime, zone: tzinfo) -> str:
     """Return the moment as it stands on the wire; a naive one is taken to be in `zone`."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
     utc = aware.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return f"{utc.isoformat(timespec='milliseconds')[:-6]}Z"
+
+
+def to_millis(wire: str) -> int:
+    """Return the milliseconds since 1970 of a time as it stands on the wire."""
+    return (datetime.fromisoformat(wire) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def from_millis(millis: int) -> str:
+    """Return milliseconds since 1970 as they stand on the wire; raise `OverflowError` after the year 9999."""
+    return instant(_EPOCH + timedelta(milliseconds=millis), UTC)
 
 
 def _sane(moment: datetime) -> datetime:
