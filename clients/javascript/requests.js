@@ -28,7 +28,7 @@ const READS = new Set([
 
 const WRITES = new Set([
   "record.create", "record.upsert", "record.update", "record.move", "record.delete", "record.restore",
-  "record.revert", "record.update_where", "record.delete_where", "record.batch",
+  "record.revert", "record.update_where", "record.delete_where", "record.batch", "action.call",
 ]);
 
 const OF_THE_SOCKET = /^(session|watch|channel)\.|^presence\.update$/;

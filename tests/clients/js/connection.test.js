@@ -55,12 +55,24 @@ test("a write is repeated on the next socket with the same key and the same id",
   assert.equal(peers.length, 2);
 });
 
+test("an action is repeated under its key too", () => {
+  const { hub, clock, online } = fakeHub();
+  hub.start();
+  const peer = online();
+  hub.call("event_session.reschedule", { args: {} }).catch(() => {});
+  const sent = peer.take("action.call");
+  assert.equal(sent.key, "key-1");
+  peer.close(1006);
+  clock.advance(1);
+  assert.deepEqual(online().take("action.call"), sent);
+});
+
 test("a request that cannot be repeated ends with an unknown outcome", async () => {
   const { hub, online } = fakeHub();
   hub.start();
   const peer = online();
-  const called = hub.call("event_session.reschedule", { args: {} });
-  peer.take("action.call");
+  const called = hub.request("client.call", { to: "s2", command: "reload" });
+  peer.take("client.call");
   peer.close(1006);
   await assert.rejects(called, { code: "write.unknown" });
 });
