@@ -16,7 +16,7 @@ from packs.events.schedule_problems import Problem
 MOST_NAMED = 20
 
 _WORDS = {
-    "event": ("event", "events"),
+    "event": ("event", "event"),
     "event_location": ("location", "locations"),
     "event_track": ("track", "tracks"),
     "event_person": ("person", "persons"),

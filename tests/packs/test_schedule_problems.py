@@ -177,7 +177,7 @@ def mutated(draw: st.DrawFn, value: Any) -> None:
             continue
         match draw(st.sampled_from(["replace", "drop", "double"])):
             case "replace":
-                value[where] = draw(junk)
+                value[where] = copy.deepcopy(draw(junk))
             case "drop":
                 del value[where]
             case "double" if isinstance(value, list):
