@@ -1,0 +1,242 @@
+"""Channels on a connection: joined with a state, joined again on every new socket, roster kept.
+
+A `Channel` is read with `async for`: each item is a `RosterChange` or a `ChannelMessage`, in order. What waits for
+a slow reader is bounded; the roster itself is always current.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+from aether_client.codec import Message
+from aether_client.connection import Connection
+from aether_client.errors import HubError
+from aether_client.requests import Answer
+from aether_client.roster import Hole, Member, Roster, RosterChange
+
+AGAIN_SECONDS: Final = 1.0
+MOST_WAITING: Final = 1_000
+"""How many items wait for a reader; the oldest go first, as channels are not durable anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMessage:
+    """What somebody sent into a channel. `offset` is None in a channel without history."""
+
+    event: str
+    data: Any
+    sender: Any
+    offset: int | None = None
+
+
+class Channel:
+    """One joined channel. Leave it with `leave`, or use it as a context manager."""
+
+    def __init__(self, channels: Channels, name: str, state: Mapping[str, Any] | None) -> None:
+        self.name = name
+        self.state = state
+        """What the others see about this session; None: joined without being seen."""
+        self.error: HubError | None = None
+        """Why the hub refused the channel, or why the connection ended."""
+        self._channels = channels
+        self._roster = Roster()
+        self._joining = False
+        """Whether a join is under way on the present socket."""
+        self._early: list[Message] = []
+        """Presence pushes that overtook the answer of the join."""
+        self._place: dict[str, Any] | None = None
+        """Where the history of messages stands: epoch and offset."""
+        self._waiting: deque[RosterChange | ChannelMessage] = deque(maxlen=MOST_WAITING)
+        self._left = False
+        self._wake = asyncio.Event()
+
+    @property
+    def members(self) -> list[Member]:
+        """Who is here, in the order they came."""
+        return list(self._roster.members.values())
+
+    @property
+    def joined(self) -> bool:
+        """Whether the roster is live on the present socket."""
+        return self._roster.version is not None
+
+    async def set_state(self, state: Mapping[str, Any]) -> None:
+        """Say something new about this session; kept for the next join too."""
+        self.state = state
+        if self.joined:
+            await self._channels.connection.call("presence.update", {"channel": self.name, "state": state}, 30.0)
+
+    async def send(self, event: str, data: Any) -> Answer:
+        """Send a message to the others."""
+        fields = {"channel": self.name, "event": event, "data": data}
+        return await self._channels.connection.call("channel.send", fields, 30.0)
+
+    def leave(self) -> None:
+        """Leave for good; a running `async for` ends."""
+        self._left = True
+        self._wake.set()
+        self._channels.forget(self)
+
+    async def __aiter__(self) -> AsyncIterator[RosterChange | ChannelMessage]:
+        while True:
+            while self._waiting and not self._left:
+                yield self._waiting.popleft()
+            if self._left:
+                return
+            if self.error is not None:
+                raise self.error
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def __aenter__(self) -> Channel:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def _put(self, item: RosterChange | ChannelMessage) -> None:
+        self._waiting.append(item)
+        self._wake.set()
+
+    def join(self) -> None:
+        """Join on the present socket."""
+        connection = self._channels.connection
+        socket = connection.sockets
+        fields: dict[str, Any] = {"channel": self.name}
+        if self.state is not None:
+            fields["presence"] = {"state": self.state}
+        if self._place is not None and self._place["offset"] > 0:
+            fields["recover"] = dict(self._place)
+        self._joining = True
+        self._early.clear()
+
+        def ok(answer: Answer) -> None:
+            if connection.sockets == socket:
+                self._joined(answer.data)
+
+        def fail(error: HubError) -> None:
+            if connection.sockets != socket or connection.state != "online":
+                return  # joins again with the next socket
+            self._joining = False
+            if error.may_pass:
+                loop = asyncio.get_running_loop()
+                loop.call_later(error.retry_after or AGAIN_SECONDS, self._channels.join_later, self, socket)
+            else:
+                self._channels.forget(self)
+                self.end(error)
+
+        connection.ask("channel.join", fields, ok, fail)
+
+    def _joined(self, data: Mapping[str, Any]) -> None:
+        self._joining = False
+        self._place = {"epoch": data["epoch"], "offset": data["offset"]}
+        self._put(self._roster.open(data["members"], data["version"]))
+        for message in data.get("messages") or ():
+            self.message(message)
+        early, self._early = self._early, []
+        for push in early:
+            self.presence(push)
+
+    def presence(self, push: Message) -> None:
+        """Take a `presence` push."""
+        if self._joining:
+            if len(self._early) < MOST_WAITING:  # a hole in what follows makes the channel join again
+                self._early.append(push)
+            return
+        try:
+            change = self._roster.push(push["version"], push["events"])
+        except Hole:
+            self.join()
+            return
+        if change:
+            self._put(change)
+
+    def message(self, push: Message) -> None:
+        """Take a `message` push."""
+        offset = push.get("offset")
+        if offset is not None and self._place is not None:
+            self._place["offset"] = offset
+        self._put(ChannelMessage(push["event"], push["data"], push.get("from"), offset))
+
+    def lost(self) -> None:
+        """Note that the socket is gone."""
+        self._joining = False
+        self._roster.lost()
+
+    def end(self, error: HubError) -> None:
+        """Note that the channel will not come back."""
+        self.error = error
+        self._wake.set()
+
+
+class Channels:
+    """The joined channels of a connection; a listener of it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._joined: dict[str, Channel] = {}
+        connection.listeners.append(self)
+
+    def join(self, name: str, state: Mapping[str, Any] | None) -> Channel:
+        """Join a channel; one that is joined already must be left first."""
+        if name in self._joined:
+            raise ValueError(f"{name} is joined already; leave it first")
+        channel = Channel(self, name, state)
+        if self.connection.state == "ended":
+            channel.end(self.connection.error or HubError("server.unavailable", "The client was stopped."))
+            return channel
+        self._joined[name] = channel
+        if self.connection.state == "online":
+            channel.join()
+        return channel
+
+    def join_later(self, channel: Channel, socket: int) -> None:
+        """Try again to join, if nothing has changed since."""
+        same = self.connection.state == "online" and self.connection.sockets == socket
+        if same and self._joined.get(channel.name) is channel:
+            channel.join()
+
+    def forget(self, channel: Channel) -> None:
+        """Leave a channel."""
+        if self._joined.get(channel.name) is not channel:
+            return
+        del self._joined[channel.name]
+        if channel.joined and self.connection.state == "online":
+            # Leaving what is left already is no mistake, so the answer does not matter.
+            self.connection.ask("channel.leave", {"channel": channel.name}, lambda _: None, lambda _: None)
+
+    def online(self, session: Mapping[str, Any]) -> None:
+        """Join everything on the new socket."""
+        for channel in self._joined.values():
+            channel.join()
+
+    def offline(self) -> None:
+        """Keep the rosters as last seen."""
+        for channel in self._joined.values():
+            channel.lost()
+
+    def horizon(self, seq: int) -> None:
+        """Nothing: channels have no place in the account's order."""
+
+    def push(self, message: Message) -> None:
+        """Take what belongs to a channel."""
+        channel = self._joined.get(message.get("channel", ""))
+        if channel is None:
+            return
+        if message["op"] == "presence":
+            channel.presence(message)
+        elif message["op"] == "message":
+            channel.message(message)
+
+    def ended(self, error: HubError) -> None:
+        """Tell every reader."""
+        joined, self._joined = self._joined, {}
+        for channel in joined.values():
+            channel.end(error)
