@@ -2,7 +2,7 @@
  * The page of one event: what is chosen on it (day, search, track, open talk), and drawing it all from the store.
  */
 
-import { h, place, setText } from "./dom.js";
+import { h, mark, place, setText } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { downloadFile, drawPanel } from "./panel.js";
 import { showRoster, watchersByTalk } from "./people.js";
@@ -179,6 +179,7 @@ export class EventPage {
     const programme = store === null ? null : (this.#programme ??= store.programme(this.event.timezone));
     const members = this.#channel?.members ?? [];
     const session = this.hub.session?.session;
+    document.body.classList.toggle("bare", this.event === null && this.known);
     showRoster(find(".roster"), members, this.hub.session?.user);
     if (store === null || programme === null) this.#drawWithout();
     else {
@@ -208,8 +209,7 @@ export class EventPage {
 
   /** @param {string} title */
   #drawImport(title) {
-    if (find(".nothing h2")?.textContent === title) return;
-    this.timetable.drawNothing(title, h("p", { text: "Load one on the machine of the hub. It appears here by itself." }), command("aether import conference FILE"));
+    this.timetable.drawNothing(title, mark(), h("p", { text: "Load one on the machine of the hub. It appears here by itself." }), command("aether import conference FILE"));
   }
 
   /** @param {ReturnType<Store["programme"]>} programme @param {boolean} ready */

@@ -3,8 +3,8 @@
  */
 
 import { Card } from "./card.js";
-import { h, place, setText } from "./dom.js";
-import { layoutDay, SCALE } from "./layout.js";
+import { h, place } from "./dom.js";
+import { layoutDay } from "./layout.js";
 import { duration } from "./time.js";
 
 /** @typedef {import("./programme.js").Talk} Talk */
@@ -20,8 +20,7 @@ import { duration } from "./time.js";
 
 const TEXT_FROM = 118; // pixels of a card that its head takes; below it stands some of the abstract
 const TEXT_LINE = 19;
-const NARROW_LEAST = 102; // pixels: where columns are narrow, titles take two lines
-const SMALL = 98; // pixels below which a title gets one line
+const SMALL = 110; // pixels below which there is no room for a subtitle
 const NO_ROOM = { id: "", name: "No room yet" };
 
 export class Timetable {
@@ -65,8 +64,7 @@ export class Timetable {
     const used = new Set(scene.talks.map(({ room }) => room?.id ?? ""));
     const rooms = [...scene.rooms, NO_ROOM].filter(({ id }) => used.has(id));
     const slots = scene.talks.map(({ id, room, start, end }) => ({ id, room: room?.id ?? "", start: start ?? 0, end }));
-    const scale = rooms.length > 2 ? { ...SCALE, least: NARROW_LEAST } : SCALE;
-    const plan = layoutDay(slots, rooms.map(({ id }) => id), scale);
+    const plan = layoutDay(slots, rooms.map(({ id }) => id));
     const byId = new Map(scene.talks.map((talk) => [talk.id, talk]));
     const cards = plan.places.map(({ id, column, top, height, lane, lanes }) => {
       const element = this.#card(/** @type {Talk} */ (byId.get(id)), scene, { alone: false, lines: Math.floor((height - TEXT_FROM) / TEXT_LINE) });
@@ -133,11 +131,11 @@ export class Timetable {
     place(this.element, [list]);
   }
 
-  /** Nothing to draw: say why. @param {string} title @param {...(Node | string)} more */
-  drawNothing(title, ...more) {
-    const held = this.element.querySelector(":scope > .nothing h2");
-    if (held && more.length === 0) setText(held, title);
-    else place(this.element, [h("div", { class: "nothing", data: { testid: "empty" } }, h("h2", { text: title }), ...more)]);
+  /** Nothing to draw: say why. @param {string} title @param {Node | null} [above] @param {...Node} below */
+  drawNothing(title, above = null, ...below) {
+    const held = /** @type {HTMLElement | null} */ (this.element.querySelector(":scope > .nothing"));
+    if (held?.dataset.title === title) return; // so that a button in it keeps the focus
+    place(this.element, [h("div", { class: "nothing", data: { testid: "empty", title } }, above, h("h2", { text: title }), ...below)]);
   }
 
   /** The programme is on its way. */
