@@ -33,6 +33,7 @@ STEPS: dict[str, int] = {
     "hub.settings": 1,
     "hub.logs": 1,
     "hub.metrics": 1,
+    "hub.version": 0,
     "hub.wire": 0,
 }
 

@@ -17,6 +17,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import hub
+from aether_client.version import VERSION
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIREMENTS = REPOSITORY / "requirements"
 PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9._-]*)==(?P<version>[^ ;\\]+)(?P<marker> ;[^\\]*)?")
@@ -92,6 +95,11 @@ def test_the_locks_agree_with_each_other() -> None:
     everything = _pins("dev.txt")
     for lock in ("run.txt", "build.txt"):
         assert {name: everything.get(name) for name in _pins(lock)} == _pins(lock)
+
+
+def test_one_version_stands_everywhere() -> None:
+    declared = {_project(folder)["version"] for folder in (REPOSITORY, REPOSITORY / "clients/python")}
+    assert declared == {hub.__version__} == {VERSION}
 
 
 def test_the_hub_declares_what_the_lock_installs() -> None:
