@@ -9,6 +9,7 @@ no table and no database.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from hub.access import SYSTEM
@@ -82,6 +83,25 @@ class Decision:
     puts: list[Put] = field(default_factory=list)
     log: ChangeSet | None = None
     key: tuple[KeyClaim, KeyRow] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What deciding needs of a record type, worked out once."""
+
+    account: str | None
+    secrets: frozenset[str]
+    references: tuple[tuple[str, RecordType], ...]
+
+
+@lru_cache(1024)
+def _plan(kind: RecordType) -> _Plan:
+    fields = kind.fields.items()
+    return _Plan(
+        account=SYSTEM if kind.system else None,
+        secrets=frozenset(name for name, spec in fields if spec.option.secret),
+        references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
+    )
 
 
 _RecordKey = tuple[str, str, str]
@@ -159,7 +179,8 @@ class _Work:
             case Update():
                 image = self.live(write.type, self.resolve(write.rec, "rec"), "rec")
                 self.expect(image, write.if_version)
-                self.results.append(Result(self.change(write.type, image, self.filled(write.type, write.change))))
+                change = self.filled(_plan(write.type), write.change)
+                self.results.append(Result(self.change(write.type, image, change)))
             case Upsert():
                 self.results.append(self.upsert(write))
             case Delete():
@@ -180,17 +201,14 @@ class _Work:
             image[kind.parent_wire] = parent_id
         elif parent is not None:
             raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
-        image |= {
-            "created_at": self.now,
-            "updated_at": self.now,
-            "created_by": self.commit.actor,
-            "updated_by": self.commit.actor,
-            "deleted_at": None,
-        }
-        filled = self.filled(kind, data)
-        secrets = {n: filled.pop(n) for n, spec in kind.fields.items() if spec.option.secret and n in filled}
+        image["created_at"] = image["updated_at"] = self.now
+        image["created_by"] = image["updated_by"] = self.commit.actor
+        image["deleted_at"] = None
+        plan = _plan(kind)
+        filled = self.filled(plan, data)
+        secrets = {n: filled.pop(n) for n in plan.secrets if n in filled} if plan.secrets else {}
         image |= filled
-        self.check_references(kind, filled)
+        self.check_references(plan, filled)
         if self.get(kind, rec) is not None:
             raise HubError("record.exists", "There is already a record with this id.", path="id")
         for unique in kind.unique:
@@ -206,20 +224,21 @@ class _Work:
             if parent is None:
                 raise HubError("data.invalid", f"{kind.name} needs a parent of type {kind.parent.name}.", path="parent")
             self.live(kind.parent, parent, "parent.rec")
-        probe = self.filled(kind, write.data) | {kind.parent_wire or "": parent}
+        probe = self.filled(_plan(kind), write.data) | {kind.parent_wire or "": parent}
         values = tuple(probe[name] for name in write.match)
         found = None if None in values else self.unique(kind, write.match, values)
         if found is None:
             return Result(self.create(kind, write.id, write.data, parent), created=True)
         image = self.live(kind, found, "match")
-        return Result(self.change(kind, image, self.filled(kind, write.change)))
+        return Result(self.change(kind, image, self.filled(_plan(kind), write.change)))
 
     def change(self, kind: RecordType, old: Image, change: dict[str, Any]) -> Image:
-        secrets = {n: change.pop(n) for n, spec in kind.fields.items() if spec.option.secret and n in change}
+        plan = _plan(kind)
+        secrets = {n: change.pop(n) for n in plan.secrets if n in change}
         differing = {name: value for name, value in change.items() if not _same(old[name], value)}
         if not differing and not secrets:
             return old
-        self.check_references(kind, differing)
+        self.check_references(plan, differing)
         meta = {"version": old["version"] + 1, "updated_at": self.now, "updated_by": self.commit.actor}
         image = {**old, **meta, **differing}
         for unique in kind.unique:
@@ -268,22 +287,24 @@ class _Work:
             raise HubError("data.invalid", f"$item {rec.item} is not an earlier item of this batch.", path=path)
         return str(self.results[rec.item].image["id"])
 
-    def filled(self, kind: RecordType, data: dict[str, Any]) -> dict[str, Any]:
+    def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data with every `$item` in a reference resolved."""
-        out = dict(data)
-        for name, value in data.items():
+        out = data.copy()
+        for name, _ in plan.references:
+            value = data.get(name)
             if isinstance(value, ItemRef):
                 out[name] = self.resolve(value, f"data.{name}")
         return out
 
     def get(self, kind: RecordType, rec: str) -> Image | None:
-        account = SYSTEM if kind.system else self.commit.account
+        account = _plan(kind).account or self.commit.account
         key = (account, kind.name, rec)
         if key in self.records:
             return self.records[key]
-        if key not in self.decider._records:
-            self.decider._records[key] = self.load.record(account, kind, rec)
-        return self.decider._records[key]
+        known = self.decider._records
+        if key not in known:
+            known[key] = self.load.record(account, kind, rec)
+        return known[key]
 
     def live(self, kind: RecordType, rec: str, path: str) -> Image:
         image = self.get(kind, rec)
@@ -300,11 +321,11 @@ class _Work:
                 details={"version": image["version"]},
             )
 
-    def check_references(self, kind: RecordType, data: dict[str, Any]) -> None:
-        for name, value in data.items():
-            spec = kind.fields[name]
-            if spec.kind == "ref" and value is not None:
-                self.live(referred(spec), value, f"data.{name}")
+    def check_references(self, plan: _Plan, data: dict[str, Any]) -> None:
+        for name, target in plan.references:
+            value = data.get(name)
+            if value is not None:
+                self.live(target, value, f"data.{name}")
 
     def unique(self, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         key = (self.commit.account, kind.name, names, values)

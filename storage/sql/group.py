@@ -9,21 +9,30 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeSet, Commit, Create, Delete, Result, Update, Upsert
 from storage.base import KEY_HOURS
-from storage.decide import Decision, KeyRow
+from storage.decide import Decision, KeyRow, Put
 from storage.sql.rows import account_of, decode_json, millis, to_json
 from storage.sql.statements import Statements
 
-KNOWN: Final = 20_000
+KNOWN: Final = 4_000
 """How many records the writer remembers between groups."""
 _DAY: Final = KEY_HOURS * 3_600_000
 
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]
+
+
+@dataclass(slots=True)
+class _Run:
+    """Rows of one table for one statement: an update's text with a list per row, or (no text) an insert's values."""
+
+    sql: str
+    values: list[Any]
 
 
 class Memory:
@@ -60,15 +69,21 @@ class Group:
         # What this group read or wrote, on top of what is remembered; None: there is no such record.
         self.records: dict[_Id, _Entry | None] = {}
         self.accounts: dict[str, tuple[int, int]] = {}
-        self._opened: list[list[Any]] = []
-        self._keys: dict[tuple[str, str, str], KeyRow | None] = {}
+        # Accounts that commit for the first time, as values of rows.
+        self._opened: list[Any] = []
+        # Stored answers by (account, scope, key), and the rows of those that are no longer kept.
+        self._keys: dict[_Id, KeyRow | None] = {}
+        self._outdated: list[tuple[int, str, str]] = []
 
     # -- what the decision may ask ------------------------------------------------------------------
 
     def prefetch(self, commits: Iterable[Commit]) -> None:
         """Read at once what the writes of these commits name: the records themselves and their parents."""
         wanted: dict[tuple[str, str], set[str]] = {}
+        keys: dict[str, list[tuple[str, str]]] = {}
         for commit in commits:
+            if commit.key is not None:
+                keys.setdefault(commit.account, []).append((commit.key.scope, commit.key.key))
             for write in commit.writes:
                 kind = write.type
                 names = wanted.setdefault((commit.account, kind.name), set())
@@ -85,6 +100,8 @@ class Group:
             missing = [i for i in ids if (account, kind_name, i) not in self._memory.records]
             if missing:
                 self._read(account, kind_name, missing)
+        for account, asked in keys.items():
+            self._read_keys(account, asked)
 
     def record(self, account: str, kind: RecordType, rec: str) -> Image | None:
         """Return a record, tombstones too."""
@@ -120,14 +137,9 @@ class Group:
 
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit that is still kept."""
-        account_pk = self._account(account)[0]
-        row = self._connection.execute(
-            self._statements.stored_key, (account_pk, scope, key, self._now - _DAY)
-        ).fetchone()
-        if row is None:
-            return None
-        results = tuple(Result(image, created) for image, created in decode_json(row[2]))
-        return KeyRow(row[0], row[1], results)
+        if (account, scope, key) not in self._keys:
+            self._read_keys(account, [(scope, key)])
+        return self._keys[account, scope, key]
 
     def head(self, account: str) -> int:
         """Return the account's last committed `seq`."""
@@ -137,93 +149,97 @@ class Group:
 
     def write(self, decisions: Sequence[Decision]) -> None:
         """Write rows, then counters, then the log and the keys."""
-        tables: dict[str, list[tuple[str, list[list[Any]]]]] = {}
-        changes: list[list[Any]] = []
-        keys: list[list[Any]] = []
+        tables: dict[str, list[_Run]] = {}
+        changes: list[Any] = []
+        keys: list[tuple[Decision, dict[int, str]]] = []
         moved: dict[str, int] = {}
         for decision in decisions:
             account = decision.commit.account
-            self._put(decision, account, tables)
+            account_pk = self._account(account)[0]
+            for put in decision.puts:
+                self._put(put, account, account_pk, tables)
             images: dict[int, str] = {}
             if decision.log is not None:
                 moved[account] = decision.log.seq
-                self._log(decision.log, changes, images)
+                self._log(decision.log, account_pk, changes, images)
             if decision.key is not None:
-                claim, row = decision.key
-                answer = ",".join(
-                    f"[{images.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]"
-                    for r in row.results
-                )
-                keys.append(
-                    [
-                        0,
-                        self._account(account)[0],
-                        claim.scope,
-                        claim.key,
-                        row.digest,
-                        f"[{answer}]",
-                        row.seq,
-                        self._now,
-                    ]
-                )
+                keys.append((decision, images))
+        connection, statements = self._connection, self._statements
         if self._opened:
-            self._statements.open_account.run(self._connection, self._opened)
+            statements.open_account.run(connection, self._opened)
         for name, runs in tables.items():
-            for sql, rows in runs:
-                if sql:
-                    self._connection.executemany(sql, rows)
+            for run in runs:
+                if run.sql:
+                    connection.executemany(run.sql, run.values)
                 else:
-                    self._statements.inserts[name].run(self._connection, rows)
+                    statements.inserts[name].run(connection, run.values)
         for account, seq in moved.items():
             account_pk = self._account(account)[0]
-            self._connection.execute(self._statements.move_head, (seq, account_pk))
+            connection.execute(statements.move_head, (seq, account_pk))
             self.accounts[account] = (account_pk, seq)
         if changes:
-            self._statements.change.run(self._connection, changes)
+            statements.change.run(connection, changes)
         if keys:
-            first = self._take("idempotency", self._statements.last_key, len(keys))
-            for n, values in enumerate(keys):
-                values[0] = first + n
-            # A key that is no longer kept may still have its row.
-            self._connection.executemany(self._statements.forget, [values[1:4] for values in keys])
-            self._statements.key.run(self._connection, keys)
+            self._write_keys(keys)
+
+    def _put(self, put: Put, account: str, account_pk: int, tables: dict[str, list[_Run]]) -> None:
+        """Add one row to the runs of its table: rows are written in the order of the commits, because of uniques."""
+        kind = put.type.name
+        rows = self._statements.rows[kind]
+        runs = tables.get(kind)
+        if runs is None:
+            runs = tables[kind] = []
+        last = runs[-1] if runs else None
+        key = (account, kind, put.image["id"])
+        if put.changed is None:
+            pk = self._take(kind, self._statements.last_pk[kind], 1)
+            if last is None or last.sql:
+                last = _Run("", [])
+                runs.append(last)
+            rows.insert(put, pk, account_pk, self._pk_of, last.values)
+        else:
+            pk = self._pk_of(key)
+            replaced = rows.update(put, self._pk_of)
+            text = self._statements.update(kind, tuple(replaced))
+            replaced["_row"] = pk
+            if last is None or last.sql != text.sql:
+                last = _Run(text.sql, [])
+                runs.append(last)
+            last.values.append(text.arguments(replaced))
+        self.records[key] = (pk, put.image)
+
+    def _log(self, log: ChangeSet, account_pk: int, out: list[Any], images: dict[int, str]) -> None:
+        at = millis(log.at)
+        for row in log.rows:
+            after = images[id(row.after)] = to_json(row.after)
+            before = None if row.before is None else to_json(row.before)
+            out += (
+                account_pk, log.seq, row.part, row.type, row.rec, row.kind, row.version, after, before,
+                log.actor, log.session, log.request, at,
+            )  # fmt: skip
+
+    def _write_keys(self, keys: list[tuple[Decision, dict[int, str]]]) -> None:
+        pk = self._take("idempotency", self._statements.last_key, len(keys))
+        values: list[Any] = []
+        for decision, images in keys:
+            if decision.key is None:
+                continue
+            claim, row = decision.key
+            answer = ",".join(
+                f"[{images.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]"
+                for r in row.results
+            )
+            account_pk = self._account(decision.commit.account)[0]
+            values += (pk, account_pk, claim.scope, claim.key, row.digest, f"[{answer}]", row.seq, self._now)
+            pk += 1
+        if self._outdated:
+            self._connection.executemany(self._statements.forget, self._outdated)
+        self._statements.key.run(self._connection, values)
 
     def prune(self) -> None:
         """Remove the oldest keys that are no longer kept."""
         text = self._statements.prune
         self._connection.execute(text.sql, text.arguments({"until": self._now - _DAY}))
-
-    def _put(self, decision: Decision, account: str, tables: dict[str, list[tuple[str, list[list[Any]]]]]) -> None:
-        for put in decision.puts:
-            kind = put.type.name
-            rows = self._statements.rows[kind]
-            runs = tables.setdefault(kind, [])
-            key = (account, kind, str(put.image["id"]))
-            if put.changed is None:
-                pk = self._take(kind, self._statements.last_pk[kind], 1)
-                sql, values = "", rows.insert(put, pk, self._account(account)[0], self._pk_of)
-            else:
-                pk = self._known(*key)[0]
-                replaced = rows.update(put, self._pk_of)
-                text = self._statements.update(kind, tuple(replaced))
-                sql, values = text.sql, text.arguments({**replaced, "_row": pk})
-            self.records[key] = (pk, put.image)
-            # Rows are written in the order of the commits, because of unique indexes.
-            if runs and runs[-1][0] == sql:
-                runs[-1][1].append(values)
-            else:
-                runs.append((sql, [values]))
-
-    def _log(self, log: ChangeSet, changes: list[list[Any]], images: dict[int, str]) -> None:
-        account_pk = self._account(log.account)[0]
-        at = millis(log.at)
-        for row in log.rows:
-            after = images[id(row.after)] = to_json(row.after)
-            changes.append([
-                account_pk, log.seq, row.part, row.type, row.rec, row.kind, row.version, after,
-                None if row.before is None else to_json(row.before),
-                log.actor, log.session, log.request, at,
-            ])  # fmt: skip
 
     # -- what they share ----------------------------------------------------------------------------
 
@@ -244,7 +260,7 @@ class Group:
                 known = (int(row[0]), int(row[1]))
             else:
                 known = (self._take("account_state", self._statements.last_account, 1), 0)
-                self._opened.append([known[0], account, self._memory.epoch, 0])
+                self._opened += (known[0], account, self._memory.epoch, 0)
             self.accounts[account] = known
         return known
 
@@ -258,14 +274,11 @@ class Group:
             return self.records[key]
         return found
 
-    def _known(self, account: str, kind: str, rec: str) -> _Entry:
-        entry = self._entry(account, kind, rec)
+    def _pk_of(self, key: _Id) -> int:
+        entry = self.records.get(key) or self._memory.records.get(key) or self._entry(*key)
         if entry is None:
-            raise LookupError(f"{kind} {rec} was decided about but is not there")
-        return entry
-
-    def _pk_of(self, account: str, kind: RecordType, rec: str) -> int:
-        return self._known(account, kind.name, rec)[0]
+            raise LookupError(f"{key[1]} {key[2]} was decided about but is not there")
+        return entry[0]
 
     def _read(self, account: str, kind: str, ids: Iterable[str]) -> None:
         wanted = list(ids)
@@ -274,3 +287,14 @@ class Group:
         for row in self._statements.images(self._connection, kind, self._account(account)[0], wanted):
             image = rows.image(row, account)
             self.records[account, kind, str(image["id"])] = (int(row[0]), image)
+
+    def _read_keys(self, account: str, asked: list[tuple[str, str]]) -> None:
+        self._keys |= dict.fromkeys((account, scope, key) for scope, key in asked)
+        text, account_pk = self._statements.stored_keys, self._account(account)[0]
+        arguments = text.arguments({"asked": to_json(asked), "account": account_pk})
+        for scope, key, digest, seq, answer, at in self._connection.execute(text.sql, arguments).fetchall():
+            if at <= self._now - _DAY:
+                self._outdated.append((account_pk, scope, key))
+                continue
+            results = tuple(Result(image, created) for image, created in decode_json(answer))
+            self._keys[account, scope, key] = KeyRow(digest, seq, results)

@@ -13,7 +13,7 @@ from hub.access import SYSTEM
 from hub.schema.query import Query, key_values
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow, ChangeSet
-from storage.base import FIND_CEILING, Found, Head
+from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
 from storage.sql.compile import Compiler, compiled, value_of
 from storage.sql.readers import Read
 from storage.sql.rows import decode_json, to_json, wire_time
@@ -156,22 +156,26 @@ class Questions:
 
         return run
 
-    def lookup(self, kind: RecordType, field: str, value: Any) -> Read[Image | None]:
-        """Return the live record of any account whose field equals a value."""
+    def lookup(self, kind: RecordType, field: str, value: Any) -> Read[list[Image]]:
+        """Return the live records of every account whose field equals a value."""
         rows, tables = self._statements.rows[kind.name], self._statements.tables
         table, account = rows.home.table, tables.account
-        where = [table.c[field] == bindparam("value"), table.c.deleted_at.is_(None)]
+        wanted: Any = bindparam("value")
+        if field in rows.home.targets:
+            target = tables.of(rows.home.targets[field]).table
+            wanted = select(target.c.pk).where(target.c.id == wanted).scalar_subquery()
+        where = [table.c[field] == wanted, table.c.deleted_at.is_(None)]
         if kind.system:
             where.append(account.c.account == SYSTEM)
         statement = select(account.c.account, func.json_array(*rows.outputs)).select_from(
             rows.source.join(account, account.c.account_pk == table.c.account_pk)
         )
-        text = compiled(statement.where(*where).order_by(table.c.pk).limit(1))
+        text = compiled(statement.where(*where).order_by(table.c.pk).limit(LOOKUP_CEILING))
         arguments = text.arguments({"value": value_of(kind.fields[field].kind, value)})
 
-        def run(connection: sqlite3.Connection) -> Image | None:
-            row = connection.execute(text.sql, arguments).fetchone()
-            return None if row is None else rows.image(decode_json(row[1]), row[0])
+        def run(connection: sqlite3.Connection) -> list[Image]:
+            found = connection.execute(text.sql, arguments).fetchall()
+            return [rows.image(decode_json(image), account) for account, image in found]
 
         return run
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -21,8 +22,8 @@ from hub.schema.times import from_millis, to_millis
 from storage.decide import Put
 from storage.sql.tables import FOLD, Home, Tables
 
-PkOf = Callable[[str, RecordType, str], int]
-"""Given an account, a type and a public id, return the internal key of a record that is known to be there."""
+PkOf = Callable[[tuple[str, str, str]], int]
+"""Given (account, type, public id), return the internal key of a record that is known to be there."""
 
 HEAD: Final = ("id", "version", "created_at", "updated_at", "created_by", "updated_by", "deleted_at")
 _TIMES: Final = frozenset({"created_at", "updated_at", "deleted_at"})
@@ -90,12 +91,13 @@ class Rows:
         self._made += [(w, w, _ENCODERS[kinds[w]]) for w in kinds if kinds[w] in _ENCODERS]
         self._made += [(w + FOLD, w, fold) for w, spec in kind.fields.items() if spec.option.folded]
         self._secret = [w for w, spec in kind.fields.items() if spec.option.secret]
-        self._target = list(home.targets.items())
+        self._target = [(w, t.name, SYSTEM if t.system else None) for w, t in home.targets.items()]
+        self._get_plain = itemgetter(*self._plain)
         self.columns = [
             *("pk", "account_pk", "alive"),
             *self._plain,
             *(column for column, _, _ in self._made),
-            *(wire for wire, _ in self._target),
+            *(wire for wire, _, _ in self._target),
             *self._secret,
         ]
 
@@ -121,19 +123,19 @@ class Rows:
             return image
         return {name: image.get(name, self._defaults.get(name)) for name in self._template}
 
-    def insert(self, put: Put, pk: int, account_pk: int, pk_of: PkOf) -> list[Any]:
-        """Return the values of a new row, in the order of `columns`."""
+    def insert(self, put: Put, pk: int, account_pk: int, pk_of: PkOf, out: list[Any]) -> None:
+        """Append the values of a new row, in the order of `columns`."""
         image = put.image
-        row = [pk, account_pk, 1 if image["deleted_at"] is None else None]
-        row += [image[wire] for wire in self._plain]
+        out += (pk, account_pk, 1 if image["deleted_at"] is None else None)
+        out += self._get_plain(image)
         for _, wire, encoder in self._made:
             value = image[wire]
-            row.append(None if value is None else encoder(value))
-        for wire, target in self._target:
+            out.append(None if value is None else encoder(value))
+        for wire, target, account in self._target:
             value = image[wire]
-            row.append(None if value is None else pk_of(account_of(target, image["account_id"]), target, value))
-        row += [put.secrets.get(wire) for wire in self._secret]
-        return row
+            out.append(None if value is None else pk_of((account or image["account_id"], target, value)))
+        for wire in self._secret:
+            out.append(put.secrets.get(wire))
 
     def update(self, put: Put, pk_of: PkOf) -> dict[str, Any]:
         """Return the columns that a change replaces, with their new values."""
@@ -143,10 +145,10 @@ class Rows:
             if wire in changed:
                 value = image[wire]
                 out[column] = None if value is None else encoder(value)
-        for wire, target in self._target:
+        for wire, target, account in self._target:
             if wire in changed:
                 value = image[wire]
-                out[wire] = None if value is None else pk_of(account_of(target, image["account_id"]), target, value)
+                out[wire] = None if value is None else pk_of((account or image["account_id"], target, value))
         if "deleted_at" in changed:
             out["alive"] = 1 if image["deleted_at"] is None else None
         out |= put.secrets

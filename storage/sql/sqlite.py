@@ -200,8 +200,8 @@ class SqliteStorage:
         """Return where the logs of these accounts stand."""
         return await self._ask(self._questions.heads(accounts))
 
-    async def lookup(self, kind: RecordType, field: str, value: Any) -> Image | None:
-        """Return the live record of any account whose `field` (may be secret) equals `value`."""
+    async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
+        """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
         return await self._ask(self._questions.lookup(kind, field, value))
 
     async def probe(self, timeout: float = PROBE_SECONDS) -> None:

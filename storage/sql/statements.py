@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Column, Table, bindparam, func, literal_column, select, update
+from sqlalchemy import Column, Table, and_, bindparam, func, literal_column, select, update
 
 from hub.schema.registry import Registry
 from storage.sql.compile import DIALECT, Text, compiled
@@ -32,20 +32,22 @@ class Insert:
         quote = DIALECT.identifier_preparer.quote
         self._head = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, columns))})"
         self._row = f"({', '.join('?' * len(columns))})"
-        largest = min(LARGEST, VARIABLES // len(columns))
+        self.width = len(columns)
+        largest = min(LARGEST, VARIABLES // self.width)
         self._sizes = [1 << n for n in range(largest.bit_length() - 1, -1, -1)]
         self._texts: dict[int, str] = {}
 
-    def run(self, connection: sqlite3.Connection, rows: list[list[Any]]) -> None:
-        """Insert the rows in order."""
-        done = 0
+    def run(self, connection: sqlite3.Connection, values: list[Any]) -> None:
+        """Insert rows in order; `values` holds them one behind the other."""
+        done, end, width = 0, len(values), self.width
         for size in self._sizes:
-            while len(rows) - done >= size:
+            step = size * width
+            while end - done >= step:
                 text = self._texts.get(size)
                 if text is None:
                     text = self._texts[size] = f"{self._head} VALUES {', '.join([self._row] * size)}"
-                connection.execute(text, [value for row in rows[done : done + size] for value in row])
-                done += size
+                connection.execute(text, values if step == end else values[done : done + step])
+                done += step
 
 
 class Statements:
@@ -62,8 +64,9 @@ class Statements:
             self.inserts[name] = Insert(table, rows.columns)
             self.last_pk[name] = _last(table.c.pk)
             wanted = select(func.json_each(bindparam("ids")).table_valued("value").c.value)
-            page = select(func.json_array(*rows.outputs).label("j")).select_from(rows.source)
-            inner = page.where(table.c.id.in_(wanted), table.c.account_pk == bindparam("account")).subquery()
+            # The account is compared outside: as a condition it would tempt SQLite to its index.
+            page = select(func.json_array(*rows.outputs, table.c.account_pk).label("j")).select_from(rows.source)
+            inner = page.where(table.c.id.in_(wanted)).subquery()
             self._images[name] = compiled(select(func.group_concat(inner.c.j)))
         log, keys, account = tables.change, tables.key, tables.account
         self.change = Insert(log, log.c.keys())
@@ -83,14 +86,16 @@ class Statements:
         self.move_head = compiled(
             update(account).values(seq=bindparam("s")).where(account.c.account_pk == bindparam("a"))
         ).sql
-        self.stored_key = compiled(
-            select(keys.c.digest, keys.c.seq, keys.c.answer).where(
-                keys.c.account_pk == bindparam("account"),
-                keys.c.scope == bindparam("scope"),
-                keys.c.key == bindparam("key"),
-                keys.c.at > bindparam("since"),
+        # Each asked pair of scope and key is one search in the unique index; the few rows found are then read.
+        asked, one = func.json_each(bindparam("asked")).table_valued("value", name="asked"), keys.alias("one")
+        part = [func.json_extract(asked.c.value, literal_column(f"'$[{n}]'")) for n in range(2)]
+        same = and_(one.c.account_pk == bindparam("account"), one.c.scope == part[0], one.c.key == part[1])
+        found = select(select(one.c.pk).where(same).correlate(asked).scalar_subquery()).select_from(asked)
+        self.stored_keys = compiled(
+            select(keys.c.scope, keys.c.key, keys.c.digest, keys.c.seq, keys.c.answer, keys.c.at).where(
+                keys.c.pk.in_(found)
             )
-        ).sql
+        )
         self.last_key = _last(keys.c.pk)
         oldest = select(keys.c.pk, keys.c.at).order_by(keys.c.pk).limit(PRUNE).subquery()
         outdated = select(oldest.c.pk).where(oldest.c.at <= bindparam("until"))
@@ -103,11 +108,11 @@ class Statements:
         self, connection: sqlite3.Connection, kind: str, account_pk: int, ids: Iterable[str]
     ) -> Iterator[list[Any]]:
         """Yield the rows (tombstones too) of those ids that are there."""
-        text = self._images[kind]
-        arguments = text.arguments({"ids": to_json(list(ids)), "account": account_pk})
-        (page,) = connection.execute(text.sql, arguments).fetchone()
+        (page,) = connection.execute(self._images[kind].sql, (to_json(list(ids)),)).fetchone()
         if page is not None:
-            yield from decode_json(f"[{page}]")
+            for row in decode_json(f"[{page}]"):
+                if row.pop() == account_pk:
+                    yield row
 
     def _update(self, kind: str, names: tuple[str, ...]) -> Text:
         table = self.rows[kind].home.table
