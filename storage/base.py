@@ -24,6 +24,9 @@ from hub.schema.writes import ChangeSet, Commit, Committed
 FIND_CEILING = 100_000
 """The most records that one find without a limit returns."""
 
+LOOKUP_CEILING = 1000
+"""The most records that one lookup returns."""
+
 KEY_HOURS = 24
 """How long the answer of a keyed write is kept."""
 
