@@ -42,7 +42,7 @@ class Event(Record, access=_PROGRAMME, unique=(("acronym",),), searchable=("titl
     """A conference; `acronym` is the key under which programmes are imported."""
 
     title: Annotated[Title, Folded]
-    acronym: Annotated[Acronym, Folded] | None = None
+    acronym: Annotated[Acronym, Folded] | None = None  # without one, no import finds it
     starts_on: date | None = None
     ends_on: date | None = None
     timezone: Zone = ""  # an IANA name, "" where none is known
@@ -69,7 +69,7 @@ class EventPerson(Record, parent=Event, access=_PROGRAMME, unique=(("event", "so
     """Somebody who presents at an event."""
 
     name: Annotated[Name, Folded]
-    source_id: Annotated[SourceId, Field(write_once=True)] | None = None
+    source_id: Annotated[SourceId, Field(write_once=True)] | None = None  # None: made in the hub
 
 
 class EventSession(
@@ -91,7 +91,7 @@ class EventSession(
     kind: Word = ""
     slug: Slug = ""
     url: Url = ""
-    guid: Annotated[Guid, Field(write_once=True)] | None = None
+    guid: Annotated[Guid, Field(write_once=True)] | None = None  # None: made in the hub
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     tags: Annotated[list[Tag], Meta(max_length=TAG_COUNT)] = []

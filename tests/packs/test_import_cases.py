@@ -10,7 +10,7 @@ from hub import DeleteRecord, NewRecord
 from hub.wire.errors import HubError
 from packs.events.import_items import ENTITIES, PRESENTER
 from packs.events.programme import LocationEntry, PresenterEntry, Programme, SessionEntry, TrackEntry
-from packs.events.records import Event, EventLocation, EventPresenter, EventSession
+from packs.events.records import Event, EventLocation, EventPerson, EventPresenter, EventSession
 from tests.packs.conference import change, conference, delete, imported, planned
 from tests.packs.desk import Desk
 
@@ -196,3 +196,13 @@ def test_records_are_deleted_before_what_they_refer_to(desk: Desk) -> None:
     assert list(dict.fromkeys(deleted)) == order
     imported(desk, bare)
     assert [len(desk.records(entity)) for entity in ENTITIES] == [1, 0, 0, 0, 0, 0]
+
+
+def test_what_was_made_in_the_hub_without_a_key_is_left_alone(desk: Desk) -> None:
+    event = desk.the("event")["id"]
+    desk.commit([NewRecord(EventSession, {"title": "Breakfast"}, event) for _ in range(2)])
+    desk.commit([NewRecord(EventPerson, {"name": "Cook"}, event)])
+    assert planned(desk, conference()).operations == []
+    imported(desk, Programme(event=conference().event))
+    assert [s["title"] for s in desk.records("event_session")] == ["Breakfast", "Breakfast"]
+    assert [p["name"] for p in desk.records("event_person")] == ["Cook"]
