@@ -45,6 +45,7 @@ export class EventPage {
       record: () => this.store?.session(this.talk ?? ""),
       save: (id, title, if_version) => hub.update("event_session", id, { title }, { if_version }),
       fetch: (id) => hub.get("event_session", id),
+      online: () => hub.state === "online",
       editing: () => this.#tell(),
       failed: toasts.error,
       nameOf: (user) => this.#nameOf(user),

@@ -12,6 +12,7 @@ const MOST_TRIES = 3; // changes of other fields that may overtake one save
  * @property {() => any} record the session's record as it is now
  * @property {(id: string, title: string, if_version: number) => Promise<any>} save
  * @property {(id: string) => Promise<any>} fetch the record as the hub has it
+ * @property {() => boolean} online
  * @property {(editing: boolean) => void} editing
  * @property {(error: any) => void} failed
  * @property {(user: string | null) => string} nameOf
@@ -84,8 +85,8 @@ export class TitleEditor {
       return;
     }
     const base = this.#base;
-    this.#busy(true);
     this.#say("");
+    this.#busy(true);
     try {
       await this.#send(title, base);
       if (this.#base === base) this.end();
@@ -164,7 +165,8 @@ export class TitleEditor {
   #busy(busy) {
     this.field.disabled = busy;
     this.button.disabled = busy;
-    this.hint.textContent = busy ? "Saving…" : "Enter saves, Esc cancels";
+    const saving = this.host.online() ? "Saving…" : "Saves when the hub is back…";
+    this.hint.textContent = busy ? saving : "Enter saves, Esc cancels";
   }
 
   /** @param {string} problem */
