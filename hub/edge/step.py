@@ -44,4 +44,7 @@ def step(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
         yielded = coroutine.send(None)
     except StopIteration:
         return None
-    return asyncio.get_running_loop().create_task(_finish(coroutine, yielded))
+    task = asyncio.get_running_loop().create_task(_finish(coroutine, yielded))
+    # A task that is cancelled before its first turn never enters `_finish`: the coroutine ends here then.
+    task.add_done_callback(lambda _: coroutine.close())
+    return task

@@ -21,10 +21,12 @@ import msgspec
 from hub.schema.fold import fold
 from hub.schema.record import RecordType
 from hub.schema.times import canonical_time
+from hub.wire.codec import ECHO, INTEGER
 from hub.wire.errors import HubError
 
 DEPTH: Final = 5
 TERMS: Final = 200
+FILTERS: Final = 1000
 IN_VALUES: Final = 1000
 
 
@@ -95,15 +97,20 @@ class _Parser:
         self.kind = kind
         self.hidden = hidden
         self.terms = 0
+        self.filters = 0
+        """How many objects of field: condition there are; each may be empty, so they are bounded too."""
 
     def node(self, where: Any, path: str, depth: int) -> Node:
+        self.filters += 1
         if type(where) is not dict:
             raise HubError("where.invalid", "A filter is an object of field: condition.", path=path)
+        if self.filters > FILTERS:
+            raise HubError("where.invalid", f"A filter holds at most {FILTERS} filters.", path=path)
         if depth > DEPTH:
             raise HubError("where.invalid", f"A filter nests at most {DEPTH} levels deep.", path=path)
         nodes: list[Node] = []
         for key, value in where.items():
-            here = f"{path}.{key}"
+            here = f"{path}.{key[:ECHO]}"
             if key in {"$and", "$or"}:
                 if type(value) is not list or not value:
                     raise HubError("where.invalid", f"{key} takes a list of at least one filter.", path=here)
@@ -125,7 +132,7 @@ class _Parser:
             return [self.term(name, kind, "$eq", value, path)]
         if not value:
             raise HubError("where.invalid", 'A condition names an operator, such as {"$eq": 1}.', path=path)
-        return [self.term(name, kind, op, operand, f"{path}.{op}") for op, operand in value.items()]
+        return [self.term(name, kind, op, operand, f"{path}.{op[:ECHO]}") for op, operand in value.items()]
 
     def term(self, name: str, kind: str, op: str, operand: Any, path: str) -> Compare:
         self.terms += 1
@@ -161,6 +168,8 @@ class _Parser:
             if kind in {"text", "ref", "id"} and given is str:
                 return value
             if kind == "integer" and (given is int or (given is float and value.is_integer())):
+                if not -INTEGER <= value <= INTEGER:
+                    raise HubError("where.invalid", "Integers lie within ±(2^53-1).", path=path)
                 return int(value)
             if kind == "number" and given in {int, float}:
                 return float(value)

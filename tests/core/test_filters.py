@@ -1,0 +1,166 @@
+"""What `where`, `order` and cursors refuse, with the path of the term at fault; and what they take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hub.schema.query import Query, make_cursor, parse_order, read_cursor
+from hub.schema.registry import Registry
+from hub.schema.where import DEPTH, FILTERS, IN_VALUES, TERMS, matcher, parse_where
+from hub.wire.errors import HubError
+
+REGISTRY = Registry.of(["hub.schema.core", "packs.events"])
+SESSION = REGISTRY.types["event_session"]
+LOCATION = REGISTRY.types["event_location"]
+KEY = REGISTRY.types["api_key"]
+SECRET = b"s" * 32
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return a filter of so many levels."""
+    return {"title": "a"} if levels == 1 else {"$not": nested(levels - 1)}
+
+
+@pytest.mark.parametrize(
+    ("where", "path"),
+    [
+        ({"nope": 1}, "where.nope"),
+        ({"type": "event_session"}, "where.type"),
+        ({"account_id": "x"}, "where.account_id"),
+        ({"title.x": 1}, "where.title.x"),
+        ({"parent": {"title": "x"}}, "where.parent"),
+        ({"$nor": [{}]}, "where.$nor"),
+        ({"$where": "1"}, "where.$where"),
+        ({"title": {"$regex": "a"}}, "where.title.$regex"),
+        ({"title": {"$like": "a%"}}, "where.title.$like"),
+        ({"title": {"eq": "a"}}, "where.title.eq"),
+        ({"title": {}}, "where.title"),
+        ({"title": 5}, "where.title"),
+        ({"title": ["a"]}, "where.title"),
+        ({"title": {"$contains": None}}, "where.title.$contains"),
+        ({"title": {"$gt": None}}, "where.title.$gt"),
+        ({"title": {"$null": 1}}, "where.title.$null"),
+        ({"title": {"$in": "a"}}, "where.title.$in"),
+        ({"title": {"$in": ["a", 5]}}, "where.title.$in.1"),
+        ({"title": {"$in": ["a"] * (IN_VALUES + 1)}}, "where.title.$in"),
+        ({"guid": {"$icontains": "a"}}, "where.guid.$icontains"),
+        ({"do_not_record": 1}, "where.do_not_record"),
+        ({"do_not_record": {"$gt": False}}, "where.do_not_record.$gt"),
+        ({"version": True}, "where.version"),
+        ({"version": 1.5}, "where.version"),
+        ({"version": {"$gt": 1e300}}, "where.version.$gt"),
+        ({"version": {"$in": [1, 2.0**53]}}, "where.version.$in.1"),
+        ({"starts_at": "2026"}, "where.starts_at"),
+        ({"starts_at": "2026-11-21T08:00:00"}, "where.starts_at"),
+        ({"starts_at": {"$lt": "0001-01-01T00:00:00+23:59"}}, "where.starts_at.$lt"),
+        ({"starts_at": 1700000000}, "where.starts_at"),
+        ({"location_id": {"$gt": "a"}}, "where.location_id.$gt"),
+        ({"tags": "a"}, "where.tags"),
+        ({"tags": {"$has": 1}}, "where.tags.$has"),
+        ({"$or": []}, "where.$or"),
+        ({"$or": {"title": "a"}}, "where.$or"),
+        ({"$or": [{"title": "a"}, 5]}, "where.$or.1"),
+        ({"$or": [{"title": "a"}, {"$and": [{"nope": 1}]}]}, "where.$or.1.$and.0.nope"),
+        ({"$not": []}, "where.$not"),
+        ({"$or": [{}] * (FILTERS + 1)}, f"where.$or.{FILTERS - 1}"),
+        ({"$or": [{"title": "a"}] * (TERMS + 1)}, f"where.$or.{TERMS}.title"),
+        (nested(DEPTH + 1), "where" + ".$not" * DEPTH),
+        ({"x" * 1000: 1}, "where." + "x" * 64),
+    ],
+)
+def test_a_filter_that_cannot_work_is_refused_with_its_path(where: dict[str, Any], path: str) -> None:
+    with pytest.raises(HubError) as refused:
+        parse_where(SESSION, where)
+    assert (refused.value.code, refused.value.path) == ("where.invalid", path)
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {},
+        {"$or": [{"title": "a"}] * TERMS},
+        {"title": {"$in": [str(n) for n in range(IN_VALUES)]}},
+        {"title": {"$in": []}},
+        nested(DEPTH),
+        {"title": None, "version": 2.0, "starts_at": "2026-11-21T08:00:00.000000+01:00", "event_id": "x"},
+    ],
+)
+def test_a_filter_at_its_limits_is_taken(where: dict[str, Any]) -> None:
+    assert callable(matcher(parse_where(SESSION, where)))
+
+
+def test_a_field_that_is_hidden_from_the_caller_is_an_unknown_field() -> None:
+    for parse in (
+        lambda: parse_where(SESSION, {"title": "a"}, frozenset({"title"})),
+        lambda: parse_where(SESSION, {"titel": "a"}),
+        lambda: parse_order(SESSION, ["title"], frozenset({"title"})),
+    ):
+        with pytest.raises(HubError) as refused:
+            parse()
+        assert refused.value.code in {"where.invalid", "order.invalid"}
+
+
+def test_a_secret_field_can_be_neither_filtered_nor_sorted_by() -> None:
+    with pytest.raises(HubError, match=r"where\.invalid"):
+        parse_where(KEY, {"digest": "0"})
+    with pytest.raises(HubError, match=r"order\.invalid"):
+        parse_order(KEY, ["digest"])
+
+
+@pytest.mark.parametrize(
+    ("order", "path"),
+    [
+        (["nope"], "order.0"),
+        (["title", "-nope"], "order.1"),
+        (["title", "-title"], "order.1"),
+        (["--title"], "order.0"),
+        (["+title"], "order.0"),
+        ([""], "order.0"),
+        (["abstract"], "order.0"),
+        (["tags"], "order.0"),
+        (["type"], "order.0"),
+        (["title "], "order.0"),
+    ],
+)
+def test_a_sort_key_that_cannot_work_is_refused_with_its_path(order: list[str], path: str) -> None:
+    with pytest.raises(HubError) as refused:
+        parse_order(SESSION, order)
+    assert (refused.value.code, refused.value.path) == ("order.invalid", path)
+
+
+def test_every_order_ends_in_the_id() -> None:
+    assert [k.field for k in parse_order(SESSION, ["-starts_at", "title"])] == ["starts_at", "title", "id"]
+    assert [(k.field, k.descending) for k in parse_order(SESSION, ["-id"])] == [("id", True)]
+
+
+def test_a_cursor_goes_on_only_in_its_own_query() -> None:
+    query = Query(SESSION, parse_where(SESSION, {"title": "a"}), parse_order(SESSION, ["title"]), 10)
+    cursor = make_cursor(query, ("a", "id"), SECRET)
+    assert read_cursor(query, cursor, SECRET) == ("a", "id")
+    others = [
+        Query(SESSION, parse_where(SESSION, {"title": "b"}), query.order, 10),
+        Query(SESSION, query.where, parse_order(SESSION, ["-title"]), 10),
+        Query(SESSION, query.where, query.order, 10, deleted=True),
+        Query(LOCATION, parse_where(LOCATION, {"name": "a"}), parse_order(LOCATION, ["name"]), 10),
+    ]
+    for other in others:
+        with pytest.raises(HubError, match=r"cursor\.invalid"):
+            read_cursor(other, cursor, SECRET)
+    assert read_cursor(Query(SESSION, query.where, query.order, 500, count=True), cursor, SECRET) == ("a", "id")
+
+
+@pytest.mark.parametrize("forged", ["", "a", "====", "é", "A" * 4000, "AAAAAAAAAAAAAAAAkQE", "../../etc", "null"])
+def test_a_forged_cursor_is_refused(forged: str) -> None:
+    query = Query(SESSION, order=parse_order(SESSION, None))
+    with pytest.raises(HubError) as refused:
+        read_cursor(query, forged, SECRET)
+    assert (refused.value.code, refused.value.path) == ("cursor.invalid", "after")
+
+
+def test_a_cursor_of_another_hub_is_refused() -> None:
+    query = Query(SESSION, order=parse_order(SESSION, None))
+    with pytest.raises(HubError, match=r"cursor\.invalid"):
+        read_cursor(query, make_cursor(query, ("a",), b"t" * 32), SECRET)

@@ -1,0 +1,132 @@
+"""Settings: where they come from, which source wins, and the one sentence that names what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub.settings import NOT_SETTINGS, Settings, SettingsError, field_types, load
+
+
+def toml(folder: Path, text: str) -> Path:
+    """Write a settings file."""
+    path = folder / "hub.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_without_any_source_the_defaults_hold() -> None:
+    settings = load({})
+    assert settings == Settings()
+    assert (settings.host, settings.port, settings.data, settings.durability) == ("127.0.0.1", 8400, "var", "full")
+
+
+def test_every_setting_can_be_given_as_a_variable() -> None:
+    texts = {str: "x", int: "7", float: "7"}
+    given = {
+        "database_url": "sqlite:///x.db",
+        "durability": "normal",
+        "packs": "packs.events, my.pack",
+        "origins": "https://a.example",
+        "log_level": "debug",
+        "log_format": "json",
+        "drain_seconds": "2.5",
+        "host": "0.0.0.0",
+    }
+    plain = {"port": texts[int], "data": texts[str], "max_file_bytes": "7", "reserve_bytes": "7", "ping_seconds": "7"}
+    assert set(given) | set(plain) == set(field_types()), "a new setting belongs into this test"
+    settings = load({f"AETHER_{name.upper()}": text for name, text in (given | plain).items()})
+    assert settings.packs == ("packs.events", "my.pack")
+    assert settings.origins == ("https://a.example",)
+    assert (settings.port, settings.drain_seconds, settings.reserve_bytes) == (7, 2.5, 7)
+
+
+def test_a_file_holds_the_same_names(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'port = 1\norigins = ["https://a.example"]\ndrain_seconds = 2\n')
+    settings = load({}, path)
+    assert (settings.port, settings.origins, settings.drain_seconds) == (1, ("https://a.example",), 2.0)
+
+
+def test_a_variable_may_name_the_file(tmp_path: Path) -> None:
+    assert load({"AETHER_CONFIG": str(toml(tmp_path, "port = 5\n"))}).port == 5
+
+
+def test_variables_win_over_the_file_and_options_over_both(tmp_path: Path) -> None:
+    path = toml(tmp_path, 'port = 1\nhost = "file"\ndata = "file"\n')
+    settings = load({"AETHER_PORT": "2", "AETHER_HOST": "variable"}, path, {"port": 3, "data": None})
+    assert (settings.port, settings.host, settings.data) == (3, "variable", "file")
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    environment = {"PATH": "x", "aether_port": "1", "XAETHER_PORT": "1"} | dict.fromkeys(NOT_SETTINGS, "")
+    assert load(environment) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("environment", "text", "options", "sentence"),
+    [
+        ({"AETHER_PROT": "1"}, "", {}, "There is no setting 'prot' (given as AETHER_PROT); did you mean port?"),
+        ({}, "orgins = []\n", {}, "There is no setting 'orgins' (given in FILE); did you mean origins?"),
+        ({}, "", {"colour": "red"}, "There is no setting 'colour' (given as --colour); see docs/settings.md."),
+        ({}, "[hub]\nport = 1\n", {}, "There is no setting 'hub' (given in FILE)"),
+        (
+            {"AETHER_PORT": "many"},
+            "",
+            {},
+            "The setting port (given as AETHER_PORT) is wrong: Expected `int`, got `str`.",
+        ),
+        (
+            {"AETHER_PORT": "65536"},
+            "",
+            {},
+            "The setting port (given as AETHER_PORT) is wrong: Expected `int` <= 65535.",
+        ),
+        ({"AETHER_PORT": ""}, "", {}, "The setting port (given as AETHER_PORT) is wrong"),
+        ({}, "port = 1.5\n", {}, "The setting port (given in FILE) is wrong"),
+        ({}, "port = true\n", {}, "The setting port (given in FILE) is wrong"),
+        ({}, 'packs = "packs.events"\n', {}, "The setting packs (given in FILE) is wrong"),
+        ({}, 'packs = ["a", 1]\n', {}, "The setting packs (given in FILE) is wrong"),
+        (
+            {},
+            "",
+            {"log_level": "loud"},
+            "The setting log_level (given as --log-level) is wrong: Invalid enum value 'loud'.",
+        ),
+        ({"AETHER_DURABILITY": "FULL"}, "", {}, "The setting durability (given as AETHER_DURABILITY) is wrong"),
+        ({"AETHER_DRAIN_SECONDS": "-1"}, "", {}, "The setting drain_seconds (given as AETHER_DRAIN_SECONDS) is wrong"),
+        ({"AETHER_DRAIN_SECONDS": "nan"}, "", {}, "The setting drain_seconds (given as AETHER_DRAIN_SECONDS) is wrong"),
+        ({"AETHER_DATABASE_URL": "postgres://x"}, "", {}, "The setting database_url (given as AETHER_DATABASE_URL)"),
+        ({}, "port = \n", {}, "The settings file FILE is not TOML"),
+        ({}, "port = 1\nport = 2\n", {}, "The settings file FILE is not TOML"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_source_in_one_sentence(
+    tmp_path: Path, environment: dict[str, str], text: str, options: dict[str, Any], sentence: str
+) -> None:
+    path = toml(tmp_path, text)
+    with pytest.raises(SettingsError) as refused:
+        load(environment, path, options)
+    said = str(refused.value)
+    assert said.startswith(sentence.replace("FILE", str(path)))
+    assert "\n" not in said
+    assert said[-1] in ".?"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "none.toml"
+    with pytest.raises(SettingsError, match=r"none\.toml cannot be read: No such file or directory\.$"):
+        load({}, missing)
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load({}, tmp_path)
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="is not TOML"):
+        load({}, binary)
+
+
+def test_a_secret_value_is_not_repeated_in_the_sentence() -> None:
+    with pytest.raises(SettingsError) as refused:
+        load({"AETHER_PORT": "hunter2"})
+    assert "hunter2" not in str(refused.value)
