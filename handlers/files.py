@@ -24,7 +24,6 @@ from hub.schema.record import Image, RecordType
 from hub.schema.times import from_millis, to_millis
 from hub.schema.where import equals
 from hub.schema.writes import Upsert
-from hub.wire.codec import check
 from hub.wire.errors import HubError
 from hub.wire.names import SHA256
 from hub.wire.requests import FileGrant, ManifestGet
@@ -37,8 +36,8 @@ log = logging.getLogger("hub.files")
 NAME_BYTES: Final = 255
 """The longest name, in bytes of UTF-8: what a file system of a device holds."""
 
-_MISLEADING = re.compile("[\t\n\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""What passes as text, but makes a name look like another one."""
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What is no text on the wire, or makes a name look like another one."""
 
 
 def not_found(path: str | None = None) -> HubError:
@@ -115,9 +114,9 @@ def check_name(name: str) -> str:
         raise HubError(
             "data.invalid", "A name is not a path: leave out / and \\, and do not use . or .. alone.", path="name"
         )
-    check(name, "name")
-    if _MISLEADING.search(name):
-        raise HubError("data.invalid", "A name holds no tab, no line end and no change of direction.", path="name")
+    if _UNSEEN.search(name):
+        text = "A name holds no control character, no line end and no change of direction."
+        raise HubError("data.invalid", text, path="name")
     if len(name.encode("utf-8")) > NAME_BYTES:
         raise HubError("data.invalid", f"A name has at most {NAME_BYTES} bytes in UTF-8.", path="name")
     return name
@@ -133,7 +132,7 @@ async def admit(call: Call, type_name: str, rec: str, name: str) -> Slot:
     unique = kind.names_of_unique(["name"])
     if unique is None:
         raise HubError("data.invalid", f"{kind.name} declares no unique name within {container.name}.", path="type")
-    check_name(name)
+    kind.accept_change({"name": check_name(name)}, trusted=True, path="")
     if rec not in await call.services.storage.get(call.account, container, [rec]):
         raise HubError("record.not_found", f"There is no {container.name} with this id.", path="rec")
     return Slot(container, rec, kind, unique, name)

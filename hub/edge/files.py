@@ -64,6 +64,7 @@ def routes(services: Services) -> list[Route]:
         Route("/files", Upload(services), methods=["PUT"]),
         Route("/files/sha256/{sha256}", ByHash(services), methods=["GET"]),
         Route("/files/{type}/{rec}", ByRecord(services), methods=["GET"]),
+        Route("/files/{rest:path}", Nowhere(services), methods=["GET"]),
     ]
 
 
@@ -271,6 +272,14 @@ class ByRecord(Download):
         call = Call(self.services, await _known_peer(self.services, request))
         image = await files.file_record(call, request.path_params["type"], request.path_params["rec"])
         await self.send_file(exchange, image["sha256"], image, BY_RECORD)
+
+
+class Nowhere(Endpoint):
+    """Everything else under /files: answered here, so that no router redirects it to a host of the client's choice."""
+
+    async def serve(self, exchange: Exchange) -> None:
+        """Refuse."""
+        raise HubError("op.unknown", "There is nothing at this address.")
 
 
 @dataclass(frozen=True, slots=True)

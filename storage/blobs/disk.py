@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
@@ -40,18 +41,20 @@ class DiskBlobs:
         self._writers = ThreadPoolExecutor(threads, "blobs-write")
         self._readers = ThreadPoolExecutor(threads, "blobs-read")
         self._sweep_at = 0.0  # by the loop's clock
+        self._closed = False  # the pools take no more calls; what was cut off still cleans up after itself
 
     async def start(self) -> None:
         """Make what is missing, and remove what uploads of killed processes left."""
-        await _run(self._writers, self._tree.prepare)
+        await self.write(self._tree.prepare)
         await self._sweep()
 
     async def _sweep(self) -> None:
         self._sweep_at = asyncio.get_running_loop().time() + SWEEP_SECONDS
-        await _run(self._writers, self._tree.sweep)
+        await self.write(self._tree.sweep)
 
     async def close(self) -> None:
         """Finish what runs, then stop."""
+        self._closed = True
         await asyncio.to_thread(self._writers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
 
@@ -65,7 +68,7 @@ class DiskBlobs:
         """Raise `storage.full` where an upload of this size has no room."""
         if asyncio.get_running_loop().time() >= self._sweep_at:
             await self._sweep()
-        await _run(self._writers, self._tree.require_room, announced)
+        await self.write(self._tree.require_room, announced)
 
     def intake(self) -> Intake:
         """Return the blocking side of a new upload."""
@@ -73,11 +76,18 @@ class DiskBlobs:
 
     def write(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Run a blocking call of an upload in a thread."""
-        return _run(self._writers, call, *args, **kwargs)
+        return self._run(self._writers, call, *args, **kwargs)
 
     def read(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Run a blocking call of a reader in a thread."""
-        return _run(self._readers, call, *args, **kwargs)
+        return self._run(self._readers, call, *args, **kwargs)
+
+    def _run(
+        self, pool: ThreadPoolExecutor, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> asyncio.Future[_T]:
+        if self._closed:
+            return asyncio.get_running_loop().run_in_executor(None, partial(call, *args, **kwargs))
+        return asyncio.wrap_future(pool.submit(call, *args, **kwargs))
 
     async def open(self, sha256: str) -> DiskBlob:
         """Return a blob for reading; raise `BlobMissing`."""
@@ -227,10 +237,6 @@ class DiskBlob:
         while hasher.size < self.size:
             await self._store.read(self._handle.hash_next, hasher)
         return hasher
-
-
-def _run(pool: ThreadPoolExecutor, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
-    return asyncio.wrap_future(pool.submit(call, *args, **kwargs))
 
 
 def _look_at(done: asyncio.Future[Any]) -> None:

@@ -157,6 +157,16 @@ def test_a_killed_process_leaves_whole_blobs_only_and_its_rest_is_swept(root: Pa
     assert len(partial) <= 3 + 3  # a lane writes one blob and at most one side file
 
 
+async def test_what_a_close_cuts_off_still_cleans_up_after_itself(root: Path) -> None:
+    blobs = DiskBlobs(root, reserve_bytes=0)
+    await blobs.start()
+    stored = await put(blobs, bytes(3 * GATHER_BYTES))
+    async with await blobs.open(stored.sha256), blobs.receive(None, MEGABYTE) as upload:
+        await upload.write(bytes(GATHER_BYTES))
+        await blobs.close()
+    assert files(root) == {place(stored.sha256)}
+
+
 async def test_a_sweep_removes_what_nobody_writes_and_nothing_else(blobs: DiskBlobs, root: Path) -> None:
     (root / "incoming" / "left").write_bytes(b"half")
     other = DiskBlobs(root, reserve_bytes=0)  # another instance on the same disk
