@@ -1,0 +1,31 @@
+"""What holds for every test: the house never blocks the event loop.
+
+A blocking call (sleep, file, socket, SQLite …) made in a running loop by the hub or the client raises
+`BlockingError`. Code of the tests themselves may block. Hubs started as processes are not watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+HOUSE = ["hub", "channels", "handlers", "storage", "packs", "aether_client"]
+
+# (file, function): below these a call may block. Each with its reason.
+ALLOWED = [
+    # These call the synchronous tree of files directly; the store itself runs it in threads.
+    ("storage_blobs/test_faults.py", "test_a_sweep_is_bounded_and_the_next_one_goes_on"),
+    ("storage_blobs/test_faults.py", "test_a_sweep_between_creation_and_lock_does_not_take_the_file"),
+    ("storage_blobs/test_faults.py", "test_the_bytes_are_synced_before_the_blob_is_visible"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _the_loop_never_blocks() -> Iterator[None]:
+    with blockbuster_ctx(HOUSE) as guard:
+        for function in guard.functions.values():
+            for file, name in ALLOWED:
+                function.can_block_in(file, name)
+        yield
