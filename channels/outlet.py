@@ -78,6 +78,18 @@ class Outlet:
         self._items = deque(kept)
         self.size = sum(len(f) for f, _ in kept if isinstance(f, str | bytes))
 
+    def replace(self, owner: Hashable, frame: Frame) -> None:
+        """Put an answer in the place of what is queued for an owner; at the end where nothing is.
+
+        So nothing that was queued behind a lost push overtakes the news of the loss.
+        """
+        place = next((n for n, item in enumerate(self._items) if item[1] == owner), None)
+        if place is None or self.closed:
+            self.answer(frame)
+            return
+        self._items.insert(place, (frame, None))
+        self.drop(owner)
+
     def take(self) -> Frame | None:
         """Return the next frame to write, or None when nothing waits."""
         while self._items:

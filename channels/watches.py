@@ -187,14 +187,15 @@ class Watches:
 
     def tell(self, commit: ChangeSet) -> None:
         """Hand a commit to every group that it may concern."""
-        for kind in {row.type for row in commit.rows}:
+        for kind in dict.fromkeys(row.type for row in commit.rows):
             for group in list(self._groups.get((commit.account, kind), {}).values()):
                 group.tell(commit, self._reset)
 
     def _reset(self, group: WatchGroup, outlet: Outlet, why: str) -> None:
         watch = group.query.id
-        self.stop(group, outlet)
-        outlet.answer(outlet.codec.encode(frames.reset(watch, why)))
+        group.outlets.pop(outlet, None)
+        outlet.replace(watch, outlet.codec.encode(frames.reset(watch, why)))
+        self.release(group)
         self._on_reset(outlet, watch)
 
     def __len__(self) -> int:
