@@ -64,6 +64,8 @@ class SessionState:
     account: str | None
     resume: str
     outlet: Outlet | None = None
+    turn: int = 0
+    """How often the session changed its account; what was begun in an earlier turn has no effect."""
     watches: dict[str, WatchGroup] = field(default_factory=dict)
     channels: set[str] = field(default_factory=set)
     gone: asyncio.TimerHandle | None = None
@@ -129,7 +131,9 @@ class Live:
         """
         if query.id not in session.watches and len(session.watches) >= WATCHES_PER_SOCKET:
             raise HubError("watch.too_many", f"A socket holds at most {WATCHES_PER_SOCKET} watches; stop one first.")
-        outlet = session.outlet
+        outlet, turn = session.outlet, session.turn
+        # Followed for as long as this takes, so that what is recorded has no gap whatever the session does.
+        await self.dispatcher.follow(query.account)
         epoch = self.dispatcher.epoch(query.account)
         why = query.mismatch(since_mark, epoch) if since_mark is not None else None
         group = self.watches.group(query)
@@ -144,6 +148,8 @@ class Live:
                 started = await self._snapshot(group, recorder)
                 started.why = why
             started.mark = query.mark(epoch)
+            if session.turn != turn:
+                raise HubError("action.cancelled", "The session has changed its account meanwhile.")
             if outlet is not None and session.outlet is outlet:
                 group.outlets[outlet] = group.outlets.get(outlet, 0) + 1
                 session.watches[query.id] = group
@@ -151,6 +157,7 @@ class Live:
         finally:
             group.recorders.remove(recorder)
             self.watches.release(group)
+            self.dispatcher.unfollow(query.account)
 
     async def _snapshot(self, group: WatchGroup, recorder: Recorder) -> Started:
         query = group.query
@@ -174,10 +181,12 @@ class Live:
         query = group.query
         target = self.dispatcher.position(query.account)
         if since > target:
-            await self.dispatcher.look()
-            await asyncio.sleep(0)
-            if since > self.dispatcher.position(query.account):
+            # The client comes from an instance that is ahead of this one, or from another history.
+            head = (await self.storage.heads([query.account]))[query.account]
+            if since > head.seq:
                 return None
+            await self.dispatcher.reached(query.account, since)
+            target = self.dispatcher.position(query.account)
         missed: list[dict[str, Any]] = []
         position, count, size = since, 0, 0
         while position < target:
@@ -276,6 +285,7 @@ class Live:
 
     def leave_account(self, session: SessionState) -> None:
         """End the watches and channels of a session that switches account."""
+        session.turn += 1
         outlet = session.outlet
         if outlet is not None:
             for group in list(session.watches.values()):

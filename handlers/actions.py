@@ -34,7 +34,7 @@ class ActionContext:
         self._call = call
         self._request = request
         self.services: Services = call.services
-        self.identity: Identity = call.peer.identity
+        self.identity: Identity = call.identity
         self.rights: Rights = call.rights
         self.account: str = call.account
         self.target = target
@@ -77,17 +77,17 @@ class ActionContext:
 
     async def submit(self, writes: Sequence[ActionWrite], *, account: str | None = None) -> Committed:
         """Commit the writes together."""
-        peer, request = self._call.peer, self._request
+        call, request = self._call, self._request
         key = None
         if request.key is not None:
             plain = msgspec.to_builtins(request)
             del plain["id"], plain["key"]
             body = msgspec.json.encode(plain, order="deterministic")
-            scope = peer.identity.user or peer.identity.credential or peer.identity.source
+            scope = self.identity.user or self.identity.credential or self.identity.source
             key = KeyClaim(scope, request.key, hashlib.sha256(body).digest())
         planned = tuple(self._plan(write) for write in writes)
         commit = Commit(
-            account or self.account, planned, peer.identity.user, peer.session_id, str(self._call.request_id), key
+            account or self.account, planned, self.identity.user, call.peer.session_id, str(call.request_id), key
         )
         committed = await shielded(self.services.storage.submit(commit))
         if account is None:
@@ -129,7 +129,7 @@ async def call_action(call: Call, request: ActionCall) -> Answer:
     if spec is None:
         raise HubError("action.unknown", f"There is no action {request.action[:64]!r}.", path="action")
     if spec.operator:
-        if call.peer.identity.source != "operator":
+        if call.identity.source != "operator":
             raise HubError("access.denied", "This action answers on the hub's own machine only.", path="action")
     else:
         call.rights.require(spec.needs)

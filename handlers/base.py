@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from channels.live import Live, SessionState
 from channels.outlet import Outlet
@@ -30,11 +30,13 @@ from hub.schema.times import format_time
 from hub.schema.writes import Commit, Committed, KeyClaim, Write
 from hub.wire.errors import HubError
 from hub.wire.names import public_id
-from hub.wire.requests import REQUESTS, Request, op_name
+from hub.wire.requests import REQUESTS, ActionCall, Request, op_name
+from hub.wire.requests import Write as WriteRequest
 from storage.base import Storage
 from storage.blobs.base import BlobStore
 
 log = logging.getLogger("hub.handlers")
+IDS_AT_ONCE: Final = 512
 
 
 def _now() -> str:
@@ -56,10 +58,15 @@ class Services:
     max_file_bytes: int
     clock: Callable[[], str] = _now
     random: Callable[[int], bytes] = secrets.token_bytes
+    _ids: list[bytes] = field(default_factory=list)
+    """Random bytes for the next ids: one call to the kernel for many, each used once."""
 
     def new_id(self) -> str:
         """Return a fresh public id."""
-        return public_id(self.random(8))
+        if not self._ids:
+            many = self.random(8 * IDS_AT_ONCE)
+            self._ids = [many[at : at + 8] for at in range(0, len(many), 8)]
+        return public_id(self._ids.pop())
 
 
 @dataclass(slots=True)
@@ -100,32 +107,50 @@ class Answer:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through a handler."""
+    """One request on its way through a handler.
+
+    Account, rights and identity are those of the moment it arrived: a hello behind it may change the peer's.
+    """
 
     services: Services
     peer: Peer
     request_id: int = 0
     progress_count: int = field(default=0)
+    identity: Identity = field(init=False)
+    _account: str | None = field(init=False)
+    _rights: Rights | None = field(init=False)
+    _turn: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.identity, self._account, self._rights = self.peer.identity, self.peer.account, self.peer.rights
+        self._turn = self.peer.session.turn if self.peer.session else 0
 
     @property
     def account(self) -> str:
         """The chosen account; raise `account.required`."""
-        if self.peer.account is None:
+        if self._account is None:
             raise HubError("account.required", "Name an `account` in session.hello first.")
-        return self.peer.account
+        return self._account
 
     @property
     def rights(self) -> Rights:
         """The rights in the chosen account; raise `account.required`."""
-        if self.peer.rights is None:
+        if self._rights is None:
             raise HubError("account.required", "Name an `account` in session.hello first.")
-        return self.peer.rights
+        return self._rights
+
+    @property
+    def moved(self) -> bool:
+        """Whether the session has changed its account since this request arrived."""
+        return self.peer.session is not None and self.peer.session.turn != self._turn
 
     @property
     def session(self) -> SessionState:
         """The session of a socket; raise `data.invalid` for a request that came over HTTP."""
         if self.peer.session is None or self.peer.outlet is None:
             raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
+        if self.moved:
+            raise HubError("action.cancelled", "The session has changed its account meanwhile.")
         return self.peer.session
 
     def kind(self, name: str, verb: str, path: str = "type") -> RecordType:
@@ -138,9 +163,8 @@ class Call:
 
     async def commit(self, writes: tuple[Write, ...], key: KeyClaim | None = None) -> Committed:
         """Commit writes in the caller's name; the caller's leaving does not stop them."""
-        peer = self.peer
         future = self.services.storage.submit(
-            Commit(self.account, writes, peer.identity.user, peer.session_id, str(self.request_id), key)
+            Commit(self.account, writes, self.identity.user, self.peer.session_id, str(self.request_id), key)
         )
         return await shielded(future)
 
@@ -211,17 +235,21 @@ class Operations:
         An answer that carries `seq` comes back only after everything up to it was pushed.
         """
         operation = self.by_type[type(request)]
-        peer = call.peer
         if operation.needs is not Needs.NOTHING:
-            if peer.identity.source == "guest":
+            if call.identity.source == "guest":
                 raise HubError("auth.required")
-            if peer.identity.expires_at is not None and peer.identity.expires_at <= call.services.clock():
+            if call.identity.expires_at is not None and call.identity.expires_at <= call.services.clock():
                 raise HubError("auth.expired")
-            if operation.needs is Needs.ACCOUNT and peer.account is None:
-                raise HubError("account.required")
+            if operation.needs is Needs.ACCOUNT:
+                call.account  # noqa: B018  # raises where none is chosen
         answer = await operation.handler(call, request)
-        if answer.seq is not None and peer.account is not None and peer.outlet is not None:
-            await call.services.live.dispatcher.reached(peer.account, answer.seq)
+        if answer.seq is not None and call.peer.outlet is not None and not call.moved:
+            try:
+                await call.services.live.dispatcher.reached(call.account, answer.seq)
+            except HubError as late:
+                # What was written stays written, but its answer may not overtake the pushes that are owed.
+                written = isinstance(request, WriteRequest | ActionCall)
+                raise HubError("write.unknown", retry_after=2) if written else late from None
         return answer
 
 

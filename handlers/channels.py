@@ -34,7 +34,7 @@ async def allowed(call: Call, name: str) -> ChannelKey:
 
 def member(call: Call) -> Who | None:
     """Return how the caller is shown to others, or None for the operator, who is not."""
-    identity = call.peer.identity
+    identity = call.identity
     if identity.user is not None:
         return Who("user", identity.user, identity.name)
     if identity.source == "key" and identity.credential is not None:
@@ -47,6 +47,7 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     """Hear a channel; with `presence`, be seen there."""
     session = call.session
     channel = await allowed(call, request.channel)
+    session = call.session  # once more: the account may have changed while the record was looked up
     if request.channel not in session.channels and len(session.channels) >= CHANNELS_PER_SOCKET:
         raise HubError("rate.limited", f"A socket joins at most {CHANNELS_PER_SOCKET} channels.", retry_after=1)
     state = None

@@ -165,7 +165,7 @@ def claim(call: Call, request: WriteRequest) -> KeyClaim | None:
     """Return the claim of a request's idempotency key, bound to everything else that it says."""
     if request.key is None:
         return None
-    identity = call.peer.identity
+    identity = call.identity
     plain = msgspec.to_builtins(request)
     del plain["id"], plain["key"]
     body = msgspec.json.encode([op_name(request), plain], order="deterministic")

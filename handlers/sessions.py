@@ -61,6 +61,8 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         if wanted is None and back is not None:
             wanted = back.account
         account, role = await people.enter(call.services, identity, wanted)
+    if back is not None and _resumed(call, request) is not back:
+        back = None  # it ended, or came back elsewhere, while we looked
     secret = public_id(call.services.random(8)) + public_id(call.services.random(8))
     account_id = account["id"] if account else None
     if back is not None and back.account == account_id and peer.session is None:

@@ -36,6 +36,7 @@ async def start(call: Call, request: WatchStart) -> Answer:
     kind = call.kind(request.type, "read")
     call.rights.check_fields(kind, request.fields)
     node = await scoped(call, kind, request.where, request.parent)
+    session = call.session  # once more: the account may have changed while the parent was looked up
     fields = tuple(request.fields) if request.fields is not None else None
     query = WatchQuery(call.account, kind, node, fields, call.rights)
     outlet = session.outlet
