@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -63,12 +62,12 @@ class Connection:
         operator: bool = False,
     ) -> None:
         self.hub = hub
-        self.core = Session(codec, time.monotonic())
+        self._loop = asyncio.get_running_loop()
+        self.core = Session(codec, self._loop.time())
         self.outlet = Outlet(codec, self._wake)
         self.peer = Peer(operator=operator, outlet=self.outlet, closing=self.close)
         self._send = send
         self._shut = shut
-        self._loop = asyncio.get_running_loop()
         self._flushing = False
         """Whether a flush is scheduled or under way."""
         self._flush_task: asyncio.Task[None] | None = None
@@ -81,14 +80,14 @@ class Connection:
         self._ended = False
         deadline = self.core.deadline
         if deadline is not None:
-            self._timers.append(self._loop.call_later(max(0.0, deadline - time.monotonic()) + 0.01, self._tick))
+            self._timers.append(self._loop.call_at(deadline + 0.01, self._tick))
         hub.connections.add(self)
 
     # -- reading -------------------------------------------------------------------------------------
 
     async def received(self, frame: Frame) -> None:
         """Take in one frame; wait while too much is already on its way out."""
-        out = self.core.receive(frame, time.monotonic())
+        out = self.core.receive(frame, self._loop.time())
         for answer in out.frames:
             self.outlet.answer(answer)
         for request in out.requests:
@@ -155,7 +154,7 @@ class Connection:
     # -- time ----------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
-        due = self.core.tick(time.monotonic())
+        due = self.core.tick(self._loop.time())
         if due is not None:
             self.close(due.code, due.reason)
 
