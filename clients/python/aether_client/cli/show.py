@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Protocol
+from typing import Final, Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,6 +19,9 @@ from rich.progress import (
 )
 
 from aether_client.sync.report import Report, human_bytes
+
+LONG_BYTES: Final = 4 * 1024 * 1024
+"""What is smaller gets no line when it begins."""
 
 
 class Shown(Report, Protocol):
@@ -36,18 +39,13 @@ class Shown(Report, Protocol):
 class Lines:
     """Plain lines, for logs and pipes."""
 
-    def __init__(self) -> None:
-        self._under_way: dict[str, tuple[str, int, int]] = {}
-
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for title, size, here in self._under_way.values():
-            self.say(f"{title}: {human_bytes(here)} of {human_bytes(size)} are here; the next start goes on there.")
-        self._under_way.clear()
+        pass
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""
@@ -57,22 +55,17 @@ class Lines:
         """Print a sentence on stderr."""
         print(sentence, file=sys.stderr, flush=True)
 
-    def begin(self, sha256: str, title: str, size: int, here: int) -> None:
-        """Say that a download begins or goes on."""
-        self._under_way[sha256] = (title, size, here)
-        rest = f" from {human_bytes(here)} on" if here else ""
-        self.say(f"Fetching {title} ({human_bytes(size)}){rest}.")
+    def begin(self, what: str, title: str, size: int, here: int) -> None:
+        """Say that something begins that will take a while."""
+        if size - here >= LONG_BYTES:
+            rest = f", {human_bytes(here)} are here already" if here else ""
+            self.say(f"{title} ({human_bytes(size)}{rest}) …")
 
-    def moved(self, sha256: str, here: int) -> None:
-        """Remember how far it is."""
-        title, size, _ = self._under_way[sha256]
-        self._under_way[sha256] = (title, size, here)
+    def moved(self, what: str, here: int) -> None:
+        """Nothing: a line cannot move."""
 
-    def end(self, sha256: str) -> None:
-        """Forget it, unless it was broken off."""
-        _, size, here = self._under_way.get(sha256, ("", 0, 0))
-        if here >= size:
-            self._under_way.pop(sha256, None)
+    def end(self, what: str) -> None:
+        """Nothing: its outcome is a sentence of its own."""
 
 
 class Bars:
@@ -108,17 +101,17 @@ class Bars:
         """Print a sentence that stands out above the bars."""
         self._progress.console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False)
 
-    def begin(self, sha256: str, title: str, size: int, here: int) -> None:
+    def begin(self, what: str, title: str, size: int, here: int) -> None:
         """Add a bar."""
-        self._bars[sha256] = self._progress.add_task(escape(title), total=size, completed=here)
+        self._bars[what] = self._progress.add_task(escape(title), total=size, completed=here)
 
-    def moved(self, sha256: str, here: int) -> None:
+    def moved(self, what: str, here: int) -> None:
         """Move a bar."""
-        self._progress.update(self._bars[sha256], completed=here)
+        self._progress.update(self._bars[what], completed=here)
 
-    def end(self, sha256: str) -> None:
+    def end(self, what: str) -> None:
         """Take a bar away."""
-        bar = self._bars.pop(sha256, None)
+        bar = self._bars.pop(what, None)
         if bar is not None:
             self._progress.remove_task(bar)
 

@@ -71,7 +71,7 @@ class Bringer:
             await self.disk.read(partial.open)
             here = partial.pieces.here
             check_room(file.size - here, await self.disk.write(self.folder.free_bytes))
-            self.report.begin(file.sha256, item.paths[0], file.size, here)
+            self.report.begin(file.sha256, f"Fetching {item.paths[0]}", file.size, here)
             await fetch(
                 self.http,
                 str(self.client.address),
@@ -80,6 +80,10 @@ class Bringer:
                 is_wanted=lambda: self.target.wants(file.sha256),
                 moved=lambda now: self.report.moved(file.sha256, now),
             )
+        except asyncio.CancelledError:
+            done = f"{human_bytes(partial.pieces.here)} of {human_bytes(file.size)}"
+            self.report.say(f"{done} of {item.paths[0]} are here; the next start goes on there.")
+            raise
         finally:
             self.disk.later(partial.close)
             self.report.end(file.sha256)

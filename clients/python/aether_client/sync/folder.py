@@ -10,10 +10,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO, Final
 
-from aether_client.sync.names import OWN_FOLDER
+from aether_client.sync.names import OWN_FOLDER, parents
 from aether_client.sync.plan import Seen
 from aether_client.sync.state import FolderError
 
@@ -143,11 +143,6 @@ class Folder:
             return _stamp((self.root / path).lstat())
         except (FileNotFoundError, NotADirectoryError):
             return None
-
-
-def parents(path: str) -> list[str]:
-    """Return the folders above a path of the set, outermost first."""
-    return [parent.as_posix() for parent in reversed(PurePosixPath(path).parents[:-1])]
 
 
 def _stamp(found: os.stat_result) -> Stamp:

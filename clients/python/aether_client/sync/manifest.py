@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from aether_client.errors import AetherError
-from aether_client.sync.names import collision_key, refusal
+from aether_client.sync.names import collision_key, parents, refusal
 
 PIECE_BYTES: Final = 4 * 1024 * 1024
 """The length of every piece but the last (DESIGN.md section 10)."""
@@ -106,22 +106,22 @@ def _read_file(item: Any, *, windows: bool) -> Wanted | Refused:
 def _without_collisions(files: list[Wanted]) -> tuple[list[Wanted], list[Refused]]:
     """Keep the first of names that some file system takes for one, and no file below a file."""
     kept: dict[str, Wanted] = {}
+    folders: set[str] = set()
     sizes: dict[str, int] = {}
     refused = []
-    folders = {collision_key(part) for file in files for part in _parents(file.path)}
     for file in files:
         key = collision_key(file.path)
+        above = [collision_key(parent) for parent in parents(file.path)]
+        below_file = next((kept[parent] for parent in above if parent in kept), None)
         if key in kept:
             refused.append(Refused(file.path, f"its name collides with {kept[key].path!r}"))
+        elif below_file is not None:
+            refused.append(Refused(file.path, f"it lies below {below_file.path!r}, which is a file"))
         elif key in folders:
-            refused.append(Refused(file.path, "other files have its name as their folder"))
+            refused.append(Refused(file.path, "another file has its name as a folder"))
         elif sizes.setdefault(file.sha256, file.size) != file.size:
             refused.append(Refused(file.path, "another file has the same SHA-256 and another size"))
         else:
             kept[key] = file
+            folders.update(above)
     return list(kept.values()), refused
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: n + 1]) for n in range(len(parts))]

@@ -72,3 +72,9 @@ def collision_key(path: str) -> str:
     """Return what two names share that some file system would take for one: case, composition, invisible marks."""
     visible = "".join(c for c in unicodedata.normalize("NFKC", path) if unicodedata.category(c) != "Cf")
     return unicodedata.normalize("NFKC", visible.casefold())
+
+
+def parents(path: str) -> list[str]:
+    """Return the folders above a path of the set, outermost first."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 
-from aether_client.sync.folder import Folder, parents
+from aether_client.sync.folder import Folder
 from aether_client.sync.manifest import Wanted
+from aether_client.sync.names import parents
 from aether_client.sync.state import FolderError, sync_folder
 
 

@@ -14,13 +14,13 @@ class Report(Protocol):
     def warn(self, sentence: str) -> None:
         """Something is not as it should be; sync goes on."""
 
-    def begin(self, sha256: str, title: str, size: int, here: int) -> None:
-        """A download begins, or goes on: `here` of `size` bytes are on disk already."""
+    def begin(self, what: str, title: str, size: int, here: int) -> None:
+        """Something with a length begins, or goes on: `here` of `size` bytes are done. `what` names it from now on."""
 
-    def moved(self, sha256: str, here: int) -> None:
-        """So many bytes of it are here now."""
+    def moved(self, what: str, here: int) -> None:
+        """So many bytes of it are done now."""
 
-    def end(self, sha256: str) -> None:
+    def end(self, what: str) -> None:
         """It is over, for good or bad."""
 
 
