@@ -103,6 +103,8 @@ class HubServer(uvicorn.Server):
             connection.close(close.RESTART.code, close.RESTART.reason)
         await asyncio.sleep(0.05)
         await super().shutdown(sockets)
+        # uvicorn would now raise the signal again, which would end the process before storage is closed.
+        self._captured_signals.clear()
 
 
 def make_server(
