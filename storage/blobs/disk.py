@@ -1,6 +1,6 @@
 """The keeper of blobs on a local disk: asynchronous shells over `work` and `tree`.
 
-Blocking calls run in two small pools of threads, so that uploads that wait for the disk never hold up
+Blocking calls run in small pools of threads, so that uploads that wait for the disk never hold up
 downloads, and neither ever holds up the event loop. Arriving chunks are gathered to 256 KiB; while one
 such part is hashed and written, the next one arrives, and no more than that is held.
 """
@@ -39,6 +39,7 @@ class DiskBlobs:
     def __init__(self, root: Path, *, reserve_bytes: int = 64 * 1024 * 1024, threads: int = 4) -> None:
         self._tree = Tree(root, reserve_bytes)
         self._writers = ThreadPoolExecutor(threads, "blobs-write")
+        self._helpers = ThreadPoolExecutor(threads, "blobs-hash")
         self._readers = ThreadPoolExecutor(threads, "blobs-read")
         self._sweep_at = 0.0  # by the loop's clock
         self._closed = False  # the pools take no more calls; what was cut off still cleans up after itself
@@ -56,6 +57,7 @@ class DiskBlobs:
         """Finish what runs, then stop."""
         self._closed = True
         await asyncio.to_thread(self._writers.shutdown)
+        await asyncio.to_thread(self._helpers.shutdown)
         await asyncio.to_thread(self._readers.shutdown)
 
     def receive(self, expected: str | None, max_bytes: int, announced: int | None = None) -> DiskUpload:
@@ -72,7 +74,7 @@ class DiskBlobs:
 
     def intake(self) -> Intake:
         """Return the blocking side of a new upload."""
-        return Intake(self._tree)
+        return Intake(self._tree, self._helpers)
 
     def write(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> asyncio.Future[_T]:
         """Run a blocking call of an upload in a thread."""

@@ -20,30 +20,49 @@ def piece_count(size: int) -> int:
 
 
 class PieceHasher:
-    """The hash of everything so far, and of each piece. The first piece needs no hash of its own."""
+    """The hash of everything so far, and of each piece. The first piece needs no hash of its own.
+
+    `update` is `update_pieces` and then `update_whole`. The two share nothing but the end of the first
+    piece, so from the second piece on two threads may do them at once with the same data.
+    """
 
     def __init__(self) -> None:
-        self.size = 0  # bytes so far
+        self.size = 0  # bytes that the whole has so far
         self._whole = hashlib.sha256()
+        self._first: str | None = None  # the hash of the first piece, once it is full
         self._piece = hashlib.sha256()  # of the piece that is not full yet, from the second piece on
-        self._full: list[str] = []  # the hashes of full pieces
+        self._piece_size = 0  # bytes in that
+        self._full: list[str] = []  # the hashes of full pieces, from the second on
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes."""
-        rest = memoryview(data)
-        while rest:
-            part = rest[: PIECE_BYTES - self.size % PIECE_BYTES]
-            rest = rest[len(part) :]
-            self._whole.update(part)
-            if self.size >= PIECE_BYTES:
-                self._piece.update(part)
-            self.size += len(part)
-            if self.size % PIECE_BYTES == 0:
-                self._full.append(self._last())
-                self._piece = hashlib.sha256()
+        self.update_pieces(self.size, data)
+        self.update_whole(data)
 
-    def _last(self) -> str:
-        return (self._whole if self.size <= PIECE_BYTES else self._piece).hexdigest()
+    def update_whole(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes into the hash of everything."""
+        rest = memoryview(data)
+        if self._first is None:
+            part = rest[: PIECE_BYTES - self.size]
+            self._whole.update(part)
+            self.size += len(part)
+            rest = rest[len(part) :]
+            if self.size == PIECE_BYTES:
+                self._first = self._whole.hexdigest()
+        self._whole.update(rest)
+        self.size += len(rest)
+
+    def update_pieces(self, start: int, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes, which begin at `start`, into the hashes of pieces."""
+        rest = memoryview(data)[max(0, PIECE_BYTES - start) :]
+        while rest:
+            part = rest[: PIECE_BYTES - self._piece_size]
+            rest = rest[len(part) :]
+            self._piece.update(part)
+            self._piece_size += len(part)
+            if self._piece_size == PIECE_BYTES:
+                self._full.append(self._piece.hexdigest())
+                self._piece, self._piece_size = hashlib.sha256(), 0
 
     def sha256(self) -> str:
         """Return the hash of everything so far."""
@@ -51,7 +70,10 @@ class PieceHasher:
 
     def pieces(self) -> tuple[str, ...]:
         """Return the hash of each piece so far, the last one as far as it is there."""
-        return (*self._full, self._last()) if self.size % PIECE_BYTES else tuple(self._full)
+        if self._first is None:
+            return (self.sha256(),) if self.size else ()
+        last = (self._piece.hexdigest(),) if self._piece_size else ()
+        return (self._first, *self._full, *last)
 
 
 def format_pieces(pieces: tuple[str, ...]) -> str:

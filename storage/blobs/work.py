@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import Executor, Future
 from typing import Final
 
 from hub.wire.errors import HubError
@@ -21,8 +22,9 @@ _READ_BYTES: Final = 1024 * 1024
 class Intake:
     """Writes an arriving blob to a temporary file and hashes it on the way."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, helpers: Executor) -> None:
         self._tree = tree
+        self._helpers = helpers  # threads that wait for nobody
         self._lock = threading.Lock()
         self._hasher = PieceHasher()
         self._incoming: Incoming | None = None  # made when the first bytes come
@@ -36,6 +38,10 @@ class Intake:
     def _pour(self, data: bytearray) -> None:
         if self._ended:
             raise RuntimeError("this upload has ended")
+        hasher = self._hasher
+        pieces: Future[None] | None = None
+        if hasher.size + len(data) > PIECE_BYTES:  # the second hash of the same bytes: on another core
+            pieces = self._helpers.submit(hasher.update_pieces, hasher.size, data)
         try:
             with full_disk_refuses():
                 self._tree.require_room(len(data))
@@ -45,7 +51,9 @@ class Intake:
         except BaseException:
             self._drop()
             raise
-        self._hasher.update(data)
+        hasher.update_whole(data)
+        if pieces is not None:
+            pieces.result()
 
     def finish(self, data: bytearray, expected: str | None) -> Stored:
         """Write the last bytes and publish the blob; raise `file.mismatch` where the hash is another."""
