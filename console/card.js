@@ -38,7 +38,7 @@ export class Card {
     this.element = h(
       "article", { class: "card", data: { testid: "session-card", id } },
       h("div", { class: "card-top" }, this.time, this.room, this.track),
-      h("h3", {}, this.title), this.subtitle, this.people, this.snippet, this.watchers, this.told,
+      h("h3", {}, this.title), this.people, this.subtitle, this.snippet, this.watchers, this.told,
     );
   }
 

@@ -10,7 +10,7 @@
 
 export const SCALE = {
   per_minute: 1.85, // pixels
-  least: 94, // pixels, the height of the smallest card
+  least: 104, // pixels, the height of the smallest card
   pause_minutes: 45, // an empty stretch this long is folded
   pause: 44, // pixels of a folded stretch
 };

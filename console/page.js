@@ -5,7 +5,7 @@
 import { h, mark, place, setText } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { downloadFile, drawPanel } from "./panel.js";
-import { showRoster, watchersByTalk } from "./people.js";
+import { peopleOf, showRoster, watchersByTalk } from "./people.js";
 import { matches, terms } from "./search.js";
 import { command } from "./signin.js";
 import { Store } from "./store.js";
@@ -179,17 +179,18 @@ export class EventPage {
     document.title = this.event?.title ? `${this.event.title} · Aether Hub` : "Aether Hub";
     const programme = store === null ? null : (this.#programme ??= store.programme(this.event.timezone));
     const members = this.#channel?.members ?? [];
+    const people = peopleOf(members);
     const session = this.hub.session?.session;
     document.body.classList.toggle("bare", this.event === null && this.known);
-    showRoster(find(".roster"), members, this.hub.session?.user);
+    showRoster(find(".roster"), members, people, this.hub.session?.user);
     if (store === null || programme === null) this.#drawWithout();
     else {
-      const watchers = watchersByTalk(members, session);
+      const watchers = watchersByTalk(members, people, session);
       this.#drawHead(programme, store.ready);
       this.#drawProgramme(programme, store.ready, watchers);
       this.#drawDrawer(programme, store.ready, watchers);
       drawPanel(find(".panel"), {
-        members, me: this.hub.session?.user, mySession: session, byId: programme.byId, talks: programme.talks,
+        members, people, me: this.hub.session?.user, mySession: session, byId: programme.byId, talks: programme.talks,
         tracks: programme.tracks, track: this.track, edits: store.edits, files: store.files, now: Date.now(),
         open: (/** @type {string} */ id) => this.open(id),
         nameOf: (/** @type {string | null} */ user) => this.#nameOf(user),

@@ -3,7 +3,7 @@
  */
 
 import { avatar, h, icon } from "./dom.js";
-import { personOf } from "./people.js";
+import { keyOf } from "./people.js";
 import { changeWords } from "./programme.js";
 import { ago } from "./time.js";
 
@@ -28,9 +28,9 @@ export function sizeWords(bytes) {
  * Everybody on the page, and what each looks at.
  * @param {any} scene
  */
-function people({ members, me, mySession, byId, open }) {
+function people({ members, people: known, me, mySession, byId, open }) {
   const items = members.map((/** @type {any} */ member) => {
-    const person = personOf(member);
+    const person = known.get(keyOf(member));
     const mine = member.kind === "user" && member.rec === me;
     const states = (member.sessions ?? []).filter((/** @type {any} */ { session }) => session !== mySession);
     const busy = states.map((/** @type {any} */ { state }) => state).find((/** @type {any} */ state) => byId.has(state?.session));

@@ -20,7 +20,8 @@ import { fold } from "./search.js";
  * @property {string} haystack folded text for the search
  */
 
-const HUES = [190, 285, 55, 350, 140, 245, 95, 320, 25, 165];
+/** Colours that can be told apart, as hues in degrees. */
+export const HUES = [190, 285, 55, 350, 140, 245, 95, 320, 25, 165];
 const NEUTRAL_HUE = 250;
 const HALF_HOUR = 1_800_000;
 
@@ -77,11 +78,11 @@ export function join({ sessions, rooms, tracks, persons, presenters }, times) {
   return { talks, days, rooms: sortedRooms, tracks: sortedTracks, byId: new Map(talks.map((talk) => [talk.id, talk])) };
 }
 
-/** A steady colour for a name. @param {string} text */
-export function hueOf(text) {
-  let hash = 0x811c9dc5; // FNV-1a
+/** A steady number for a text (FNV-1a). @param {string} text */
+export function hashOf(text) {
+  let hash = 0x811c9dc5;
   for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193) >>> 0;
-  return HUES[hash % HUES.length];
+  return hash;
 }
 
 /** "Ada Brandt" → "AB" @param {string} name */

@@ -18,9 +18,8 @@ import { duration } from "./time.js";
  * @property {string | null} open talk in the drawer
  */
 
-const TEXT_FROM = 118; // pixels of a card that its head takes; below it stands some of the abstract
+const TEXT_FROM = 122; // pixels of a card that its head takes; below it stands some of the abstract
 const TEXT_LINE = 19;
-const SMALL = 110; // pixels below which there is no room for a subtitle
 const NO_ROOM = { id: "", name: "No room yet" };
 
 export class Timetable {
@@ -74,7 +73,6 @@ export class Timetable {
       set("--height", Math.round(height));
       set("--lane", lane);
       set("--lanes", lanes);
-      element.classList.toggle("small", height < SMALL);
       return element;
     });
     const folded = (/** @type {number} */ moment) => plan.pauses.some(({ from, to }) => moment > from && moment < to);
@@ -106,11 +104,7 @@ export class Timetable {
 
   /** Talks below one another, by time; with `days` in groups of a day. @param {Scene} scene @param {boolean} days */
   drawList(scene, days) {
-    const cards = scene.talks.map((talk) => {
-      const card = this.#card(talk, scene, { alone: true, lines: scene.words.length > 0 ? 3 : 0 });
-      card.classList.remove("small");
-      return card;
-    });
+    const cards = scene.talks.map((talk) => this.#card(talk, scene, { alone: true, lines: scene.words.length > 0 ? 3 : 0 }));
     const clock = (/** @type {Talk} */ { start }) => (start === null ? "" : scene.times.clock(start));
     const key = JSON.stringify([days, scene.times.zone, scene.talks.map((talk) => [talk.id, talk.day, clock(talk)])]);
     const held = /** @type {HTMLElement | null} */ (this.element.querySelector(":scope > .list"));

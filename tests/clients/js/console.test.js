@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { layoutDay } from "../../../console/layout.js";
+import { peopleOf, watchersByTalk } from "../../../console/people.js";
 import { changeWords, initials, join } from "../../../console/programme.js";
 import { fold, highlight, matches, snippet, terms } from "../../../console/search.js";
 import { paragraphs, safeAddress } from "../../../console/text.js";
@@ -139,4 +140,23 @@ test("names become letters and changes become words", () => {
   assert.equal(initials("  "), "?");
   assert.equal(changeWords({ title: "a", location_id: 1 }, { title: "b", location_id: 2 }), "new title, new room");
   assert.equal(changeWords({ slug: "a" }, { slug: "b" }), "details changed");
+});
+
+test("people on a page have colours that differ, the same on every page", () => {
+  const members = Array.from({ length: 10 }, (_, index) => ({
+    kind: "user", rec: `r${index}`, name: `Person ${index}`, since: `2026-11-21T09:00:0${index}.000Z`, status: "active", sessions: [],
+  }));
+  const people = peopleOf(members);
+  assert.equal(new Set([...people.values()].map(({ hue }) => hue)).size, 10);
+  assert.deepEqual(Object.fromEntries(peopleOf([...members].reverse())), Object.fromEntries(people));
+  assert.equal(peopleOf(members.slice(0, 3)).get("user:r2")?.hue, people.get("user:r2")?.hue);
+});
+
+test("who has a talk open is known by talk, this page left out", () => {
+  const member = { kind: "user", rec: "r1", name: "Ada Brandt", since: "", status: "active", sessions: [
+    { session: "s1", state: { session: "t1", editing: false } }, { session: "s2", state: { session: "t1", editing: true } },
+    { session: "s3", state: { session: "t2" } }, { session: "mine", state: { session: "t3" } }, { session: "s4", state: null },
+  ] };
+  const found = watchersByTalk([member], peopleOf([member]), "mine");
+  assert.deepEqual([...found].map(([talk, people]) => [talk, people.map(({ letters, editing }) => [letters, editing])]), [["t1", [["AB", true]]], ["t2", [["AB", false]]]]);
 });
