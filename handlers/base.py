@@ -39,7 +39,8 @@ log = logging.getLogger("hub.handlers")
 IDS_AT_ONCE: Final = 512
 
 
-def _now() -> str:
+def system_clock() -> str:
+    """Return the time in wire form."""
     return format_time(datetime.now(UTC))
 
 
@@ -56,7 +57,7 @@ class Services:
     version: str
     instance: str
     max_file_bytes: int
-    clock: Callable[[], str] = _now
+    clock: Callable[[], str] = system_clock
     random: Callable[[int], bytes] = secrets.token_bytes
     _ids: list[bytes] = field(default_factory=list)
     """Random bytes for the next ids: one call to the kernel for many, each used once."""

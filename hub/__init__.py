@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from hub.version import VERSION
+
 if TYPE_CHECKING:
     from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
     from hub.schema.access import Access
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
     from hub.wire.errors import HubError
     from hub.wire.requests import ItemRef
 
-__version__ = "0.1.0"
+
+__version__ = VERSION
 
 _HOMES = {
     "Access": "hub.schema.access",

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import hub as package
 from channels.live import Live
 from handlers import people
-from handlers.base import MODULES, Operations, Services
+from handlers.base import MODULES, Operations, Services, system_clock
 from hub.access import SYSTEM, RightsTable
 from hub.edge import http
 from hub.edge.connection import Hub
@@ -27,6 +26,7 @@ from hub.schema.query import Query
 from hub.schema.record import type_of
 from hub.schema.registry import Registry
 from hub.settings import Settings
+from hub.version import VERSION
 from hub.wire.errors import HubError
 from storage.base import Storage
 from storage.blobs.disk import DiskBlobs
@@ -106,8 +106,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     registry = registry_of(settings)
     url = settings.database_url
     file = Path(url.removeprefix("sqlite:///")) if url else folder.path / "hub.db"
-    clock = Services.__dataclass_fields__["clock"].default
-    storage = SqliteStorage(registry, file, clock, durability=settings.durability)
+    storage = SqliteStorage(registry, file, system_clock, durability=settings.durability)
     live = Live(storage, InProcessBus())
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
@@ -117,13 +116,13 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         live=live,
         blobs=blobs,
         secret=folder.secret(),
-        version=package.__version__,
+        version=VERSION,
         instance=secrets.token_hex(4),
         max_file_bytes=settings.max_file_bytes,
     )
     hub = Hub(services, Operations(MODULES), set())
     health = Health(
-        package.__version__,
+        VERSION,
         services.instance,
         [Check("storage", storage.probe, needed=True)],
         lambda: hub.draining,

@@ -89,9 +89,12 @@ class Decision:
 class _Plan:
     """What deciding needs of a record type, worked out once."""
 
+    # The account that global types live in, else None.
     account: str | None
     secrets: frozenset[str]
     references: tuple[tuple[str, RecordType], ...]
+    # Fields that hold a number with a fraction, also where it is given as a whole one.
+    numbers: tuple[str, ...]
 
 
 @lru_cache(1024)
@@ -101,6 +104,7 @@ def _plan(kind: RecordType) -> _Plan:
         account=SYSTEM if kind.system else None,
         secrets=frozenset(name for name, spec in fields if spec.option.secret),
         references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
+        numbers=tuple(name for name, spec in fields if spec.kind == "number"),
     )
 
 
@@ -120,6 +124,8 @@ class Decider:
         self._uniques: dict[_UniqueKey, str | None] = {}
         self._keys: dict[tuple[str, str, str], KeyRow] = {}
         self._heads: dict[str, int] = {}
+        # Ids of records that earlier commits created, by (account, type, parent).
+        self._born: dict[_RecordKey, list[str]] = {}
 
     def decide(self, commit: Commit) -> Decision:
         """Return what to write for a commit; raise `HubError` where it is refused."""
@@ -155,6 +161,8 @@ class Decider:
         self._heads[account] = seq
         self._records |= work.records
         self._uniques |= work.uniques
+        for parent, born in work.born.items():
+            self._born.setdefault(parent, []).extend(born)
         return decision
 
 
@@ -168,11 +176,15 @@ class _Work:
         self.now = now
         self.records: dict[_RecordKey, Image | None] = {}
         self.uniques: dict[_UniqueKey, str | None] = {}
+        self.born: dict[_RecordKey, list[str]] = {}
         self.rows: list[ChangeRow] = []
         self.puts: dict[_RecordKey, Put] = {}
         self.results: list[Result] = []
 
     def do(self, write: Write) -> None:
+        if write.type.system != (self.commit.account == SYSTEM):
+            where = f"account {SYSTEM}" if write.type.system else "an account"
+            raise HubError("access.denied", f"Records of type {write.type.name} live in {where}.", path="type")
         match write:
             case Create():
                 self.results.append(Result(self.create(write.type, write.id, write.data, write.parent), created=True))
@@ -199,6 +211,7 @@ class _Work:
             parent_id = self.resolve(parent, "parent.rec")
             self.live(kind.parent, parent_id, "parent.rec")
             image[kind.parent_wire] = parent_id
+            self.born.setdefault((account, kind.name, parent_id), []).append(rec)
         elif parent is not None:
             raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
         image["created_at"] = image["updated_at"] = self.now
@@ -251,11 +264,12 @@ class _Work:
 
     def delete(self, kind: RecordType, old: Image) -> Image:
         for child in self.decider._registry.children(kind):
-            stored = self.load.children(self.commit.account, child, child.parent_wire or "", old["id"])
-            ids = {*stored, *(k[2] for k in self.seen() if k[1] == child.name)}
-            for rec in ids:
+            account = self.commit.account
+            key = (account, child.name, str(old["id"]))
+            stored = self.load.children(account, child, child.parent_wire or "", old["id"])
+            for rec in (*stored, *self.decider._born.get(key, ()), *self.born.get(key, ())):
                 image = self.get(child, rec)
-                if image and image["deleted_at"] is None and image[child.parent_wire or ""] == old["id"]:
+                if image is not None and image["deleted_at"] is None:
                     raise HubError(
                         "relation.restricted",
                         f"Records of type {child.name} still belong to it; delete them first.",
@@ -277,9 +291,6 @@ class _Work:
 
     # -- what they share ----------------------------------------------------------------------------
 
-    def seen(self) -> set[_RecordKey]:
-        return {*self.records, *self.decider._records}
-
     def resolve(self, rec: Id, path: str) -> str:
         if isinstance(rec, str):
             return rec
@@ -288,12 +299,16 @@ class _Work:
         return str(self.results[rec.item].image["id"])
 
     def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
-        """Return the data with every `$item` in a reference resolved."""
+        """Return the data as it will be stored: every `$item` resolved, numbers in one form."""
         out = data.copy()
-        for name, _ in plan.references:
-            value = data.get(name)
-            if isinstance(value, ItemRef):
-                out[name] = self.resolve(value, f"data.{name}")
+        if len(self.commit.writes) > 1:
+            for name, value in data.items():
+                if type(value) is ItemRef:
+                    out[name] = self.resolve(value, f"data.{name}")
+        for name in plan.numbers:
+            value = out.get(name)
+            if value is not None:
+                out[name] = value + 0.0  # 3 is 3.0, and -0.0 is 0.0: no database tells them apart
         return out
 
     def get(self, kind: RecordType, rec: str) -> Image | None:

@@ -13,9 +13,10 @@ import typer
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from aether_client.client import Client
-from hub import __version__, logs
 from hub import app as assembly
+from hub import logs
 from hub.cli.link import REFUSALS, console, settings_for, stop, with_hub
+from hub.version import VERSION
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Aether Hub.", pretty_exceptions_enable=False)
 import_app = typer.Typer(no_args_is_help=True, help="Import data from files.")
@@ -42,7 +43,7 @@ def serve(
     logs.configure(settings.log_level, settings.log_format)
 
     def ready(parts: assembly.Assembled, url: str, link: str | None) -> None:
-        lines = [f"Aether Hub {__version__} is live at {url}", f"  data in {parts.folder.path.resolve()}"]
+        lines = [f"Aether Hub {VERSION} is live at {url}", f"  data in {parts.folder.path.resolve()}"]
         if link is not None:
             lines.append(f"  sign in (once, within 15 minutes): {link}")
         else:
@@ -196,4 +197,4 @@ def settings(config: Config = None) -> None:
 @app.command()
 def version() -> None:
     """Print the version."""
-    print(__version__)
+    print(VERSION)

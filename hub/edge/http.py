@@ -90,9 +90,8 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def web_folder(name: str) -> Path:
     """Return where the page's files are: in the wheel, or beside the packages of a checkout."""
-    import hub as package  # its own place on disk
 
-    home = Path(package.__file__).parent
+    home = Path(__file__).resolve().parent.parent
     installed = home / "_web" / {"console": "console", "client": "client"}[name]
     checkout = home.parent / {"console": "console", "client": "clients/javascript"}[name]
     return installed if installed.is_dir() else checkout

@@ -90,7 +90,6 @@ class FieldSpec:
         return self.kind in {"integer", "number", "boolean", "time", "date", "ref"}
 
 
-WireInteger = Annotated[int, msgspec.Meta(ge=-(2**53) + 1, le=2**53 - 1)]
 _PublicId = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 _SCALARS: Final[dict[Any, str]] = {
     str: "text",
@@ -166,7 +165,11 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
     elif kind == "date":
         plain = date.isoformat
     elif kind == "integer":
-        accepts = WireInteger
+        accepts = int
+        if not any(m.ge is not None or m.gt is not None for m in metas):
+            accepts = Annotated[accepts, msgspec.Meta(ge=-(2**53) + 1)]
+        if not any(m.le is not None or m.lt is not None for m in metas):
+            accepts = Annotated[accepts, msgspec.Meta(le=2**53 - 1)]
     for meta in metas:
         accepts = Annotated[accepts, meta]
     if nullable:

@@ -20,7 +20,7 @@ from typing import Any, Final, cast, get_type_hints
 import msgspec
 
 from hub.schema.access import Access
-from hub.schema.fields import RESERVED, DeclarationError, FieldSpec, WireInteger, field_from_annotation
+from hub.schema.fields import RESERVED, DeclarationError, FieldSpec, field_from_annotation
 from hub.wire.codec import refine
 from hub.wire.errors import HubError
 
@@ -264,4 +264,4 @@ def referred(spec: FieldSpec) -> RecordType:
     return type_of(cast("type[Record]", spec.ref))
 
 
-__all__ = ["BASE_KINDS", "Image", "Record", "RecordType", "WireInteger", "referred", "snake", "type_of"]
+__all__ = ["BASE_KINDS", "Image", "Record", "RecordType", "referred", "snake", "type_of"]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from hub import ChangeRecord, HubError, Image, NewRecord
-from packs.events import IMPORT_ACTION, import_arguments, import_summary, read_schedule
+from packs.events import IMPORT_ACTION, Reading, import_arguments, import_summary, read_schedule
 from packs.events.actions import ImportProgramme, Reschedule, import_programme, reschedule
 from packs.events.import_summary import Summary
 from packs.events.programme import EventEntry, LocationEntry, Programme, SessionEntry
@@ -154,8 +154,16 @@ async def test_of_two_moves_into_one_slot_at_once_one_is_refused(desk: Desk) -> 
     assert len([s for s in desk.records("event_session") if s["location_id"] == wanted["location"]]) == 1
 
 
+def _read(name: str) -> Reading:
+    return read_schedule((SAMPLES / name).read_bytes())
+
+
+# Read before any loop turns: reading asks the disk for the file and for its time zone.
+READINGS = {name: _read(name) for name in ("frab-camp2019.json", "pretalx-rc3.json")}
+
+
 def sample(name: str) -> ImportProgramme:
-    reading = read_schedule((SAMPLES / name).read_bytes())
+    reading = READINGS[name]
     plain = msgspec.json.decode(msgspec.json.encode(import_arguments(reading)))
     return msgspec.convert(plain, ImportProgramme)
 

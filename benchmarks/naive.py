@@ -1,0 +1,77 @@
+"""The peer: what one would write first. A starlette websocket, an async ORM session for each request, SQLite.
+
+Same durability as the hub's default: WAL and synchronous=FULL. Run as `python -m benchmarks.naive PORT FILE`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import uvicorn
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+
+class Base(DeclarativeBase):
+    """The mapped classes of this service."""
+
+
+class Talk(Base):
+    """A row as the hub's event_track has it, without a log and without rights."""
+
+    __tablename__ = "talk"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    sort: Mapped[int]
+
+
+def main(port: int, file: str) -> None:
+    """Serve until killed."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{file}")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def pragmas(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(engine, expire_on_commit=False)
+
+    async def endpoint(socket: WebSocket) -> None:
+        await socket.accept()
+        try:
+            while True:
+                message = json.loads(await socket.receive_text())
+                async with sessions() as session:
+                    row = Talk(**message["data"])
+                    session.add(row)
+                    await session.commit()
+                answer = {"op": "ok", "id": message["id"], "data": {"id": row.id, "name": row.name, "sort": row.sort}}
+                await socket.send_text(json.dumps(answer))
+        except WebSocketDisconnect:
+            return
+
+    async def startup() -> None:
+        async with engine.begin() as connection:
+            await connection.run_sync(Base.metadata.create_all)
+
+    import contextlib  # noqa: PLC0415  # beside its single use
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> Any:
+        await startup()
+        yield
+
+    app = Starlette(routes=[WebSocketRoute("/ws", endpoint)], lifespan=lifespan)
+    uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", log_level="warning", ws_per_message_deflate=False)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
