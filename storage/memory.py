@@ -6,6 +6,7 @@ Several `MemoryStorage` over one `MemoryDatabase` behave like several instances 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.errors import HubError
 from storage.base import FIND_CEILING, Found, Head, Listener
 from storage.decide import Decider, Decision, KeyRow
+
+log = logging.getLogger(__name__)
 
 
 class MemoryDatabase:
@@ -117,6 +120,10 @@ class MemoryStorage:
                 decision = decider.decide(commit)
             except HubError as refusal:
                 done.append((future, refusal))
+                continue
+            except Exception:
+                log.exception("a commit of account %s failed", commit.account)
+                done.append((future, HubError("server.error")))
                 continue
             self.database.write(decision)
             if decision.log is not None:

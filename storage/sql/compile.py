@@ -36,9 +36,6 @@ from hub.schema.where import All, Compare, Either, Node, Not
 from storage.sql.rows import Rows, millis, to_json
 from storage.sql.tables import Tables
 
-INTEGER: Final = 2**63 - 1
-"""The largest integer of a column; stored ones lie far within, so a larger bound compares the same."""
-
 Shape = tuple[Any, ...]
 DIALECT: Final = sqlite.dialect(paramstyle="qmark")
 _NO_KEY: Final[ColumnElement[int]] = literal_column("-1")
@@ -79,8 +76,6 @@ def value_of(kind: str, value: Any) -> Any:
     """Return a filter's value as the column of that kind holds it."""
     if kind == "time":
         return millis(value)
-    if kind == "integer":
-        return max(-INTEGER, min(INTEGER, value))
     return int(value) if kind == "boolean" else value
 
 

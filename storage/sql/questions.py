@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select, tuple_
@@ -14,7 +15,7 @@ from hub.schema.query import Query, key_values
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow, ChangeSet
 from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
-from storage.sql.compile import Compiler, compiled, value_of
+from storage.sql.compile import Compiler, Text, compiled, value_of
 from storage.sql.readers import Read
 from storage.sql.rows import decode_json, to_json, wire_time
 from storage.sql.statements import Statements
@@ -32,6 +33,7 @@ class Questions:
         self._statements = statements
         self._compilers = {name: Compiler(rows, tables) for name, rows in statements.rows.items()}
         self._accounts: dict[str, int] = {}
+        self._lookup_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._lookup)
         self.epoch = ""
         account, change = tables.account, tables.change
         wanted = select(func.json_each(bindparam("accounts")).table_valued("value").c.value)
@@ -158,6 +160,16 @@ class Questions:
 
     def lookup(self, kind: RecordType, field: str, value: Any) -> Read[list[Image]]:
         """Return the live records of every account whose field equals a value."""
+        rows, text = self._statements.rows[kind.name], self._lookup_text(kind, field)
+        arguments = text.arguments({"value": value_of(kind.fields[field].kind, value)})
+
+        def run(connection: sqlite3.Connection) -> list[Image]:
+            found = connection.execute(text.sql, arguments).fetchall()
+            return [rows.image(decode_json(image), account) for account, image in found]
+
+        return run
+
+    def _lookup(self, kind: RecordType, field: str) -> Text:
         rows, tables = self._statements.rows[kind.name], self._statements.tables
         table, account = rows.home.table, tables.account
         wanted: Any = bindparam("value")
@@ -170,14 +182,7 @@ class Questions:
         statement = select(account.c.account, func.json_array(*rows.outputs)).select_from(
             rows.source.join(account, account.c.account_pk == table.c.account_pk)
         )
-        text = compiled(statement.where(*where).order_by(table.c.pk).limit(LOOKUP_CEILING))
-        arguments = text.arguments({"value": value_of(kind.fields[field].kind, value)})
-
-        def run(connection: sqlite3.Connection) -> list[Image]:
-            found = connection.execute(text.sql, arguments).fetchall()
-            return [rows.image(decode_json(image), account) for account, image in found]
-
-        return run
+        return compiled(statement.where(*where).order_by(table.c.pk).limit(LOOKUP_CEILING))
 
     def _account(self, connection: sqlite3.Connection, account: str) -> int | None:
         known = self._accounts.get(account)

@@ -1,7 +1,7 @@
-"""The readers: a few threads with a read-only connection each, and one hand-over to the loop for many answers.
+"""The readers: a few threads with a read-only connection each, answering questions in the order they come.
 
-A point read is one statement; a page of a find is one statement too, so it needs no transaction. Knows
-threads and connections, nothing of what is read.
+A question is a function of a connection. One that runs for too long is interrupted. Knows threads and
+connections, nothing of what is read.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ import asyncio
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from storage.sql.connection import open_reader
-
-HAND_OVER: Final = 64
-"""How many answers a reader collects at most while more questions wait."""
 
 T = TypeVar("T")
 Read = Callable[[sqlite3.Connection], T]
@@ -30,78 +28,98 @@ class _Job:
     future: asyncio.Future[Any]
 
 
-_Done = tuple[asyncio.Future[Any], Any, BaseException | None]
+class _Reader:
+    """One connection, and since when it has been answering (None: it is idle)."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self._guard = threading.Lock()
+        self._since: float | None = None
+
+    def answer(self, run: Read[T]) -> T:
+        """Answer one question; raise `sqlite3.OperationalError` where it was interrupted."""
+        self._since = time.monotonic()
+        try:
+            return run(self.connection)
+        finally:
+            with self._guard:
+                self._since = None
+
+    def interrupt(self, before: float) -> None:
+        """Break off a question that was begun before a moment."""
+        with self._guard:
+            if self._since is not None and self._since < before:
+                self.connection.interrupt()
 
 
 class Readers:
-    """A pool of reading threads. Use it from the loop that it was started on."""
+    """A pool of reading threads; `seconds` is how long one question may take."""
 
-    def __init__(self, path: Path, count: int) -> None:
+    def __init__(self, path: Path, count: int, seconds: float) -> None:
         self._path = path
         self._count = count
+        self._seconds = seconds
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._readers: list[_Reader] = []
 
     @property
     def waiting(self) -> int:
         """Return how many questions are queued."""
         return self._queue.qsize()
 
+    def open(self) -> None:
+        """Open the connections; blocking. The writer is already open."""
+        for _ in range(self._count):
+            self._readers.append(_Reader(open_reader(self._path)))
+
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Open the connections and start the threads; blocking, the writer is already open."""
-        self._loop = loop
-        connections = [open_reader(self._path) for _ in range(self._count)]
-        for n, connection in enumerate(connections):
-            thread = threading.Thread(target=self._run, args=(connection, loop), name=f"aether-reader-{n}", daemon=True)
+        """Start the threads; answers come back on `loop`."""
+        for n, reader in enumerate(self._readers):
+            thread = threading.Thread(target=self._run, args=(reader, loop), name=f"aether-reader-{n}", daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def ask(self, run: Read[T]) -> asyncio.Future[T]:
-        """Queue a question; the future is done on the loop."""
-        if self._loop is None:
-            raise RuntimeError("the readers are not started")
-        future: asyncio.Future[T] = self._loop.create_future()
+        """Queue a question; called on the loop, where the future will be done."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put(_Job(run, future))
         return future
 
-    def stop(self) -> None:
+    def interrupt_slow(self) -> None:
+        """Break off every question that takes too long; called now and then."""
+        before = time.monotonic() - self._seconds
+        for reader in self._readers:
+            reader.interrupt(before)
+
+    def close(self) -> None:
         """Answer what is queued, end the threads, close the connections; blocking."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
             thread.join()
+        for reader in self._readers:
+            reader.connection.close()
         self._threads.clear()
+        self._readers.clear()
 
-    def _run(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
-        done: list[_Done] = []
-        while True:
-            if done and (len(done) >= HAND_OVER or self._queue.empty()):
-                loop.call_soon_threadsafe(_settle, done)
-                done = []
-            try:
-                # While answers wait to be handed over, only what is queued already is taken.
-                job = self._queue.get(block=not done)
-            except queue.Empty:
-                continue
-            if job is None:
-                break
+    def _run(self, reader: _Reader, loop: asyncio.AbstractEventLoop) -> None:
+        while (job := self._queue.get()) is not None:
             if job.future.cancelled():
                 continue
             try:
-                done.append((job.future, job.run(connection), None))
-            except BaseException as error:
-                done.append((job.future, None, error))
-        if done:
-            loop.call_soon_threadsafe(_settle, done)
-        connection.close()
+                value = reader.answer(job.run)
+            except Exception as error:
+                loop.call_soon_threadsafe(_fail, job.future, error)
+            else:
+                loop.call_soon_threadsafe(_settle, job.future, value)
 
 
-def _settle(done: list[_Done]) -> None:
-    for future, value, error in done:
-        if future.done():
-            continue
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)
+def _settle(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

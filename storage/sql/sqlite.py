@@ -30,6 +30,7 @@ from storage.sql.writer import Call, Finished, Job, Writer, refusal
 QUEUE: Final = 10_000
 """How many commits may wait; the next is refused at once."""
 PROBE_SECONDS: Final = 2.0
+READ_SECONDS: Final = 5.0
 
 T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
@@ -42,9 +43,9 @@ def _random_epoch() -> str:
 class SqliteStorage:
     """Keeps records in the SQLite file `path`. `clock` returns the time in wire form.
 
-    `durability`: see `storage.sql.connection.Durability`. `readers` is the number of reading threads;
-    `queue` how many commits may wait; `checkpoint_pages` how large the write-ahead log grows before it is
-    brought into the file.
+    `durability`: see `storage.sql.connection.Durability`. `readers` is the number of reading threads,
+    `read_seconds` how long one read may take; `queue` how many commits may wait; `checkpoint_pages` how
+    large the write-ahead log grows before it is brought into the file.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class SqliteStorage:
         *,
         durability: Durability = "full",
         readers: int = 3,
+        read_seconds: float = READ_SECONDS,
         queue: int = QUEUE,
         checkpoint_pages: int = 4000,
         new_epoch: Callable[[], str] = _random_epoch,
@@ -65,12 +67,13 @@ class SqliteStorage:
         self._writer = Writer(
             registry, statements, path, clock, new_epoch, durability, checkpoint_pages, self._hand_over
         )
-        self._readers = Readers(path, readers)
+        self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
         self._lock = FileLock(path)
         self._listener: Listener = lambda commits: None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serving = False
+        self._watchdog: asyncio.TimerHandle | None = None
         # Point reads of this turn of the loop, asked together at its end.
         self._gets: dict[tuple[str, str, bool], list[tuple[Sequence[str], asyncio.Future[dict[str, Image]]]]] = {}
 
@@ -82,7 +85,10 @@ class SqliteStorage:
         """Open the file, settle its schema, start the threads; raise `StorageRefused` with a sentence."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._open)
+        self._writer.start()
+        self._readers.start(self._loop)
         self._serving = True
+        self._watch()
 
     def _open(self) -> None:
         prepare(self.path)
@@ -93,27 +99,34 @@ class SqliteStorage:
         try:
             self._writer.open()
             self._questions.epoch = self._writer.epoch
-            assert self._loop is not None
-            self._readers.start(self._loop)
+            self._readers.open()
         except BaseException as error:
+            self._readers.close()
             self._writer.close()
             self._lock.release()
             if isinstance(error, sqlite3.Error):
                 raise StorageRefused(_sentence(self.path, error)) from None
             raise
-        self._writer.start()
 
     async def close(self) -> None:
         """Finish what is queued, then close the readers, then the writer."""
         if not self._serving:
             return
         self._serving = False
+        if self._watchdog is not None:
+            self._watchdog.cancel()
         self._ask_gets()
         await asyncio.to_thread(self._shut)
 
+    def _watch(self) -> None:
+        """Once a second, break off reads that take too long."""
+        self._readers.interrupt_slow()
+        if self._loop is not None:
+            self._watchdog = self._loop.call_later(1.0, self._watch)
+
     def _shut(self) -> None:
         self._writer.stop()
-        self._readers.stop()
+        self._readers.close()
         self._writer.close()
         self._lock.release()
 

@@ -166,47 +166,40 @@ class Writer:
 
     def _group(self, jobs: list[Job]) -> None:
         finished = Finished(jobs=jobs)
-        try:
-            try:
-                finished.told = self._commit(jobs)
-                self.fault = None
-            except _Unsettled:
-                raise
-            except sqlite3.Error as error:
-                if len(jobs) == 1:
-                    self._refuse(jobs[0], error)
-                else:
-                    self._one_by_one(finished)
-        except _Unsettled as unsettled:
-            self.fault = str(unsettled)
-            log.error("the outcome of %d commits is not known: %s", len(jobs), unsettled)
-            self._answer_all(jobs, HubError("write.unknown", retry_after=1))
-        except Exception as error:
-            self.fault = f"{type(error).__name__}: {error}"
-            log.exception("a group of %d commits failed", len(jobs))
-            self._answer_all(jobs, HubError("server.error"))
+        if not self._attempt(jobs, finished):
+            # What one commit is at fault for is no reason to refuse the others.
+            for job in jobs:
+                self._attempt([job], finished)
         self._deliver(finished)
 
-    def _one_by_one(self, finished: Finished) -> None:
-        for job in finished.jobs:
-            job.outcome = None
-            try:
-                finished.told += self._commit([job])
-                self.fault = None
-            except sqlite3.Error as error:
-                self._refuse(job, error)
+    def _attempt(self, jobs: Sequence[Job], finished: Finished) -> bool:
+        """Commit jobs in one transaction; say whether they are answered. A single job always is."""
+        try:
+            finished.told += self._commit(jobs)
+            self.fault = None
+        except _Unsettled as unsettled:
+            # What is remembered may no longer be true; nothing is tried again, for it may be done.
+            self._memory = Memory(self.epoch)
+            self.fault = str(unsettled)
+            log.error("the outcome of %d commits is not known: %s", len(jobs), unsettled)
+            for job in jobs:
+                job.outcome = HubError("write.unknown", retry_after=1)
+        except Exception as error:
+            if len(jobs) > 1:
+                return False
+            jobs[0].outcome = self._refusal(jobs[0].commit, error)
+        return True
 
-    def _refuse(self, job: Job, error: sqlite3.Error) -> None:
-        """Answer one commit that the database did not take."""
-        job.outcome = refusal(error)
-        if job.outcome.code != "record.exists":
+    def _refusal(self, commit: Commit, error: Exception) -> HubError:
+        """Return what is answered to the one commit that failed with an unexpected error, and log it."""
+        answer = refusal(error) if isinstance(error, sqlite3.Error) else HubError("server.error")
+        if answer.code == "server.error":
+            log.error("a commit of account %s failed", commit.account, exc_info=error)
+        elif answer.code != "record.exists":
+            log.error("a commit of account %s failed: %s", commit.account, error)
+        if answer.code == "server.unavailable":
             self.fault = str(error)
-            log.error("a commit of account %s failed: %s", job.commit.account, error)
-
-    def _answer_all(self, jobs: Sequence[Job], outcome: HubError) -> None:
-        for job in jobs:
-            if job.outcome is None or isinstance(job.outcome, Committed):
-                job.outcome = outcome
+        return answer
 
     def _commit(self, jobs: Sequence[Job]) -> list[ChangeSet]:
         """Decide and write jobs in one transaction; set their outcomes and return what to tell of."""
@@ -267,6 +260,7 @@ class Writer:
             self._roll_back(self._connection)
             call.done(error)
         else:
+            self.fault = None
             call.done(None)
 
 
@@ -276,11 +270,14 @@ class _Unsettled(Exception):
 
 def refusal(error: sqlite3.Error) -> HubError:
     """Return what a client is told of an error of the database."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return HubError("storage.full", retry_after=5)
-    if code == sqlite3.SQLITE_CONSTRAINT:
+    if extended in {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}:
         return HubError("record.exists")
+    if code == sqlite3.SQLITE_INTERRUPT:
+        return HubError("server.unavailable", "This took too long; ask for less at a time.", retry_after=5)
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}:
         return HubError("server.unavailable", retry_after=2)
     return HubError("server.error")

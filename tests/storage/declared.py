@@ -1,0 +1,167 @@
+"""Record types with every kind of field, and one keeper in use: what the suites of storage share."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from hub.schema.access import Access
+from hub.schema.fields import Field, Ref
+from hub.schema.query import Query, SortKey, parse_order
+from hub.schema.record import Image, Record, type_of
+from hub.schema.registry import Registry
+from hub.schema.times import from_millis
+from hub.schema.where import parse_where
+from hub.schema.writes import ChangeSet, Commit, Committed, Create, Delete, Id, KeyClaim, Update, Upsert, Write
+from hub.wire.names import public_id
+from hub.wire.requests import ItemRef
+from storage.base import Found, Storage
+
+_RULE = Access(read="viewer", create="editor", update="editor", delete="editor")
+
+
+class Person(Record, system=True, access=_RULE, indexes=(("digest",),)):
+    """A global record with a secret."""
+
+    name: Annotated[str, Meta(max_length=100)]
+    digest: Annotated[str, Meta(max_length=64), Field(secret=True)] | None = None
+
+
+class Box(Record, access=_RULE, unique=(("name",),)):
+    """A record that belongs to its account."""
+
+    name: Annotated[str, Meta(max_length=200), Field(folded=True)]
+    note: str | None = None
+    pin: Annotated[str, Field(secret=True)] | None = None
+
+
+class Item(Record, parent=Box, access=_RULE, unique=(("box", "code"),), indexes=(("at",),)):
+    """A record of a box, with a field of every kind."""
+
+    label: Annotated[str, Meta(max_length=200), Field(folded=True)] = ""
+    code: Annotated[str, Meta(max_length=40)] | None = None
+    about: Annotated[str, Field(folded=True)] | None = None
+    amount: int | None = None
+    weight: float | None = None
+    fragile: bool | None = None
+    done: bool = False
+    at: datetime | None = None
+    day: date | None = None
+    words: list[str] = []
+    marks: list[int] | None = None
+    sizes: list[float] | None = None
+    extra: dict[str, Any] = {}
+    other: Ref[Box] | None = None
+    owner: Ref[Person] | None = None
+
+
+class Sticker(Record, parent=Item, access=_RULE):
+    """A record of an item."""
+
+    text: Annotated[str, Meta(max_length=100)] = ""
+
+
+person, box, item, sticker = type_of(Person), type_of(Box), type_of(Item), type_of(Sticker)
+KINDS = (person, box, item, sticker)
+
+
+def registry_of(*kinds: Any) -> Registry:
+    """Return a registry of these types."""
+    registry = Registry()
+    for kind in kinds:
+        registry.add_type(kind)
+    registry.check()
+    return registry
+
+
+registry = registry_of(*KINDS)
+
+
+def ticking(start: int = 1_800_000_000_000) -> Callable[[], str]:
+    """Return a clock that is a millisecond later each time."""
+    ticks = itertools.count(start)
+    return lambda: from_millis(next(ticks))
+
+
+class Use:
+    """A keeper in use: short words for what the suites do, and what its listener was told."""
+
+    def __init__(self, storage: Storage, seed: int = 1) -> None:
+        self.storage = storage
+        self._random = random.Random(seed)
+        self.told: list[ChangeSet] = []
+        storage.listen(self.told.extend)
+
+    def id(self) -> str:
+        """Return a new public id."""
+        return public_id(self._random.randbytes(8))
+
+    async def commit(
+        self, *writes: Write, account: str = "main", key: KeyClaim | None = None, actor: str | None = "actor"
+    ) -> Committed:
+        """Commit writes and return what became of them."""
+        return await self.storage.submit(Commit(account, writes, actor, "session", "request", key))
+
+    def new(self, kind: Any, parent: Id | None = None, /, **data: Any) -> Create:
+        """Return the creation of a record; fields not given have their defaults."""
+        references = {name: value for name, value in data.items() if isinstance(value, ItemRef)}
+        plain = {name: value for name, value in data.items() if name not in references}
+        return Create(kind, self.id(), kind.accept_create(plain, trusted=True) | references, parent)
+
+    def upsert(self, kind: Any, match: tuple[str, ...], parent: Id | None = None, /, **data: Any) -> Upsert:
+        """Return an upsert by a declared unique."""
+        return Upsert(
+            kind,
+            self.id(),
+            kind.accept_create(data, trusted=True),
+            kind.accept_change(data, trusted=True),
+            match,
+            parent,
+        )
+
+    async def create(self, kind: Any, parent: Id | None = None, /, *, account: str = "main", **data: Any) -> Image:
+        """Create one record and return its image."""
+        committed = await self.commit(self.new(kind, parent, **data), account=account)
+        return committed.results[0].image
+
+    async def update(self, kind: Any, rec: Id, /, *, account: str = "main", **change: Any) -> Committed:
+        """Change one record."""
+        return await self.commit(Update(kind, rec, kind.accept_change(change, trusted=True)), account=account)
+
+    async def delete(self, kind: Any, rec: Id, *, account: str = "main") -> Committed:
+        """Delete one record."""
+        return await self.commit(Delete(kind, rec), account=account)
+
+    async def get(self, kind: Any, rec: str, *, account: str = "main", deleted: bool = False) -> Image | None:
+        """Return one record."""
+        return (await self.storage.get(account, kind, [rec], deleted=deleted)).get(rec)
+
+    async def find(
+        self,
+        kind: Any,
+        where: dict[str, Any] | None = None,
+        *,
+        account: str = "main",
+        order: list[str] | None = None,
+        **options: Any,
+    ) -> Found:
+        """Return the answer of a query."""
+        keys: tuple[SortKey, ...] = parse_order(kind, order)
+        return await self.storage.find(account, Query(kind, parse_where(kind, where), keys, **options))
+
+    async def lookup(self, kind: Any, field: str, value: Any) -> list[Image]:
+        """Return the live records of every account with this value."""
+        return await self.storage.lookup(kind, field, value)
+
+    async def seq(self, account: str = "main") -> int:
+        """Return the account's last seq."""
+        return (await self.storage.heads([account]))[account].seq
+
+    async def log(self, account: str = "main") -> list[ChangeSet]:
+        """Return the account's whole log."""
+        return await self.storage.changes(account, 0, 100_000)
