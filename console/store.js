@@ -83,7 +83,7 @@ export class Store {
 
   /** @param {string} type @param {any} change */
   #changed(type, change) {
-    const own = change.origin !== null && change.origin === this.hub.session?.session;
+    const own = this.hub.isOwn(change.origin);
     if (this.ready && !own) for (const talk of this.#touched(type, change)) this.flash.add(talk);
     if (type === TYPES.sessions && this.ready) {
       const at = Date.now();

@@ -52,6 +52,9 @@ export class Connection extends Emitter {
   /** when the last frame came, seconds of the platform's clock */
   #heard = 0;
 
+  /** ids of all sessions this client has had: a change of an earlier one is its own too */
+  #sessions = new Set();
+
   /** a running client tries to be online; a stopped one does not */
   #running = false;
 
@@ -119,6 +122,11 @@ export class Connection extends Emitter {
     if (status === this.status) return;
     this.status = status;
     if (this.state === "online") this.#sendBeat();
+  }
+
+  /** Whether a change's `origin` is this client, on this socket or an earlier one. @param {string | null | undefined} origin */
+  isOwn(origin) {
+    return this.#sessions.has(origin);
   }
 
   /**
@@ -191,6 +199,7 @@ export class Connection extends Emitter {
   #greeted(data) {
     this.#cancelTimers();
     this.session = data;
+    this.#sessions.add(data.session);
     this.#resume = data.resume ?? null;
     this.backoff.online(this.platform.now());
     this.#soon(data.heartbeat, () => this.#beat());

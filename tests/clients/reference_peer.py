@@ -221,7 +221,7 @@ class Socket:
         if op == "record.find":
             found = book.of(m["type"], m.get("parent"))
             start = int(m.get("after") or 0)
-            page = found[start : start + self.peer.fault("page", 1000)]
+            page = found[start : start + self.peer.fault("find_page", 1000)]
             more = {"next": str(start + len(page))} if start + len(page) < len(found) else {}
             return {"records": page, "seq": book.seq, **more}, book.seq
         if op == "manifest.get":

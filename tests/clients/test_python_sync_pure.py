@@ -99,6 +99,7 @@ def test_a_file_with_impossible_figures_is_refused_alone(more: dict[str, Any]) -
 
 
 NO_MANIFESTS: list[Any] = [None, [], {}, {"revision": 1}, {"files": []}, {"revision": None, "files": []}]
+NO_FILES: list[Any] = [7, None, {"path": 5}, {}]
 
 
 @pytest.mark.parametrize(

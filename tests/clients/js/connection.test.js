@@ -116,6 +116,15 @@ test("the session is resumed with the newest secret", () => {
   assert.equal(peers[2].greet().resume, "second");
 });
 
+test("a change of an earlier session of this client is its own", () => {
+  const { hub, clock, online } = fakeHub();
+  hub.start();
+  online({ session: "s1" }).close(1006);
+  clock.advance(1);
+  online({ session: "s2" });
+  assert.deepEqual(["s1", "s2", "s3", null].map((origin) => hub.isOwn(origin)), [true, true, false, false]);
+});
+
 test("waits double up to thirty seconds and start over only after a stable time", () => {
   const backoff = new Backoff({ random: () => 1 });
   const waits = Array.from({ length: 9 }, () => backoff.lost(0));
