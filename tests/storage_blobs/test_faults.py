@@ -181,7 +181,7 @@ async def test_a_sweep_removes_what_nobody_writes_and_nothing_else(blobs: DiskBl
     await other.close()
 
 
-async def test_a_sweep_is_bounded_and_the_next_one_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_is_bounded_and_the_next_one_goes_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "SWEEP_ENTRIES", 10)
     tree = Tree(root, 0)
     tree.prepare()
@@ -190,9 +190,7 @@ async def test_a_sweep_is_bounded_and_the_next_one_goes_on(root: Path, monkeypat
     assert [tree.sweep() for _ in range(4)] == [10, 10, 5, 0]
 
 
-async def test_a_sweep_between_creation_and_lock_does_not_take_the_file(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_between_creation_and_lock_does_not_take_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = Tree(root, 0)
     tree.prepare()
     flock, swept = fcntl.flock, list[bool]()
@@ -210,7 +208,7 @@ async def test_a_sweep_between_creation_and_lock_does_not_take_the_file(
     tree.discard(incoming)
 
 
-async def test_the_bytes_are_synced_before_the_blob_is_visible(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bytes_are_synced_before_the_blob_is_visible(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = Tree(root, 0)
     tree.prepare()
     order: list[str] = []

@@ -28,10 +28,15 @@ NOW = "2026-11-21T09:00:00.000Z"
 BYTES = Stored(digest_of(b"bytes"), 5, (digest_of(b"bytes"),))
 
 
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    """The types of the core and of events."""
+    return Registry.of(("hub.schema.core", "packs.events"))
+
+
 @pytest.fixture
-async def services(tmp_path: Path) -> Services:
+async def services(registry: Registry, tmp_path: Path) -> Services:
     """A hub without an edge, with the accounts one and two."""
-    registry = Registry.of(("hub.schema.core", "packs.events"))
     storage: Storage = MemoryStorage(registry, lambda: NOW)
     await storage.start()
     blobs = DiskBlobs(tmp_path, reserve_bytes=0)
