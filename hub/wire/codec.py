@@ -22,6 +22,8 @@ FRAME_BYTES: Final = 1024 * 1024
 FRAGMENTS: Final = 256
 NESTING: Final = 32
 INTEGER: Final = 2**53 - 1
+ECHO: Final = 64
+"""How many characters of a name that a client made up a refusal repeats."""
 
 Frame = str | bytes
 """An encoded message: text for JSON, bytes for MessagePack."""
@@ -111,27 +113,47 @@ MSGPACK: Final = MsgpackCodec()
 CODECS: Final[dict[str, Codec]] = {c.subprotocol: c for c in (JSON, MSGPACK)}
 
 
-def check(value: Any, path: str = "", depth: int = 1) -> Any:
-    """Return `value` as the hub will hold it, or raise `data.invalid` with the path at fault.
+class _Unfit(Exception):
+    """A value that the wire does not carry; `steps` lead to it, the innermost first."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.steps: list[str] = []
+
+
+def check(value: Any, path: str = "") -> Any:
+    """Return `value` as the hub will hold it, or raise `data.invalid` with the path at fault below `path`.
 
     Refuses what the wire does not carry: deep nesting, integers beyond 2^53-1, numbers that are not
     finite, control characters, keys that are not text, bytes and extension types. CR LF becomes LF.
     """
+    try:
+        return _checked(value, 1)
+    except _Unfit as unfit:
+        steps = [path] if path else []
+        raise HubError("data.invalid", unfit.message, path=".".join([*steps, *unfit.steps[::-1]]) or None) from None
+
+
+def _checked(value: Any, depth: int) -> Any:
+    """Check one value. Paths are put together only where something is refused: keys may be long and many."""
     kind = type(value)
     if kind is str:
-        if value.isprintable():
-            return value
-        return _check_text(value, path)
+        return value if value.isprintable() else _text(value)
     if kind is dict:
         if depth > NESTING:
             raise Undecodable(f"The frame nests deeper than {NESTING} levels; flatten it.")
         for key, item in value.items():
-            if type(key) is not str or not key.isprintable():
-                raise HubError("data.invalid", "Keys of objects are printable text.", path=path or None)
+            if type(key) is not str or not (key.isprintable() or _is_key(key)):
+                raise _Unfit("Keys of objects are text without control characters.")
             item_kind = type(item)
-            if item_kind is str and item.isprintable():
+            if (item_kind is str and item.isprintable()) or item_kind is bool or item is None:
                 continue
-            checked = check(item, f"{path}.{key}" if path else key, depth + 1)
+            try:
+                checked = _checked(item, depth + 1)
+            except _Unfit as unfit:
+                unfit.steps.append(key[:ECHO])
+                raise
             if checked is not item:
                 value[key] = checked
         return value
@@ -139,7 +161,11 @@ def check(value: Any, path: str = "", depth: int = 1) -> Any:
         if depth > NESTING:
             raise Undecodable(f"The frame nests deeper than {NESTING} levels; flatten it.")
         for n, item in enumerate(value):
-            checked = check(item, f"{path}.{n}" if path else str(n), depth + 1)
+            try:
+                checked = _checked(item, depth + 1)
+            except _Unfit as unfit:
+                unfit.steps.append(str(n))
+                raise
             if checked is not item:
                 value[n] = checked
         return value
@@ -148,24 +174,24 @@ def check(value: Any, path: str = "", depth: int = 1) -> Any:
     if kind is int:
         if -INTEGER <= value <= INTEGER:
             return value
-        raise HubError("data.invalid", "Integers lie within ±(2^53-1); send larger ones as text.", path=path or None)
+        raise _Unfit("Integers lie within ±(2^53-1); send larger ones as text.")
     if kind is float:
         if math.isfinite(value):
             return value
-        raise HubError("data.invalid", "Numbers are finite; send null instead.", path=path or None)
-    raise HubError(
-        "data.invalid",
-        "This wire carries text, numbers, booleans, null, lists and objects.",
-        path=path or None,
-    )
+        raise _Unfit("Numbers are finite; send null instead.")
+    raise _Unfit("This wire carries text, numbers, booleans, null, lists and objects.")
 
 
-def _check_text(text: str, path: str) -> str:
+def _text(text: str) -> str:
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     if _CONTROL.search(text):
-        raise HubError("data.invalid", "Text holds no control characters but tab and line ends.", path=path or None)
+        raise _Unfit("Text holds no control characters but tab and line ends.")
     return text
+
+
+def _is_key(key: str) -> bool:
+    return not _CONTROL.search(key) and "\r" not in key and "\n" not in key and "\t" not in key
 
 
 def refine(error: msgspec.ValidationError, code: str = "data.invalid", prefix: str = "") -> HubError:
@@ -176,7 +202,7 @@ def refine(error: msgspec.ValidationError, code: str = "data.invalid", prefix: s
     unknown = re.match(r"Object contains unknown field `(.*)`", message)
     missing = re.match(r"Object missing required field `(.*)`", message)
     if unknown or missing:
-        name = (unknown or missing)[1]  # type: ignore[index]  # one of the two matched
+        name = (unknown or missing)[1][:ECHO]  # type: ignore[index]  # one of the two matched
         path = f"{path}.{name}" if path else name
         message = "There is no such field; remove it" if unknown else "This field is required"
     if prefix:
@@ -200,7 +226,7 @@ def convert(member: Any) -> Request:
     member = check(member)
     kind = BY_NAME.get(member["op"])
     if kind is None:
-        name = member["op"][:64]
+        name = member["op"][:ECHO]
         raise HubError("op.unknown", f"There is no operation {name!r}; see docs/operations.md.", path="op")
     try:
         return msgspec.convert(member, kind)
