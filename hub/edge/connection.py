@@ -20,14 +20,30 @@ from typing import Any
 
 from channels.outlet import Outlet
 from handlers.base import Answer, Call, Operations, Peer, Services
-from hub.edge.step import step
+from hub.edge.step import drive, step
 from hub.logs import request_id, session_id
 from hub.schema.times import parse_time
-from hub.session import Phase, Session
+from hub.session import Session
 from hub.wire import close
 from hub.wire.codec import Codec, Frame
 from hub.wire.errors import HubError
-from hub.wire.requests import ActionCall, FileGrant, ManifestGet, Request, SessionAuth, SessionHello, op_name
+from hub.wire.requests import (
+    ActionCall,
+    FileGrant,
+    ManifestGet,
+    RecordBatch,
+    RecordCreate,
+    RecordDelete,
+    RecordFind,
+    RecordGet,
+    RecordUpdate,
+    RecordUpsert,
+    Request,
+    SessionAuth,
+    SessionBeat,
+    SessionHello,
+    op_name,
+)
 
 log = logging.getLogger("hub.edge")
 
@@ -35,6 +51,12 @@ STALL_SECONDS = 10.0
 """How long one write may make no progress before the socket counts as slow."""
 TASKS = (ActionCall, FileGrant, ManifestGet)
 """Requests that run as a task from the start: they may use time-outs before they first wait."""
+LIGHT = frozenset(
+    {SessionBeat, RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch}
+)
+"""Requests that never need a task: they wait for nothing but futures."""
+WRITE_BYTES = 128 * 1024
+"""About how much is handed to the socket in one write."""
 READ_PAUSE_BYTES = 256 * 1024
 """Above this many waiting bytes no further request is started, so answers cannot pile up."""
 
@@ -56,7 +78,7 @@ class Connection:
         self,
         hub: Hub,
         codec: Codec,
-        send: Callable[[Frame], Coroutine[Any, Any, None]],
+        send: Callable[[list[bytes]], Coroutine[Any, Any, None]],
         shut: Callable[[int, str], Coroutine[Any, Any, None]],
         *,
         operator: bool = False,
@@ -99,23 +121,34 @@ class Connection:
             await self._room.wait()
 
     def _start(self, request: Request) -> None:
-        if self.core.phase in {Phase.NEW, Phase.CLOSED} and not isinstance(request, SessionHello):
+        if not self.core.greeted_once and not isinstance(request, SessionHello):
             self.outlet.answer(self.core.refuse(request.id, HubError("auth.required", "Send session.hello first.")))
             return
         if isinstance(request, TASKS):
-            self._keep(self._loop.create_task(self._run(request)))
+            context = contextvars.copy_context()
+            context.run(self._name, request)
+            self._keep(self._loop.create_task(self._run(request), context=context))
             return
-        task = contextvars.copy_context().run(step, self._run(request))
+        if type(request) in LIGHT:
+            drive(self._run(request))
+            return
+        task = contextvars.copy_context().run(self._step, request)
         if task is not None:
             self._keep(task)
+
+    def _step(self, request: Request) -> asyncio.Task[None] | None:
+        self._name(request)
+        return step(self._run(request))
+
+    def _name(self, request: Request) -> None:
+        request_id.set(request.id)
+        session_id.set(self.peer.session_id)
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, request: Request) -> None:
-        request_id.set(request.id)
-        session_id.set(self.peer.session_id)
         greeting = isinstance(request, SessionHello)
         accepted = False
         try:
@@ -128,6 +161,7 @@ class Connection:
             self.outlet.answer(self.core.refuse(request.id, refusal))
         except Exception:
             incident = self.hub.services.new_id()
+            self._name(request)
             log.exception("incident %s in %s", incident, op_name(request))
             fault = HubError("server.error", f"An unexpected fault; the log has it as incident {incident}.")
             self.outlet.answer(self.core.refuse(request.id, fault))
@@ -146,9 +180,12 @@ class Connection:
             if self.peer.session is not None and self.peer.session.outlet is self.outlet:
                 self.hub.services.live.cut(self.peer.session, clean=False)
             return
+        released = self.core.greeted(accepted=accepted)
         if accepted:
             self._watch_expiry()
-        for request in self.core.greeted(accepted=accepted):
+        else:
+            self._tick()  # the ten seconds may have passed while this hello was looked at
+        for request in released:
             self._start(request)
 
     # -- time ----------------------------------------------------------------------------------------
@@ -181,9 +218,9 @@ class Connection:
 
     def _flush_now(self) -> None:
         """Write everything that waits, without a task unless the socket is full."""
-        while not self._ended and (frame := self.outlet.take()) is not None:
+        while not self._ended and (frames := self.outlet.take_many(WRITE_BYTES)):
             try:
-                full = step(self._send(frame))
+                full = step(self._send(frames))
             except OSError:
                 self.end(clean=False)  # the socket is gone; its reader will learn it as well
                 return
@@ -193,6 +230,7 @@ class Connection:
         self._flushing = False
         self._room.set()
         if self.closing is not None and not self._ended:
+            self.outlet.close()  # nothing can follow the close
             self._spawn(self._shut(self.closing.code, self.closing.reason))
 
     async def _wait_for_room(self, writing: asyncio.Task[None]) -> None:

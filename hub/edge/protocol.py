@@ -5,19 +5,88 @@ The seam for the fast edge: it will take over accepted sockets here and drive th
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final, cast
+
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.protocol import State
 
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, FRAME_BYTES
 
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
+CLOSE_SECONDS: Final = 5.0
+"""How long a peer has to take in our close and to answer it, before its connection is cut."""
+WRITE_FRAMES: Final = "aether.write_frames"
+"""The ASGI extension by which the endpoint writes many frames at once, past one message a call."""
+_BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
 
 class HubProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, that also bounds fragments and answers bad UTF-8 without a traceback."""
+    """uvicorn's protocol, that also bounds fragments and answers bad UTF-8 without a traceback.
+
+    A close reaches the peer where it can: it does not wait for a peer that does not read, what the peer
+    still sends is taken in and thrown away (closing with unread bytes would reset the connection, and the
+    close with it), and after `CLOSE_SECONDS` the connection is cut.
+    """
+
+    failed = False
+    """Whether the peer broke the protocol: what it still sends is thrown away."""
 
     fragments = 0
     """How many fragments the message that is arriving has so far."""
     fragment_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes."""
+        if self.failed:
+            return
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            # An upgrade that only looked like one: uvicorn would leave the connection open for ever.
+            self.failed = True
+            self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
+            self.transport.close()
+
+    def handle_connect(self, event: Request) -> None:
+        """Take in an upgrade, and offer the endpoint our way of writing."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            extensions = cast("dict[str, object]", self.scope["extensions"])
+            extensions[WRITE_FRAMES] = self.write_frames
+
+    async def write_frames(self, payloads: list[bytes], opcode: int) -> None:
+        """Write whole frames with one call to the kernel; wait while the peer does not read.
+
+        Raises `ClientDisconnected` where the socket is gone or closing. No frame of ours is fragmented or
+        compressed, so the protocol object need not hear of them.
+        """
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+            raise ClientDisconnected()
+        head = 0x80 | opcode
+        parts: list[bytes] = []
+        for payload in payloads:
+            size = len(payload)
+            if size < 126:
+                parts.append(bytes((head, size)))
+            elif size < 65536:
+                parts.append(bytes((head, 126, size >> 8, size & 255)))
+            else:
+                parts.append(bytes((head, 127)) + size.to_bytes(8, "big"))
+            parts.append(payload)
+        self.transport.write(b"".join(parts))
+
+    def handle_ping(self) -> None:
+        """Answer a ping, unless the peer does not read what it asked for."""
+        pong = b"".join(self.conn.data_to_send())
+        if self.writable.is_set():
+            self.transport.write(pong)
 
     def handle_text(self, event: Frame) -> None:
         """Take in a text frame, or the first fragment of one."""
@@ -52,6 +121,46 @@ class HubProtocol(WebSocketsSansIOProtocol):
         self.frames = []
         self.conn.fail(why.code, why.reason)
         self.handle_parser_exception()
+
+    def handle_parser_exception(self) -> None:
+        """Close after the peer broke the protocol: `conn` has already said why."""
+        sent = self.conn.close_sent
+        if self.failed or self.transport.is_closing():
+            return
+        self.failed = self.close_sent = True
+        code, reason = (sent.code, sent.reason) if sent is not None else (1006, "")
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._cut_later()
+
+    def keepalive_timeout(self) -> None:
+        """Close a socket that answered no ping."""
+        super().keepalive_timeout()
+        self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application says; raise `ClientDisconnected` once a close was sent."""
+        if not self.handshake_complete or self.initial_response is not None:
+            await super().send(message)
+            return
+        if self.close_sent:
+            raise ClientDisconnected
+        if message["type"] == "websocket.close":
+            self.writable.set()
+            await super().send(message)
+            self._cut_later()
+        else:
+            await super().send(message)
+
+    def _cut_later(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        if self.close_timer is not None:
+            self.close_timer.cancel()
+        self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
 
 def _is_utf8(data: bytes) -> bool:

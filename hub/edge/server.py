@@ -101,10 +101,17 @@ class HubServer(uvicorn.Server):
                 log.warning("some requests were still open after %s s", self._drain_seconds)
         for connection in connections:
             connection.close(close.RESTART.code, close.RESTART.reason)
-        await asyncio.sleep(0.05)
+        await self._farewell()
         await super().shutdown(sockets)
         # uvicorn would now raise the signal again, which would end the process before storage is closed.
         self._captured_signals.clear()
+
+    async def _farewell(self) -> None:
+        """Give the clients a moment to answer the close, so that nobody's last frame resets a connection."""
+        for _ in range(100):
+            if not any(isinstance(c, HubProtocol) for c in self.server_state.connections):
+                return
+            await asyncio.sleep(0.01)
 
 
 def make_server(

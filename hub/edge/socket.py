@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub.edge.connection import Connection, Hub
 from hub.edge.guard import is_operator, refuse_websocket
+from hub.edge.protocol import WRITE_FRAMES
 from hub.wire import close
 from hub.wire.codec import CODECS, Codec, Frame
 from hub.wire.errors import HubError
@@ -39,16 +40,15 @@ def origin_allowed(headers: Headers, origins: frozenset[str], scheme: str) -> bo
         return False
     if sent[0] in origins:
         return True
+    page, default = {"ws": ("http", 80), "wss": ("https", 443)}[scheme]
     try:
         parts = urlsplit(sent[0])
         host = urlsplit(f"//{headers.get('host', '')}")
-        default = {"http": 80, "https": 443}.get(parts.scheme)
-        own = {"ws": 80, "wss": 443}.get(scheme)
         return (
-            default is not None
-            and parts.path == ""
-            and parts.hostname is not None
-            and (parts.hostname, parts.port or default) == (host.hostname, host.port or own)
+            sent[0].lower() == f"{page}://{parts.netloc.lower()}"
+            and "@" not in parts.netloc
+            and bool(parts.hostname)
+            and (parts.hostname, parts.port or default) == (host.hostname, host.port or default)
         )
     except ValueError:
         return False
@@ -77,9 +77,9 @@ class SocketEndpoint:
         if not origin_allowed(Headers(scope=scope), self._origins, scope.get("scheme", "ws")):
             await shut(close.FORBIDDEN.code, close.FORBIDDEN.reason)
             return
-        write = _binary(send) if codec.binary else _text(send)
+        write = _writer(scope, send, codec)
         if self._hub.draining:
-            await write(codec.encode(goaway("draining", 1, 5)))
+            await write([codec.encode(goaway("draining", 1, 5))])
             await shut(close.RESTART.code, close.RESTART.reason)
             return
         connection = Connection(self._hub, codec, write, shut, operator=is_operator(scope))
@@ -96,18 +96,29 @@ class SocketEndpoint:
             connection.end(clean=clean)
 
 
-Write = Callable[[Frame], Coroutine[Any, Any, None]]
+Write = Callable[[list[bytes]], Coroutine[Any, Any, None]]
 
 
-def _text(send: Send) -> Write:
-    async def write(frame: Frame) -> None:
-        await send({"type": "websocket.send", "text": frame})
+def _writer(scope: Scope, send: Send, codec: Codec) -> Write:
+    """Return what writes frames: all at once where the server has our protocol class, else one by one."""
+    write_frames = scope.get("extensions", {}).get(WRITE_FRAMES)
+    if write_frames is not None:
+        opcode = 2 if codec.binary else 1
 
-    return write
+        async def write_together(payloads: list[bytes]) -> None:
+            await write_frames(payloads, opcode)
 
+        return write_together
+    if codec.binary:
 
-def _binary(send: Send) -> Write:
-    async def write(frame: Frame) -> None:
-        await send({"type": "websocket.send", "bytes": frame})
+        async def write_binary(payloads: list[bytes]) -> None:
+            for payload in payloads:
+                await send({"type": "websocket.send", "bytes": payload})
 
-    return write
+        return write_binary
+
+    async def write_text(payloads: list[bytes]) -> None:
+        for payload in payloads:
+            await send({"type": "websocket.send", "text": payload.decode("utf-8")})
+
+    return write_text

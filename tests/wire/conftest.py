@@ -1,0 +1,39 @@
+"""One hub process for the whole room; each test gets an account of its own in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from tests.wire.hubprocess import HubProcess
+from tests.wire.talk import Client
+from tests.wire.tenant import Tenant, make_tenant
+
+
+@pytest.fixture(scope="session")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
+    """A running hub. At its end its log is looked at."""
+    started = HubProcess(tmp_path_factory.mktemp("wire") / "data", origins="https://app.example")
+    yield started
+    started.stop()
+
+
+@pytest.fixture(params=["json", "msgpack"])
+def codec(request: pytest.FixtureRequest) -> str:
+    """Each of the two subprotocols."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+async def tenant(process: HubProcess) -> Tenant:
+    """A fresh account with keys of three roles."""
+    return await make_tenant(process)
+
+
+@pytest.fixture
+async def editor(tenant: Tenant, codec: str) -> AsyncIterator[Client]:
+    """A greeted socket of an editor, once per codec."""
+    async with tenant.client("editor", codec) as client:
+        yield client
