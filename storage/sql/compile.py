@@ -37,6 +37,10 @@ from storage.sql.rows import Rows, millis, to_json
 from storage.sql.tables import Tables
 
 Shape = tuple[Any, ...]
+"""A filter without its values: `("and" | "or", *shapes)`, `("not", shape)`, `("null", field, is_null)` or
+`(op, field, kind, place of the value)`."""
+_TRUE: Final[Shape] = ("and",)
+_FALSE: Final[Shape] = ("or",)
 DIALECT: Final = sqlite.dialect(paramstyle="qmark")
 _NO_KEY: Final[ColumnElement[int]] = literal_column("-1")
 _ORDERING: Final[dict[str, str]] = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -79,6 +83,15 @@ def value_of(kind: str, value: Any) -> Any:
     return int(value) if kind == "boolean" else value
 
 
+def _joined(op: str, parts: list[Shape]) -> Shape:
+    """Return parts joined by `and` or `or`, without those that decide nothing: SQLite bounds the depth."""
+    neutral, deciding = (_TRUE, _FALSE) if op == "and" else (_FALSE, _TRUE)
+    if deciding in parts:
+        return deciding
+    kept = [part for part in parts if part != neutral]
+    return kept[0] if len(kept) == 1 else (op, *kept)
+
+
 def split(node: Node, values: list[Any]) -> Shape:
     """Return the shape of a filter; its values are appended to `values` in the order of the shape."""
     match node:
@@ -89,11 +102,12 @@ def split(node: Node, values: list[Any]) -> Shape:
         case Compare():
             values.append(value_of(node.kind, node.value))
         case All():
-            return ("and", *(split(inner, values) for inner in node.nodes))
+            return _joined("and", [split(inner, values) for inner in node.nodes])
         case Either():
-            return ("or", *(split(inner, values) for inner in node.nodes))
+            return _joined("or", [split(inner, values) for inner in node.nodes])
         case Not():
-            return ("not", split(node.node, values))
+            inner = split(node.node, values)
+            return {_TRUE: _FALSE, _FALSE: _TRUE}.get(inner, ("not", inner))
     return (node.op, node.field, node.kind, len(values) - 1)
 
 

@@ -1,0 +1,290 @@
+"""SQLite and the matcher in memory give the same answer: random filters, orders and pages over random values.
+
+One database serves all examples; each example writes into an account of its own. AETHER_PROOF multiplies
+the number of examples.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hub.schema.query import Query, is_after, key_values, parse_order, sort_images
+from hub.schema.record import Image
+from hub.schema.where import FILTERS, IN_VALUES, TERMS, matcher, operators_of, parse_where
+from storage.sql.sqlite import SqliteStorage
+from tests.storage.declared import Use, box, item, registry, ticking
+
+SCALE = int(os.environ.get("AETHER_PROOF", "1"))
+
+# Near misses: blanks, case, normal forms, folding that changes the length, characters beyond 16 bits.
+PIECES = [
+    *("", "a", "A", "b", " ", "  ", "é", "e\u0301", "É", "ß", "ẞ", "ss", "SS", "ﬁ", "fi", "İ", "i\u0307", "ı"),
+    *(
+        "\u212b",
+        "Å",
+        "K",
+        "ﾊ",
+        "ハ",
+        "Ａ",
+        "😀",
+        "👩‍👩‍👧",
+        "\U0001d4d0",
+        "\uffff",
+        "\ufeff",
+        "\u00a0",
+        "\u200b",
+        "\t",
+        "\n",
+    ),
+    *("%", "_", "\\", "'", '"', "[", "]", "{", "0", "1", "1.0", "null", "true", "ϒ\u0301", "\U0010ffff", "ς", "Σ", "ΐ"),
+]
+words = st.lists(st.sampled_from(PIECES), max_size=3).map("".join)
+anything = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6)
+texts = words | anything
+BIG = 2**53 - 1
+integers = st.sampled_from([0, 1, -1, 2, 3, BIG, -BIG, BIG - 1, 2**31, 2**32]) | st.integers(-BIG, BIG)
+numbers = st.sampled_from(
+    [0.0, -0.0, 0.1, 0.2, 0.1 + 0.2, 0.3, 1.0, 1.5, -1.5, 1e300, -1e300, 5e-324, 2.0**53, 1 / 3, 123456789.12345679]
+) | st.floats(allow_nan=False, allow_infinity=False)
+TIMES = ["0001-01-01T00:00:00.000Z", "1969-12-31T23:59:59.999Z", "1970-01-01T00:00:00.000Z"]
+TIMES += ["2026-11-21T08:54:49.123Z", "2026-11-21T08:54:49.124Z", "9999-12-31T23:59:59.999Z"]
+times = st.sampled_from(TIMES)
+days = st.sampled_from(["0001-01-01", "2026-11-20", "2026-11-21", "9999-12-31"])
+boxes = st.integers(0, 2)
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "label": texts,
+    "code": words,
+    "about": texts,
+    "amount": integers,
+    "weight": numbers,
+    "fragile": st.booleans(),
+    "done": st.booleans(),
+    "at": times,
+    "day": days,
+    "words": texts,
+    "marks": integers,
+    "sizes": numbers,
+    "other_id": boxes,
+    "created_by": words,
+    "version": st.integers(0, 2),
+    "created_at": times,
+    "box_id": boxes,
+    "id": st.integers(0, 6),
+}
+NULLABLE = ("code", "about", "amount", "weight", "fragile", "at", "day", "marks", "sizes", "other_id")
+LISTS = ("words", "marks", "sizes")
+SORTABLE = sorted(item.sortable & {*VALUES, "updated_at", "deleted_at"})
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Return the fields of some items; a reference is the number of a box."""
+    found = []
+    for _ in range(draw(st.integers(1, 7))):
+        row: dict[str, Any] = {}
+        for name in item.fields:
+            if name not in VALUES or draw(st.integers(0, 3)) == 0:
+                continue
+            values = st.lists(VALUES[name], max_size=3) if name in LISTS else VALUES[name]
+            row[name] = draw(values | st.none() if name in NULLABLE else values)
+        row.pop("code", None) if draw(st.booleans()) else None
+        found.append(row)
+    return found
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> dict[str, Any]:
+    """Return one condition on one field."""
+    name = draw(st.sampled_from(sorted(VALUES)))
+    op = draw(st.sampled_from(operators_of(item, name)))
+    value = VALUES[name]
+    if op == "$null":
+        return {name: {op: draw(st.booleans())}}
+    if op in {"$in", "$nin"}:
+        return {name: {op: draw(st.lists(value, max_size=4))}}
+    if op in {"$eq", "$ne"} and draw(st.integers(0, 4)) == 0:
+        return {name: {op: None}}
+    return {name: {op: draw(value)}}
+
+
+filters = st.recursive(
+    terms(),
+    lambda inner: (
+        st.builds(lambda f: {"$not": f}, inner)
+        | st.builds(lambda f: {"$and": f}, st.lists(inner, min_size=1, max_size=3))
+        | st.builds(lambda f: {"$or": f}, st.lists(inner, min_size=1, max_size=3))
+    ),
+    max_leaves=5,
+)
+
+
+@st.composite
+def orders(draw: st.DrawFn) -> list[str]:
+    """Return an order of up to three fields."""
+    names = draw(st.lists(st.sampled_from(SORTABLE), max_size=3, unique=True))
+    return [draw(st.sampled_from(["", "-"])) + name for name in names]
+
+
+class World:
+    """A keeper on SQLite with an event loop of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.runner = asyncio.Runner()
+        self.use = Use(SqliteStorage(registry, path, ticking(), durability="normal"))
+        self.runner.run(self.use.storage.start())
+        self._accounts = itertools.count()
+
+    def close(self) -> None:
+        """Close both."""
+        self.runner.run(self.use.storage.close())
+        self.runner.close()
+
+    async def fill(self, given_rows: list[dict[str, Any]]) -> tuple[str, list[str], list[Image]]:
+        """Write rows into a new account; return the account, the ids of its boxes, the items."""
+        account = f"account-{next(self._accounts)}"
+        made = await self.use.commit(*(self.use.new(box, name=f"{n}") for n in range(3)), account=account)
+        ids = [r.image["id"] for r in made.results]
+        images = []
+        for n, row in enumerate(given_rows):
+            plain = {**row, "code": None if row.get("code") is None else f"{row['code']}{n}"}
+            if plain.get("other_id") is not None:
+                plain["other_id"] = ids[plain["other_id"]]
+            creation = self.use.new(item, ids[n % 2], **plain)
+            actor = row.get("label") or None
+            images.append((await self.use.commit(creation, account=account, actor=actor)).results[0].image)
+        if len(images) > 2:
+            await self.use.update(item, images[0]["id"], account=account, done=not images[0]["done"])
+            await self.use.delete(item, images[1]["id"], account=account)
+        read = await self.use.storage.get(account, item, [i["id"] for i in images], deleted=True)
+        return account, ids, [read[i["id"]] for i in images]
+
+
+def with_ids(where: Any, boxes_: list[str], images: list[Image]) -> Any:
+    """Return a filter in which numbers of boxes and items are their ids, or ids of nothing."""
+
+    def rec(name: str, n: Any) -> Any:
+        if type(n) is not int:
+            return n
+        if name == "id":
+            return images[n]["id"] if n < len(images) else "nothing"
+        return boxes_[n]
+
+    if isinstance(where, list):
+        return [with_ids(inner, boxes_, images) for inner in where]
+    out = {}
+    for name, value in where.items():
+        if name.startswith("$"):
+            out[name] = with_ids(value, boxes_, images)
+        elif name in {"other_id", "box_id", "id"}:
+            out[name] = {
+                op: [rec(name, n) for n in v] if isinstance(v, list) else rec(name, v) if op != "$null" else v
+                for op, v in value.items()
+            }
+        else:
+            out[name] = value
+    return out
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Return one database for all examples."""
+    world = World(tmp_path_factory.mktemp("differential") / "hub.sqlite")
+    yield world
+    world.close()
+
+
+_SETTINGS = settings(
+    max_examples=60 * SCALE, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+@_SETTINGS
+@given(given_rows=rows(), wheres=st.lists(filters, min_size=4, max_size=12), deleted=st.booleans())
+def test_a_filter_means_the_same_in_sql_and_in_memory(
+    world: World, given_rows: list[dict[str, Any]], wheres: list[dict[str, Any]], deleted: bool
+) -> None:
+    async def run() -> None:
+        account, ids, images = await world.fill(given_rows)
+        for where in wheres:
+            node = parse_where(item, with_ids(where, ids, images))
+            matches = matcher(node)
+            expected = [i for i in images if (deleted or i["deleted_at"] is None) and matches(i)]
+            found = await world.use.storage.find(account, Query(item, node, deleted=deleted, count=True))
+            assert found.records == sorted(expected, key=lambda i: str(i["id"])), where
+            assert found.total == len(expected)
+
+    world.runner.run(run())
+
+
+@_SETTINGS
+@given(given_rows=rows(), given_orders=st.lists(orders(), min_size=2, max_size=6), size=st.integers(1, 4))
+def test_an_order_and_its_pages_are_the_same_in_sql_and_in_memory(
+    world: World, given_rows: list[dict[str, Any]], given_orders: list[list[str]], size: int
+) -> None:
+    async def run() -> None:
+        account, _, images = await world.fill(given_rows)
+        for order in given_orders:
+            keys = parse_order(item, order)
+            expected = sort_images(images, keys)
+            whole = await world.use.storage.find(account, Query(item, order=keys, deleted=True))
+            assert whole.records == expected, order
+            paged: list[Image] = []
+            after = None
+            while len(paged) < len(expected):
+                found = await world.use.storage.find(
+                    account, Query(item, order=keys, deleted=True, limit=size, after=after)
+                )
+                after = key_values(found.records[-1], keys)
+                paged += found.records
+                assert found.more == (len(paged) < len(expected))
+                assert [i for i in expected if is_after(i, keys, after)] == expected[len(paged) :]
+            assert paged == expected, order
+
+    world.runner.run(run())
+
+
+@_SETTINGS
+@given(given_rows=rows())
+def test_every_value_comes_back_as_the_same_value_from_rows_and_log(
+    world: World, given_rows: list[dict[str, Any]]
+) -> None:
+    async def run() -> None:
+        account, _, images = await world.fill(given_rows)
+        log = await world.use.log(account)
+        assert {r.rec: r.after for s in log for r in s.rows if r.type == "item"} == {i["id"]: i for i in images}
+        told = [s for s in world.use.told if s.account == account]
+        assert [repr(s) for s in told] == [repr(s) for s in log]
+
+    world.runner.run(run())
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"$and": [{"label": {"$contains": f"{n}"}} for n in range(TERMS)]},
+        {"$or": [{"$not": {"words": {"$has": f"{n}"}}} for n in range(TERMS)]},
+        {"$or": [{}] * (FILTERS - 1)},
+        {"$not": {"$and": [{"$or": [{}] * (FILTERS - 3)}]}},
+        {"$or": [{"weight": {"$in": [n + k / 7 for n in range(IN_VALUES)]}} for k in range(TERMS // 10)]},
+        {"$or": [{"other_id": {"$nin": [f"{n}-{k}" for n in range(IN_VALUES)]}} for k in range(TERMS // 10)]},
+    ],
+    ids=["and", "or", "empty", "empty-not", "numbers", "references"],
+)
+def test_the_largest_filters_are_answered(world: World, where: dict[str, Any]) -> None:
+    async def run() -> None:
+        account, _, images = await world.fill([{"label": "0", "words": ["1"], "weight": 1 / 7}, {}])
+        node = parse_where(item, where)
+        found = await world.use.storage.find(account, Query(item, node))
+        assert found.records == sorted(filter(matcher(node), images), key=lambda i: str(i["id"]))
+
+    world.runner.run(run())
