@@ -30,11 +30,15 @@ class FileLock:
     """The lock file beside a database: whoever holds it is the one process that has the database open."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.with_name(path.name + ".lock")
+        # The lock of the file itself, whatever name it is opened by; set when it is taken.
+        self.path = path
+        self._database = path
         self._file: int | None = None
 
     def take(self) -> None:
         """Take the lock; raise `StorageRefused` that names the process which holds it."""
+        database = self._database.resolve()
+        self.path = database.with_name(database.name + ".lock")
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,7 +46,7 @@ class FileLock:
             holder = os.read(file, 64).decode("ascii", "replace").strip() or "unknown"
             os.close(file)
             raise StorageRefused(
-                f"{self.path.with_suffix('')} is already open in process {holder}; one process at a time may "
+                f"{database} is already open in process {holder}; one process at a time may "
                 "have it open. Stop that process, or give this one another folder."
             ) from None
         os.ftruncate(file, 0)

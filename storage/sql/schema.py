@@ -71,7 +71,8 @@ def _check(connection: sqlite3.Connection, tables: Tables, present: set[str]) ->
         )
     if facts.get("schema") != schema_hash(tables):
         _grow(connection, tables, present)
-        connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (schema_hash(tables),))
+    # Written also where it stays the same: a file that cannot be written is refused now, not at the first commit.
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (schema_hash(tables),))
     return str(facts["epoch"])
 
 
