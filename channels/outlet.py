@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
-from hub.wire.codec import Codec, Frame
+from hub.wire.codec import Codec
 from hub.wire.frames import Message
 
 MAX_BYTES = 1024 * 1024
@@ -25,9 +25,9 @@ class Encoded:
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self._frames: dict[str, Frame] = {}
+        self._frames: dict[str, bytes] = {}
 
-    def frame(self, codec: Codec) -> Frame:
+    def frame(self, codec: Codec) -> bytes:
         """Return the frame for a codec."""
         found = self._frames.get(codec.subprotocol)
         if found is None:
@@ -48,19 +48,19 @@ class Outlet:
         self.codec = codec
         self.max_bytes = max_bytes
         self.size = 0
-        """Bytes (characters for JSON) that wait."""
+        """Bytes that wait."""
         self.closed = False
         self._wake = wake
-        self._items: deque[tuple[Frame | Iterator[Frame], Hashable]] = deque()
+        self._items: deque[tuple[bytes | Iterator[bytes], Hashable]] = deque()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def answer(self, frame: Frame) -> None:
+    def answer(self, frame: bytes) -> None:
         """Queue an answer, which is never dropped: reading from the socket stops before answers pile up."""
         self._put(frame, None, len(frame))
 
-    def push(self, frame: Frame, owner: Hashable) -> bool:
+    def push(self, frame: bytes, owner: Hashable) -> bool:
         """Queue a push; return False, and queue nothing, where that would break the bound."""
         size = len(frame)
         if self.size + size > self.max_bytes:
@@ -68,7 +68,7 @@ class Outlet:
         self._put(frame, owner, size)
         return True
 
-    def pages(self, frames: Iterator[Frame], owner: Hashable) -> None:
+    def pages(self, frames: Iterator[bytes], owner: Hashable) -> None:
         """Queue frames that are made one at a time, each only when the one before was taken."""
         self._put(frames, owner, 0)
 
@@ -76,9 +76,9 @@ class Outlet:
         """Forget what is queued for an owner."""
         kept = [item for item in self._items if item[1] is None or item[1] != owner]
         self._items = deque(kept)
-        self.size = sum(len(f) for f, _ in kept if isinstance(f, str | bytes))
+        self.size = sum(len(f) for f, _ in kept if isinstance(f, bytes))
 
-    def replace(self, owner: Hashable, frame: Frame) -> None:
+    def replace(self, owner: Hashable, frame: bytes) -> None:
         """Put an answer in the place of what is queued for an owner; at the end where nothing is.
 
         So nothing that was queued behind a lost push overtakes the news of the loss.
@@ -90,11 +90,11 @@ class Outlet:
         self._items.insert(place, (frame, None))
         self.drop(owner)
 
-    def take(self) -> Frame | None:
+    def take(self) -> bytes | None:
         """Return the next frame to write, or None when nothing waits."""
         while self._items:
             item, _ = self._items[0]
-            if isinstance(item, str | bytes):
+            if isinstance(item, bytes):
                 self._items.popleft()
                 self.size -= len(item)
                 return item
@@ -103,6 +103,15 @@ class Outlet:
                 return page
             self._items.popleft()
         return None
+
+    def take_many(self, max_bytes: int) -> list[bytes]:
+        """Return the next frames to write together: at least one where something waits, else none."""
+        found: list[bytes] = []
+        size = 0
+        while size < max_bytes and (frame := self.take()) is not None:
+            found.append(frame)
+            size += len(frame)
+        return found
 
     def close(self) -> None:
         """Forget everything; later frames are dropped."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from handlers.base import Answer, Call, Needs, Services, handles, shielded
+from handlers.base import Answer, Call, Needs, Services, handles
 from hub.access import Identity, Rights
 from hub.context import ActionWrite, ChangeRecord, DeleteRecord, NewRecord
 from hub.schema.actions import ActionSpec
@@ -89,7 +89,7 @@ class ActionContext:
         commit = Commit(
             account or self.account, planned, self.identity.user, call.peer.session_id, str(call.request_id), key
         )
-        committed = await shielded(self.services.storage.submit(commit))
+        committed = await self.services.storage.submit(commit)
         if account is None:
             self.seq = committed.seq
         return committed

@@ -9,7 +9,6 @@ without a rule, does not start.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import logging
@@ -167,14 +166,7 @@ class Call:
         future = self.services.storage.submit(
             Commit(self.account, writes, self.identity.user, self.peer.session_id, str(self.request_id), key)
         )
-        return await shielded(future)
-
-
-async def shielded(future: Any) -> Committed:
-    """Wait for a commit without taking it along when the waiter is cancelled."""
-
-    result: Committed = await asyncio.shield(future)
-    return result
+        return await future
 
 
 class Needs(Enum):

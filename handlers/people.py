@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from handlers.base import Services, shielded
+from handlers.base import Services
 from hub import auth
 from hub.access import SYSTEM, Identity
 from hub.schema.core.identity import Account, ApiKey, Membership, Session, User
@@ -22,7 +22,7 @@ from hub.wire.errors import HubError
 
 
 async def _commit(services: Services, account: str, *writes: Write, actor: str | None = None) -> Committed:
-    return await shielded(services.storage.submit(Commit(account, writes, actor)))
+    return await services.storage.submit(Commit(account, writes, actor))
 
 
 def _new(services: Services, declared: type[Record], data: dict[str, Any]) -> Create:

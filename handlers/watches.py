@@ -13,7 +13,6 @@ from handlers.base import Answer, Call, Needs, handles
 from handlers.records import scoped, size_of
 from hub.schema.record import Image
 from hub.wire import frames
-from hub.wire.codec import Frame
 from hub.wire.errors import HubError
 from hub.wire.requests import WatchStart, WatchStop
 
@@ -78,7 +77,7 @@ def pages_of(records: list[Image]) -> Iterator[list[Image]]:
         yield page
 
 
-def _snapshots(outlet: Outlet, watch: str, page: list[Image], pages: Iterator[list[Image]]) -> Iterator[Frame]:
+def _snapshots(outlet: Outlet, watch: str, page: list[Image], pages: Iterator[list[Image]]) -> Iterator[bytes]:
     """Yield the frames of the further pages, each encoded only when the socket asks for it."""
     while True:
         following = next(pages, None)

@@ -45,7 +45,7 @@ class Received:
     """What a frame led to: requests to start in this order, frames to send, perhaps a close."""
 
     requests: list[Request] = field(default_factory=list)
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[bytes] = field(default_factory=list)
     close: close.Close | None = None
 
 
@@ -162,12 +162,12 @@ class Session:
             released.append(request)
         return released
 
-    def reply(self, request: int, data: Any, seq: int | None = None) -> Frame:
+    def reply(self, request: int, data: Any, seq: int | None = None) -> bytes:
         """Return the `ok` frame of an open request, which is closed by it."""
         self._open.discard(request)
         return self.codec.encode(frames.ok(request, data, seq))
 
-    def refuse(self, request: int, error: HubError) -> Frame:
+    def refuse(self, request: int, error: HubError) -> bytes:
         """Return the `error` frame of an open request, which is closed by it."""
         self._open.discard(request)
         return self.codec.encode(frames.error(request, error))

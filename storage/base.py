@@ -73,7 +73,10 @@ class Storage(Protocol):
         """Whether reads and writes can be served now."""
 
     def submit(self, commit: Commit) -> asyncio.Future[Committed]:
-        """Queue a commit; raise `server.unavailable` at once where the queue is full or storage is down."""
+        """Queue a commit; cancelling the future, or whoever waits for it, does not stop the commit.
+
+        Raises `server.unavailable` at once where the queue is full or storage is down.
+        """
 
     async def get(
         self, account: str, kind: RecordType, ids: Sequence[str], *, deleted: bool = False

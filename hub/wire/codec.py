@@ -26,7 +26,7 @@ ECHO: Final = 64
 """How many characters of a name that a client made up a refusal repeats."""
 
 Frame = str | bytes
-"""An encoded message: text for JSON, bytes for MessagePack."""
+"""What a client sent: a text frame is a str, a binary frame bytes. What is sent is always encoded bytes."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -50,8 +50,8 @@ class Codec(Protocol):
     def decode(self, frame: Frame) -> Any:
         """Return the plain values in a frame; raise `Undecodable`."""
 
-    def encode(self, message: Mapping[str, Any]) -> Frame:
-        """Return the frame that holds one message."""
+    def encode(self, message: Mapping[str, Any]) -> bytes:
+        """Return the payload of the frame that holds one message."""
 
 
 def _decode_errors(error: Exception) -> Undecodable:
@@ -71,13 +71,17 @@ class JsonCodec:
     def decode(self, frame: Frame) -> Any:
         """Return the plain values in a frame; raise `Undecodable`."""
         try:
-            return msgspec.json.decode(frame)
+            return self._decoder.decode(frame)
         except (msgspec.MsgspecError, UnicodeDecodeError, UnicodeEncodeError, RecursionError) as error:
             raise _decode_errors(error) from None
 
-    def encode(self, message: Mapping[str, Any]) -> str:
-        """Return the frame that holds one message."""
-        return msgspec.json.encode(message).decode("utf-8")
+    def __init__(self) -> None:
+        self._decoder = msgspec.json.Decoder()
+        self._encoder = msgspec.json.Encoder()
+
+    def encode(self, message: Mapping[str, Any]) -> bytes:
+        """Return the payload of the frame that holds one message."""
+        return self._encoder.encode(message)
 
 
 def _refuse_extension(code: int, data: memoryview) -> Any:
