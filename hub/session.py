@@ -98,16 +98,17 @@ class Session:
         if not members or len(members) > ARRAY:
             self._refuse_frame(out, None, Undecodable(f"A frame holds 1 to {ARRAY} messages."), now)
             return out
+        checked = self.codec.plain(frame)
         for member in members:
-            self._member(out, member, now)
+            self._member(out, member, now, checked=checked)
             if out.close is not None:
                 break
         return out
 
-    def _member(self, out: Received, member: Any, now: float) -> None:
+    def _member(self, out: Received, member: Any, now: float, *, checked: bool) -> None:
         request_id = readable_id(member)
         try:
-            request = convert(member)
+            request = convert(member, checked=checked)
         except Undecodable as error:
             self._refuse_frame(out, request_id, error, now)
             return

@@ -96,6 +96,7 @@ class Connection:
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._room.set()
+        self._resume: Callable[[], None] = lambda: None
         self._timers: list[asyncio.TimerHandle] = []
         self.closing: close.Close | None = None
         """The close that was asked for; frames that wait are still written before it."""
@@ -109,6 +110,15 @@ class Connection:
 
     async def received(self, frame: Frame) -> None:
         """Take in one frame; wait while too much is already on its way out."""
+        if self.feed(frame):
+            await self._room.wait()
+
+    def on_room(self, resume: Callable[[], None]) -> None:
+        """Set what is called when frames may be fed again."""
+        self._resume = resume
+
+    def feed(self, frame: Frame) -> bool:
+        """Take in one frame; return whether the next one should wait for room."""
         out = self.core.receive(frame, self._loop.time())
         for answer in out.frames:
             self.outlet.answer(answer)
@@ -118,7 +128,12 @@ class Connection:
             self.close(out.close.code, out.close.reason)
         if self.outlet.size > READ_PAUSE_BYTES:
             self._room.clear()
-            await self._room.wait()
+        return not self._room.is_set()
+
+    def _has_room(self) -> None:
+        if not self._room.is_set():
+            self._room.set()
+            self._resume()
 
     def _start(self, request: Request) -> None:
         if not self.core.greeted_once and not isinstance(request, SessionHello):
@@ -228,7 +243,7 @@ class Connection:
                 self._flush_task = self._loop.create_task(self._wait_for_room(full))
                 return
         self._flushing = False
-        self._room.set()
+        self._has_room()
         if self.closing is not None and not self._ended:
             self.outlet.close()  # nothing can follow the close
             self._spawn(self._shut(self.closing.code, self.closing.reason))
@@ -243,7 +258,7 @@ class Connection:
         finally:
             stalled.cancel()
         if self.outlet.size <= READ_PAUSE_BYTES // 2:
-            self._room.set()
+            self._has_room()
         self._flush_now()
 
     def _stalled(self) -> None:
@@ -278,7 +293,7 @@ class Connection:
         self.core.end()
         for timer in self._timers:
             timer.cancel()
-        self._room.set()
+        self._has_room()
         if self._flush_task is not None:
             self._flush_task.cancel()
         if self.peer.session is not None and self.peer.session.outlet is self.outlet:

@@ -5,6 +5,7 @@ The seam for the fast edge: it will take over accepted sockets here and drive th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -15,6 +16,7 @@ from websockets.protocol import State
 
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, FRAME_BYTES
+from hub.wire.codec import Frame as WireFrame
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -23,6 +25,8 @@ CLOSE_SECONDS: Final = 5.0
 """How long a peer has to take in our close and to answer it, before its connection is cut."""
 WRITE_FRAMES: Final = "aether.write_frames"
 """The ASGI extension by which the endpoint writes many frames at once, past one message a call."""
+TAKE_OVER: Final = "aether.take_over"
+"""The ASGI extension by which the endpoint gets messages straight from the protocol."""
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -33,6 +37,9 @@ class HubProtocol(WebSocketsSansIOProtocol):
     still sends is taken in and thrown away (closing with unread bytes would reset the connection, and the
     close with it), and after `CLOSE_SECONDS` the connection is cut.
     """
+
+    feed: Callable[[WireFrame], bool] | None = None
+    """Who took the socket over, if somebody did."""
 
     failed = False
     """Whether the peer broke the protocol: what it still sends is thrown away."""
@@ -58,6 +65,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:
             extensions = cast("dict[str, object]", self.scope["extensions"])
             extensions[WRITE_FRAMES] = self.write_frames
+            extensions[TAKE_OVER] = self.take_over
 
     async def write_frames(self, payloads: list[bytes], opcode: int) -> None:
         """Write whole frames with one call to the kernel; wait while the peer does not read.
@@ -91,15 +99,18 @@ class HubProtocol(WebSocketsSansIOProtocol):
     def handle_text(self, event: Frame) -> None:
         """Take in a text frame, or the first fragment of one."""
         self.fragments, self.fragment_bytes = 1, len(event.data)
-        if event.fin and not _is_utf8(bytes(event.data)):
-            self._fail(close.BAD_UTF8)
-            return
-        super().handle_text(event)
+        if event.fin:
+            self._text(bytes(event.data))
+        else:
+            super().handle_text(event)
 
     def handle_bytes(self, event: Frame) -> None:
         """Take in a binary frame, or the first fragment of one."""
         self.fragments, self.fragment_bytes = 1, len(event.data)
-        super().handle_bytes(event)
+        if event.fin:
+            self._message(bytes(event.data))
+        else:
+            super().handle_bytes(event)
 
     def handle_cont(self, event: Frame) -> None:
         """Take in a further fragment; more than 256, or more than 1 MiB in all, close the socket."""
@@ -108,12 +119,58 @@ class HubProtocol(WebSocketsSansIOProtocol):
         if self.fragments > FRAGMENTS or self.fragment_bytes > FRAME_BYTES:
             self._fail(close.TOO_LARGE)
             return
-        if event.fin and self.curr_msg_data_type == "text":
-            whole = b"".join([*self.frames, bytes(event.data)])
-            if not _is_utf8(whole):
-                self._fail(close.BAD_UTF8)
-                return
-        super().handle_cont(event)
+        if not event.fin:
+            super().handle_cont(event)
+            return
+        whole = b"".join([*self.frames, bytes(event.data)])
+        self.frames = []
+        if self.curr_msg_data_type == "text":
+            self._text(whole)
+        else:
+            self._message(whole)
+
+    def _text(self, data: bytes) -> None:
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError:
+            self._fail(close.BAD_UTF8)
+            return
+        self._message(text)
+
+    def _message(self, message: WireFrame) -> None:
+        """Hand a whole message to whoever took the socket over, else to the ASGI queue."""
+        if self.close_sent:
+            return
+        if self.feed is None:
+            if isinstance(message, str):
+                self.queue.put_nowait({"type": "websocket.receive", "text": message})
+            else:
+                self.queue.put_nowait({"type": "websocket.receive", "bytes": message})
+        elif not self.feed(message):
+            return
+        if not self.read_paused:
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def take_over(self, feed: Callable[[WireFrame], bool]) -> Callable[[], None]:
+        """Hand every further message straight to `feed`, past the ASGI queue; return what resumes reading.
+
+        `feed` says whether reading should pause until then. The queue goes on to tell of the end.
+        """
+        self.feed = feed
+        while not self.queue.empty():
+            message = self.queue.get_nowait()
+            if message["type"] != "websocket.receive":
+                self.queue.put_nowait(message)
+                break
+            feed(cast("WireFrame", message.get("text") or message.get("bytes")))
+        self._resume()
+        return self._resume
+
+    def _resume(self) -> None:
+        if self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
 
     def _fail(self, why: close.Close) -> None:
         if self.close_sent:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub.edge.connection import Connection, Hub
 from hub.edge.guard import is_operator, refuse_websocket
-from hub.edge.protocol import WRITE_FRAMES
+from hub.edge.protocol import TAKE_OVER, WRITE_FRAMES
 from hub.wire import close
 from hub.wire.codec import CODECS, Codec, Frame
 from hub.wire.errors import HubError
@@ -83,6 +83,9 @@ class SocketEndpoint:
             await shut(close.RESTART.code, close.RESTART.reason)
             return
         connection = Connection(self._hub, codec, write, shut, operator=is_operator(scope))
+        take_over = scope.get("extensions", {}).get(TAKE_OVER)
+        if take_over is not None:
+            connection.on_room(take_over(connection.feed))
         clean = False
         try:
             while True:
