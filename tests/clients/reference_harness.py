@@ -70,6 +70,13 @@ class PeerProcess:
             self.process.stdout.close()
             self.process = None
 
+    def fresh(self) -> PeerProcess:
+        """Return it running, without memory or faults: for the next test."""
+        if self.process is None:
+            self.start()
+        self.control(reset=True)
+        return self
+
     def control(self, **faults: Any) -> dict[str, Any]:
         """Set faults; return what the peer has seen."""
         answer = httpx.post(f"{self.url}/control", json=faults, trust_env=False)

@@ -98,6 +98,14 @@ class Peer:
         self.faults: Message = {}
         self.seen: Message = {"bytes": 0, "gets": [], "hellos": [], "ops": [], "beats": 0}
 
+    def reset(self) -> None:
+        """Forget everything, as if this were another peer."""
+        for socket in list(self.sockets):
+            socket.cut()
+        self.sockets.clear()
+        self.book.file.unlink(missing_ok=True)
+        self.__init__(self.book.file.parent)  # type: ignore[misc]  # a peer has no other state
+
     def commit(self, before: Message | None, after: Message, origin: str, key: str | None) -> None:
         commit = self.book.write(before, after, origin, key)
         for socket in list(self.sockets):
@@ -321,6 +329,8 @@ async def _request(
     if url.path == "/control":
         if method == "POST":
             asked = json.loads(body)
+            if asked.pop("reset", False):
+                peer.reset()
             if "delete" in asked:
                 peer.change(asked.pop("delete"), {"deleted_at": "2026-01-01T00:00:00.000Z"}, "", None)
             peer.faults.update(asked)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +17,16 @@ from tests.clients.reference_harness import TOKEN, PeerProcess
 CODECS: list[CodecName] = ["json", "msgpack"]
 
 
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[PeerProcess]:
-    process = PeerProcess(tmp_path / "peer")
+@pytest.fixture(scope="module")
+def peer_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerProcess]:
+    process = PeerProcess(tmp_path_factory.mktemp("peer"))
     yield process
     process.kill()
+
+
+@pytest.fixture
+def peer(peer_process: PeerProcess) -> PeerProcess:
+    return peer_process.fresh()
 
 
 def client(peer: PeerProcess, codec: CodecName = "json", **more: Any) -> Client:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -12,17 +14,23 @@ from typing import Any
 
 import pytest
 
+from aether_client.cli import main as cli
 from aether_client.sync.manifest import PIECE_BYTES
-from tests.clients.reference_harness import Aether, PeerProcess, contents, noise, wait_for
+from tests.clients.reference_harness import TOKEN, Aether, PeerProcess, contents, noise, wait_for
 
 MIB = 1024 * 1024
 
 
-@pytest.fixture
-def peer(tmp_path: Path) -> Iterator[PeerProcess]:
-    process = PeerProcess(tmp_path / "peer")
+@pytest.fixture(scope="module")
+def peer_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeerProcess]:
+    process = PeerProcess(tmp_path_factory.mktemp("peer"))
     yield process
     process.kill()
+
+
+@pytest.fixture
+def peer(peer_process: PeerProcess) -> PeerProcess:
+    return peer_process.fresh()
 
 
 class Room:
@@ -38,7 +46,26 @@ class Room:
         return self.running[-1]
 
     def once(self, *more: str) -> int:
-        return self.sync("--once", *more).ends()
+        """Run the same command in this process, until the folder is equal."""
+        words = [
+            "sync",
+            "--container",
+            "event:e1",
+            "--url",
+            self.peer.url,
+            "--token",
+            TOKEN,
+            str(self.folder),
+            "--once",
+        ]
+        self.place.mkdir(exist_ok=True)
+        heard = io.StringIO()
+        with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
+            code = cli.run([*words, *more])
+        with (self.place / "aether.log").open("a") as log:
+            log.write(heard.getvalue())
+        assert "Traceback" not in self.text
+        return code
 
     def partial(self, data: bytes) -> Path:
         return self.folder / ".aether/partial" / hashlib.sha256(data).hexdigest()

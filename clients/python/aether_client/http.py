@@ -5,6 +5,7 @@ No redirect is followed, so a token never travels to another host; a hub on this
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable
@@ -114,12 +115,15 @@ async def put_file(
     """Send a file whose hash is known into a container; return its record. Raise `HubError`, `Away`, `FileChanged`."""
 
     async def body() -> AsyncIterator[bytes]:
-        with path.open("rb") as file:
-            left = size
-            while left and (block := file.read(min(_BLOCK, left))):
+        left = size
+        file = await asyncio.to_thread(path.open, "rb")
+        try:
+            while left and (block := await asyncio.to_thread(file.read, min(_BLOCK, left))):
                 left -= len(block)
                 yield block
                 moved(size - left)
+        finally:
+            await asyncio.to_thread(file.close)
         if left:
             raise FileChanged(f"{path} became shorter while it was being sent; send it again.")
 
