@@ -20,10 +20,11 @@ from channels.dispatch import Dispatcher
 from channels.outlet import Outlet
 from channels.rosters import Rosters
 from channels.watches import Event, Recorder, Watches, WatchGroup, WatchQuery
-from hub.access import Identity
+from hub.access import SYSTEM, Identity
 from hub.schema.query import Query
 from hub.schema.record import Image
-from hub.schema.writes import ChangeSet
+from hub.schema.writes import ChangeRow, ChangeSet
+from hub.wire import close
 from hub.wire.errors import HubError
 from storage.base import FIND_CEILING, Storage
 from storage.bus import Bus
@@ -38,6 +39,10 @@ GRACE_SECONDS: Final = 10.0
 BEAT_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 10.0
 POLL_WITHOUT_BUS_SECONDS: Final = 2.0
+
+
+_CREDENTIALS: Final = frozenset({"api_key", "session", "user", "membership"})
+"""The record types that say who may come in, and as what."""
 
 
 @dataclass(slots=True)
@@ -81,7 +86,7 @@ class Live:
         self.bus = bus
         self.watches = Watches()
         self.rosters = Rosters()
-        self.dispatcher = Dispatcher(storage, self.watches.tell, read_gaps=read_gaps)
+        self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
         self._sessions: dict[str, SessionState] = {}
         self._by_outlet: dict[Outlet, SessionState] = {}
         self._pulse: asyncio.Task[None] | None = None
@@ -90,7 +95,8 @@ class Live:
         self.watches.listen(self._lost_watch)
 
     async def start(self) -> None:
-        """Begin to beat and to look at the logs."""
+        """Begin to beat and to look at the logs; follow the account in which people and tokens live."""
+        await self.dispatcher.follow(SYSTEM)
         self._pulse = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -106,6 +112,35 @@ class Live:
     def _committed(self, commits: list[ChangeSet]) -> None:
         self.dispatcher.offer(commits)
         self.bus.publish(commits)
+
+    def _deliver(self, commit: ChangeSet) -> None:
+        """Hand a commit on; what it withdraws is withdrawn before anybody hears of anything else."""
+        for row in commit.rows:
+            if row.type in _CREDENTIALS and row.before is not None:
+                self._withdraw(commit.account, row, row.before)
+        self.watches.tell(commit)
+
+    def _withdraw(self, account: str, row: ChangeRow, before: dict[str, Any]) -> None:
+        """End the sessions whose key, token, user or membership is gone, or means something else now."""
+        after = row.after
+        gone = after["deleted_at"] is not None or after.get("disabled", False)
+        if not gone and not before.keys() & {"role", "expires_at"}:
+            return
+        for session in self.sessions():
+            identity = session.identity
+            if row.type == "user":
+                concerned = identity.user == row.rec
+            elif row.type == "membership":
+                concerned = identity.user == after["user_id"] and session.account == account
+            else:
+                concerned = identity.credential == row.rec
+            if concerned:
+                closing = session.closing
+                self.cut(session, clean=True)
+                if closing is not None and gone:
+                    closing(close.REVOKED.code, close.REVOKED.reason)
+                elif closing is not None:
+                    closing(close.RESTART.code, "the rights have changed")
 
     async def _run(self) -> None:
         waited = 0.0
@@ -241,6 +276,10 @@ class Live:
         """Move a session to another identity or account: its watches and channels end."""
         if account is not None:
             await self.dispatcher.follow(account)
+        if self._sessions.get(session.id) is not session:
+            if account is not None:
+                self.dispatcher.unfollow(account)
+            raise HubError("auth.required", "This session has ended meanwhile.")
         self.leave_account(session)
         if session.account is not None:
             self.dispatcher.unfollow(session.account)

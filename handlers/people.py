@@ -44,41 +44,57 @@ async def authenticate(services: Services, token: str) -> Identity:
     kind = auth.kind_of(token)
     if kind == auth.API_KEY:
         found = await services.storage.lookup(type_of(ApiKey), "digest", auth.digest(token))
-        if not found:
-            raise HubError("auth.invalid", path="token")
-        key = found[0]
-        _refuse_expired(services, key["expires_at"])
-        return Identity(
-            "key",
-            name=key["name"],
-            roles=((key["account_id"], key["role"]),),
-            credential=key["id"],
-            expires_at=key["expires_at"],
-        )
-    if kind == auth.SESSION_TOKEN:
+        if found:
+            return _of_key(services, found[0], "token")
+    elif kind == auth.SESSION_TOKEN:
         found = await services.storage.lookup(type_of(Session), "digest", auth.digest(token))
-        if not found or found[0]["kind"] != "token":
-            raise HubError("auth.invalid", path="token")
-        session = found[0]
-        _refuse_expired(services, session["expires_at"])
-        user = await _system_record(services, User, session["user_id"])
-        if user is None or user["disabled"]:
-            raise HubError("auth.invalid", path="token")
-        members = await services.storage.lookup(type_of(Membership), "user_id", user["id"])
-        return Identity(
-            "user",
-            user=user["id"],
-            name=user["name"],
-            roles=tuple((m["account_id"], m["role"]) for m in members),
-            credential=session["id"],
-            expires_at=session["expires_at"],
-        )
+        if found and found[0]["kind"] == "token":
+            return await _of_session(services, found[0], "token")
     raise HubError("auth.invalid", path="token")
 
 
-def _refuse_expired(services: Services, expires_at: str | None) -> None:
+async def again(services: Services, identity: Identity) -> Identity:
+    """Return what the credential of an identity stands for now; raise `auth.invalid` or `auth.expired`."""
+    rec = identity.credential or ""
+    if identity.source == "key":
+        account = identity.roles[0][0]
+        key = (await services.storage.get(account, type_of(ApiKey), [rec])).get(rec)
+        if key is not None:
+            return _of_key(services, key, "resume")
+    elif identity.source == "user":
+        session = await _system_record(services, Session, rec)
+        if session is not None:
+            return await _of_session(services, session, "resume")
+    else:
+        return identity
+    raise HubError("auth.invalid", "What this session was opened with is no longer valid.", path="resume")
+
+
+def _of_key(services: Services, key: Image, path: str) -> Identity:
+    _refuse_expired(services, key["expires_at"], path)
+    roles = ((key["account_id"], key["role"]),)
+    return Identity("key", name=key["name"], roles=roles, credential=key["id"], expires_at=key["expires_at"])
+
+
+async def _of_session(services: Services, session: Image, path: str) -> Identity:
+    _refuse_expired(services, session["expires_at"], path)
+    user = await _system_record(services, User, session["user_id"])
+    if user is None or user["disabled"]:
+        raise HubError("auth.invalid", path=path)
+    members = await services.storage.lookup(type_of(Membership), "user_id", user["id"])
+    return Identity(
+        "user",
+        user=user["id"],
+        name=user["name"],
+        roles=tuple((m["account_id"], m["role"]) for m in members),
+        credential=session["id"],
+        expires_at=session["expires_at"],
+    )
+
+
+def _refuse_expired(services: Services, expires_at: str | None, path: str) -> None:
     if expires_at is not None and expires_at <= services.clock():
-        raise HubError("auth.expired", path="token")
+        raise HubError("auth.expired", path=path)
 
 
 async def find_account(services: Services, wanted: str) -> Image | None:

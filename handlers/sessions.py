@@ -52,8 +52,13 @@ async def hello(call: Call, request: SessionHello) -> Answer:
     if peer.outlet is None:
         raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
     back = _resumed(call, request)
-    identity = await identify(call, request.token) if request.token or back is None else back.identity
-    if back is not None and identity.user != back.identity.user:
+    if request.token is not None or back is None:
+        identity = await identify(call, request.token)
+    elif back.identity is OPERATOR and not peer.operator:
+        raise HubError("auth.invalid", "The operator comes back over DIR/hub.sock only.", path="resume")
+    else:
+        identity = await people.again(call.services, back.identity)
+    if back is not None and not _same(identity, back.identity):
         back = None
     account, role = None, None
     if identity is not GUEST:
@@ -112,6 +117,12 @@ def _resumed(call: Call, request: SessionHello) -> SessionState | None:
     return None
 
 
+def _same(one: Identity, other: Identity) -> bool:
+    """Say whether two identities are the same user, or the same key."""
+    mine = one.user or one.credential
+    return one.source == other.source and mine == (other.user or other.credential)
+
+
 def _take_over(call: Call, session: SessionState) -> None:
     """End the socket that a session still has: its client came back on another one."""
     if session.outlet is not None:
@@ -132,9 +143,11 @@ async def renew(call: Call, request: SessionAuth) -> Answer:
     role = identity.role_in(peer.account) if peer.account else None
     if peer.account is not None and role is None:
         raise HubError("access.denied", "This token may not enter the account of this session.", path="token")
-    peer.identity = identity
     if role is not None and role != peer.role:
         raise HubError("access.denied", "The role has changed; say session.hello again.", path="token")
+    peer.identity = identity
+    if peer.session is not None:
+        peer.session.identity = identity
     return Answer({"expires_at": identity.expires_at, "roles": [role] if role else []})
 
 

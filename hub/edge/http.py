@@ -70,15 +70,12 @@ class HttpSide:
         return answer({"token": token, "expires_at": expires})
 
     async def signout(self, request: Request) -> Response:
-        """End the session token that the request carries, and the sockets that use it."""
+        """End the session token that the request carries; the sockets that use it end with it."""
         token = bearer(request)
         if token is None:
             raise HubError("auth.required")
         identity = await people.authenticate(self.services, token)
         await people.sign_out(self.services, identity)
-        for connection in list(self.hub.connections):
-            if connection.peer.identity.credential == identity.credential:
-                connection.close(4505, "signed out")
         return Response(status_code=204)
 
 

@@ -23,11 +23,10 @@ def encoded(codec: Codec, value: Any) -> Frame:
     return msgspec.msgpack.encode(value) if codec.binary else msgspec.json.encode(value).decode()
 
 
-def decoded(codec: Codec, frame: Frame) -> Message:
+def decoded(codec: Codec, frame: bytes) -> Message:
     """Return the message of a frame of the hub, which sends one at a time."""
-    message = msgspec.msgpack.decode(frame) if isinstance(frame, bytes) else msgspec.json.decode(frame)
+    message = msgspec.msgpack.decode(frame) if codec.binary else msgspec.json.decode(frame)
     assert isinstance(message, dict)
-    assert isinstance(frame, bytes) == codec.binary
     return message
 
 
@@ -44,7 +43,7 @@ class ClientCore:
         self.last += 1
         return {"op": op, "id": self.last, **fields}
 
-    def hear(self, frame: Frame) -> None:
+    def hear(self, frame: bytes) -> None:
         """Take in a frame of the hub."""
         self.heard.append(decoded(self.codec, frame))
 
