@@ -19,7 +19,7 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from hub.schema.fold import fold
 from storage.base import StorageRefused
 from storage.sql.rows import to_json
-from storage.sql.tables import FOLD, Tables
+from storage.sql.tables import FOLD, INTERNAL, Tables
 
 FORMAT: Final = 1
 """The layout of the tables that are not a record type's. Another number is another program's file."""
@@ -103,7 +103,7 @@ def _grow(connection: sqlite3.Connection, tables: Tables, present: set[str]) -> 
             except sqlite3.IntegrityError:
                 raise StorageRefused(
                     f"Records of type {index.table.name if index.table is not None else name} are not unique by "
-                    f"{', '.join(c.name for c in index.columns)}; make them so before declaring it."
+                    f"{', '.join(c.name for c in index.columns if c.name not in INTERNAL)}; make them so first."
                 ) from None
 
 

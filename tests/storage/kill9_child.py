@@ -1,0 +1,69 @@
+"""A process that writes with keys as fast as it can and says what was acknowledged, until it is killed.
+
+    python kill9_child.py DATABASE FIRST_KEY
+
+Every line on standard output, `key seq`, is an acknowledged commit. What key n asks for is `request(n)`,
+so that whoever comes after can ask for the same again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hub.schema.times import format_time
+from hub.schema.writes import Commit, KeyClaim, Update
+from hub.wire.names import public_id
+from hub.wire.requests import ItemRef
+from storage.sql.sqlite import SqliteStorage
+from tests.storage.declared import Use, box, item, registry
+
+COUNTER = "counter-box"
+IN_FLIGHT = 48
+
+
+def clock() -> str:
+    """Return the time in wire form."""
+    return format_time(datetime.now(UTC))
+
+
+def keeper(path: Path) -> Use:
+    """Return the keeper on a file."""
+    use = Use(SqliteStorage(registry, path, clock))
+    use.id = lambda: public_id(os.urandom(8))  # type: ignore[method-assign]  # each process makes other ids
+    return use
+
+
+def request(use: Use, n: int) -> Commit:
+    """Return what key n asks for: every third counts up, the others create a box with two items."""
+    key = KeyClaim("user", f"{n}", n.to_bytes(8, "big"))
+    if n % 3 == 0:
+        return Commit("main", (Update(box, COUNTER, {"note": f"{n}"}),), "actor", key=key)
+    writes = (
+        use.new(box, name=f"box {n}"),
+        use.new(item, ItemRef(0), code="a", amount=n),
+        use.new(item, ItemRef(0), code="b", words=["x"] * (n % 50)),
+    )
+    return Commit("main", writes, "actor", key=key)
+
+
+async def main(path: Path, first: int) -> None:
+    """Write until killed."""
+    use = keeper(path)
+    await use.storage.start()
+    numbers = itertools.count(first)
+
+    async def client() -> None:
+        for n in numbers:
+            committed = await use.storage.submit(request(use, n))
+            os.write(1, f"{n} {committed.seq}\n".encode("ascii"))
+
+    await asyncio.gather(*(client() for _ in range(IN_FLIGHT)))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
