@@ -90,6 +90,12 @@ def test_a_live_set_equals_the_truth_whatever_happens_and_tells_each_change_once
     live = LiveSet({"type": "note"})
     pages: list[dict[str, Any]] = []
     can_resume = True
+    commits_told: list[int] = []
+
+    def tell(changes: list[Change]) -> None:
+        _follow(mirror, changes)
+        commits_told.extend(change.seq for change in changes if change.kind == "change")
+        assert commits_told == sorted(set(commits_told)), "a commit was told twice, or out of order"
 
     def start() -> None:
         nonlocal can_resume
@@ -103,27 +109,27 @@ def test_a_live_set_equals_the_truth_whatever_happens_and_tells_each_change_once
             pages.extend({"records": page, "last": page is rest[-1]} for page in rest)
             data = {"resumed": False, "records": records[:page_size], "more": bool(rest)}
         can_resume = True
-        _follow(mirror, live.started({"watch": "w", "mark": "m", "seq": truth.seq, **data}))
+        tell(live.started({"watch": "w", "mark": "m", "seq": truth.seq, **data}))
 
     def all_pages() -> None:
         while pages:
-            _follow(mirror, live.snapshot(pages.pop(0)))
+            tell(live.snapshot(pages.pop(0)))
 
     start()
     for step, commits in steps:
         if step == "commit":
             truth.commit(commits)
             if truth.events[-1]:
-                _follow(mirror, live.change(truth.push(truth.seq)))
+                tell(live.change(truth.push(truth.seq)))
         elif step == "twice" and truth.events[-1]:
-            _follow(mirror, live.change(truth.push(truth.seq)))
+            tell(live.change(truth.push(truth.seq)))
         elif step == "old" and live.phase == "live":
             for seq in range(1, truth.seq + 1):
-                _follow(mirror, live.change(truth.push(seq)))
+                tell(live.change(truth.push(seq)))
         elif step == "beat":
             live.horizon(truth.seq)
         elif step == "page" and pages:
-            _follow(mirror, live.snapshot(pages.pop(0)))
+            tell(live.snapshot(pages.pop(0)))
         elif step in ("cut", "forget"):
             live.lost()
             can_resume = step == "cut"

@@ -147,3 +147,19 @@ async def test_a_file_that_changes_while_it_is_fetched_ends_as_the_new_one(peer:
     sync.cancel()
     await asyncio.gather(sync, return_exceptions=True)
     assert heard.warned == []
+
+
+async def test_bytes_that_rot_without_any_trace_are_found_by_the_full_look(
+    peer: PeerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer.put("a.bin", noise(1000))
+    # A disk whose files never look changed: size and times say nothing, as after a bit that flipped by itself.
+    monkeypatch.setattr("aether_client.sync.folder._stamp", lambda found: (1000, 0, 0, 0))
+    heard, folder = Heard(), tmp_path / "files"
+    sync = asyncio.create_task(FolderSync(options(peer, folder, verify_seconds=0.5), heard).run())
+    await until(lambda: contents(folder) == {"a.bin": noise(1000)} and heard.said)
+    await asyncio.to_thread((folder / "a.bin").write_bytes, noise(1000, seed=2))
+    await until(lambda: "a.bin holds wrong bytes; it is fetched again." in heard.warned)
+    await until(lambda: contents(folder) == {"a.bin": noise(1000)})
+    sync.cancel()
+    await asyncio.gather(sync, return_exceptions=True)
