@@ -5,6 +5,7 @@ Same durability as the hub's default: WAL and synchronous=FULL. Run as `python -
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import Any
@@ -61,8 +62,6 @@ def main(port: int, file: str) -> None:
     async def startup() -> None:
         async with engine.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
-
-    import contextlib  # noqa: PLC0415  # beside its single use
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> Any:

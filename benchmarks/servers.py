@@ -31,11 +31,11 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def pin(core: int) -> None:
-    """Keep this process to one core where there are several."""
-    cores = sorted(os.sched_getaffinity(0))
+def pin(core: int, pid: int = 0) -> None:
+    """Keep a process (0: this one) to one core where the machine has several."""
+    cores = range(os.cpu_count() or 1)
     if len(cores) > 1:
-        os.sched_setaffinity(0, {cores[core % len(cores)]})
+        os.sched_setaffinity(pid, {cores[core % len(cores)]})
 
 
 @contextlib.contextmanager
@@ -43,13 +43,8 @@ def running(command: list[str], port: int, data: Path, environment: dict[str, st
     """Run a server until the block ends; raise where it does not listen within 20 s."""
     log = data / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            stdout=out,
-            stderr=out,
-            env={**os.environ, **(environment or {})},
-            preexec_fn=lambda: pin(SERVER_CORE),
-        )
+        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
+        pin(SERVER_CORE, process.pid)
     try:
         deadline = time.monotonic() + 20
         while True:

@@ -97,6 +97,7 @@ class Connection:
         self._room = asyncio.Event()
         self._room.set()
         self._resume: Callable[[], None] = lambda: None
+        self._try_send: Callable[[list[bytes]], bool] | None = None
         self._timers: list[asyncio.TimerHandle] = []
         self.closing: close.Close | None = None
         """The close that was asked for; frames that wait are still written before it."""
@@ -112,6 +113,10 @@ class Connection:
         """Take in one frame; wait while too much is already on its way out."""
         if self.feed(frame):
             await self._room.wait()
+
+    def write_at_once(self, try_send: Callable[[list[bytes]], bool]) -> None:
+        """Set what writes without waiting where it can, and says whether it did."""
+        self._try_send = try_send
 
     def on_room(self, resume: Callable[[], None]) -> None:
         """Set what is called when frames may be fed again."""
@@ -235,6 +240,8 @@ class Connection:
         """Write everything that waits, without a task unless the socket is full."""
         while not self._ended and (frames := self.outlet.take_many(WRITE_BYTES)):
             try:
+                if self._try_send is not None and self._try_send(frames):
+                    continue
                 full = step(self._send(frames))
             except OSError:
                 self.end(clean=False)  # the socket is gone; its reader will learn it as well

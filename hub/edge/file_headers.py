@@ -167,9 +167,14 @@ def served_type(declared: str | None, head: bytes) -> tuple[str, bool]:
     return OCTETS, False
 
 
-def disposition(name: str, *, inline: bool) -> str:
-    """Return the Content-Disposition of a file: the name for old readers, then the true one."""
+def disposition(name: str | None, *, inline: bool) -> str:
+    """Return the Content-Disposition of a file: the name for old readers, then the true one.
+
+    Without a name it says only what to do with the file, so that the name of the page's own link holds.
+    """
     kind = "inline" if inline else "attachment"
+    if name is None:
+        return kind
     plain = _PLAIN.sub("_", name)
     true = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
     return f'{kind}; filename="{plain}"{true}'

@@ -304,7 +304,7 @@ class _Served:
             return cls(304, fields, None)
         declared = image["content_type"] if image is not None else None
         content_type, inline = file_headers.served_type(declared, first)
-        name = image["name"] if image is not None else sha256
+        name = image["name"] if image is not None else None
         fields["content-type"] = content_type
         fields["content-disposition"] = file_headers.disposition(name, inline=inline)
         fields["repr-digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode('ascii')}:"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from handlers import people
 from handlers.base import Call
@@ -85,6 +87,18 @@ class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str
 
 
+class PageFiles(StaticFiles):
+    """The files of the page, asked for anew each time: after an upgrade nobody runs half of the old page."""
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        """Answer with the file, or with 304 where the browser has it as it is."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["cache-control"] = "no-cache"
+        return response
+
+
 def web_folder(name: str) -> Path:
     """Return where the page's files are: in the wheel, or beside the packages of a checkout."""
 
@@ -122,10 +136,11 @@ def build(hub: Hub, health: Health, origins: frozenset[str]) -> Guard:
         Route("/auth/signout", side.signout, methods=["POST"]),
         *files.routes(hub.services),
         Route("/favicon.ico", lambda request: RedirectResponse("/console/favicon.svg")),
-        Mount("/console", StaticFiles(directory=console, check_dir=False)),
-        Mount("/client", StaticFiles(directory=client, check_dir=False)),
+        Mount("/console", PageFiles(directory=console, check_dir=False)),
+        Mount("/client", PageFiles(directory=client, check_dir=False)),
     ]
     app = Starlette(routes=routes, exception_handlers={404: not_found, HubError: refusal})
+    app.router.redirect_slashes = False  # such a redirect would lead to whatever host the client names
     app.state.hub = hub
     app.state.started = started
     return Guard(app, SocketEndpoint(hub, origins))

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 CLOSE_SECONDS: Final = 5.0
 """How long a peer has to take in our close and to answer it, before its connection is cut."""
 WRITE_FRAMES: Final = "aether.write_frames"
-"""The ASGI extension by which the endpoint writes many frames at once, past one message a call."""
+"""The ASGI extension by which the endpoint writes many frames at once, past one message a call: a pair, the
+first writes if it can at once, the second is a coroutine that waits until it can."""
 TAKE_OVER: Final = "aether.take_over"
 """The ASGI extension by which the endpoint gets messages straight from the protocol."""
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -64,7 +65,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.close_sent:
             extensions = cast("dict[str, object]", self.scope["extensions"])
-            extensions[WRITE_FRAMES] = self.write_frames
+            extensions[WRITE_FRAMES] = (self.try_write_frames, self.write_frames)
             extensions[TAKE_OVER] = self.take_over
 
     async def write_frames(self, payloads: list[bytes], opcode: int) -> None:
@@ -73,8 +74,13 @@ class HubProtocol(WebSocketsSansIOProtocol):
         Raises `ClientDisconnected` where the socket is gone or closing. No frame of ours is fragmented or
         compressed, so the protocol object need not hear of them.
         """
-        if not self.writable.is_set():
+        while not self.try_write_frames(payloads, opcode):
             await self.writable.wait()
+
+    def try_write_frames(self, payloads: list[bytes], opcode: int) -> bool:
+        """Write whole frames unless the peer does not read at the moment; say whether they were written."""
+        if not self.writable.is_set():
+            return False
         if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
             raise ClientDisconnected()
         head = 0x80 | opcode
@@ -89,6 +95,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
                 parts.append(bytes((head, 127)) + size.to_bytes(8, "big"))
             parts.append(payload)
         self.transport.write(b"".join(parts))
+        return True
 
     def handle_ping(self) -> None:
         """Answer a ping, unless the peer does not read what it asked for."""

@@ -6,6 +6,7 @@ their code because browsers cannot read a refusal. Then frames go to the connect
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -83,6 +84,9 @@ class SocketEndpoint:
             await shut(close.RESTART.code, close.RESTART.reason)
             return
         connection = Connection(self._hub, codec, write, shut, operator=is_operator(scope))
+        extension = scope.get("extensions", {}).get(WRITE_FRAMES)
+        if extension is not None:
+            connection.write_at_once(functools.partial(extension[0], opcode=2 if codec.binary else 1))
         take_over = scope.get("extensions", {}).get(TAKE_OVER)
         if take_over is not None:
             connection.on_room(take_over(connection.feed))
@@ -104,9 +108,9 @@ Write = Callable[[list[bytes]], Coroutine[Any, Any, None]]
 
 def _writer(scope: Scope, send: Send, codec: Codec) -> Write:
     """Return what writes frames: all at once where the server has our protocol class, else one by one."""
-    write_frames = scope.get("extensions", {}).get(WRITE_FRAMES)
-    if write_frames is not None:
-        opcode = 2 if codec.binary else 1
+    extension = scope.get("extensions", {}).get(WRITE_FRAMES)
+    if extension is not None:
+        opcode, write_frames = 2 if codec.binary else 1, extension[1]
 
         async def write_together(payloads: list[bytes]) -> None:
             await write_frames(payloads, opcode)
