@@ -16,6 +16,7 @@ import msgspec
 
 from hub.wire.errors import HubError
 from hub.wire.requests import BY_NAME, Request
+from hub.wire.sentences import in_words
 
 FRAME_BYTES: Final = 1024 * 1024
 """The largest frame a client may send, in bytes."""
@@ -231,10 +232,12 @@ def refine(error: msgspec.ValidationError, code: str = "data.invalid", prefix: s
     if unknown or missing:
         name = (unknown or missing)[1][:ECHO]  # type: ignore[index]  # one of the two matched
         path = f"{path}.{name}" if path else name
-        message = "There is no such field; remove it" if unknown else "This field is required"
+        message = "There is no such field; remove it." if unknown else "This field is required."
+    else:
+        message = in_words(message)
     if prefix:
         path = f"{prefix}.{path}" if path else prefix
-    return HubError(code, message + ".", path=path or None)
+    return HubError(code, message, path=path or None)
 
 
 def readable_id(member: Any) -> int | None:
