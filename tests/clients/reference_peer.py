@@ -28,7 +28,8 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-Message = dict[str, Any]
+from tests.clients.reference_book import Book, Message, event_of
+
 PIECE = 4 * 1024 * 1024
 TOKEN = "good-token"
 CODECS: dict[str, Any] = {"aether.v1.json": msgspec.json, "aether.v1.msgpack": msgspec.msgpack}
@@ -38,55 +39,6 @@ class Refusal(Exception):
     def __init__(self, code: str, message: str, status: int = 422, **more: Any) -> None:
         self.body = {"code": code, "message": message, **more}
         self.status = status
-
-
-class Book:
-    """The account: records, the log of commits and the results under keys, in one JSON file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file, self.blobs = folder / "book.json", folder / "blobs"
-        self.blobs.mkdir(parents=True, exist_ok=True)
-        self.records: dict[str, Message] = {}
-        self.log: list[Message] = []
-        self.keys: dict[str, Any] = {}
-        if self.file.exists():
-            kept = json.loads(self.file.read_text())
-            self.records, self.log, self.keys = kept["records"], kept["log"], kept["keys"]
-
-    @property
-    def seq(self) -> int:
-        return len(self.log)
-
-    def of(self, kind: str, parent: Message | None) -> list[Message]:
-        return [r for r in self.records.values() if r["type"] == kind and r["deleted_at"] is None and _below(r, parent)]
-
-    def write(self, before: Message | None, after: Message, origin: str, key: str | None) -> Message:
-        self.records[after["id"]] = after
-        self.log.append({"seq": self.seq + 1, "origin": origin, "before": before, "after": after})
-        if key is not None:
-            self.keys[key] = {"data": after, "seq": self.seq}
-        fresh = self.file.with_suffix(".new")
-        fresh.write_text(json.dumps({"records": self.records, "log": self.log, "keys": self.keys}))
-        fresh.replace(self.file)
-        return self.log[-1]
-
-
-def _below(record: Message, parent: Message | None) -> bool:
-    return parent is None or record.get(f"{parent['type']}_id") == parent["rec"]
-
-
-def _event(commit: Message, query: Message) -> Message | None:
-    """What a commit means for a watch."""
-    before, after = commit["before"], commit["after"]
-    if after["type"] != query["type"] or not _below(after, query.get("parent")):
-        return None
-    was, now = before is not None and before["deleted_at"] is None, after["deleted_at"] is None
-    if now and not was:
-        return {"kind": "enter", "rec": after["id"], "record": after}
-    if now:
-        patch = {k: v for k, v in after.items() if before[k] != v and k != "version"}
-        return {"kind": "update", "rec": after["id"], "patch": patch, "version": after["version"]}
-    return {"kind": "leave", "rec": after["id"], "why": "deleted"} if was else None
 
 
 class Peer:
@@ -179,7 +131,7 @@ class Socket:
 
     def tell(self, commit: Message) -> None:
         for watch, query in self.watches.items():
-            event = _event(commit, query)
+            event = event_of(commit, query)
             if event is not None:
                 push = {"op": "change", "watch": watch, "seq": commit["seq"], "origin": commit["origin"]}
                 for _ in range(self.peer.fault("times", 1)):
@@ -266,7 +218,7 @@ class Socket:
         self.pages: list[Message] = []
         self.watches[watch] = query
         if since is not None and not self.peer.fault("no_resume"):
-            missed = [(c, _event(c, query)) for c in self.peer.book.log if c["seq"] > since["seq"]]
+            missed = [(c, event_of(c, query)) for c in self.peer.book.log if c["seq"] > since["seq"]]
             events = [{"seq": c["seq"], "origin": c["origin"], "events": [e]} for c, e in missed if e is not None]
             return {"watch": watch, "mark": "m", "seq": seq, "resumed": True, "events": events}
         found, size = self.peer.book.of(m["type"], m.get("parent")), self.peer.fault("page", 1000)

@@ -211,6 +211,14 @@ def test_a_put_waits_a_little_for_a_hub_and_then_says_so(peer: PeerProcess, tmp_
     assert command.ends() == 0
 
 
+def test_a_name_cannot_steer_a_terminal_or_forge_a_line(peer: PeerProcess, tmp_path: Path) -> None:
+    peer.put("\x1b[2Jred\nforged", b"x")
+    listing = Aether(tmp_path, "files", "list", "--of", "event:e1", "--url", peer.url)
+    assert listing.ends() == 0
+    (line,) = listing.text.splitlines()
+    assert line.endswith("\t\ufffd[2Jred\ufffdforged")
+
+
 def test_a_secret_in_an_address_is_refused_and_not_repeated(tmp_path: Path) -> None:
     command = Aether(tmp_path, "files", "list", "--of", "event:e1", "--url", "http://h/?token=canary")
     assert command.ends() == 1

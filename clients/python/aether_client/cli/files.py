@@ -12,6 +12,7 @@ import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from aether_client.address import Address
 from aether_client.backoff import Backoff
@@ -20,7 +21,7 @@ from aether_client.cli.show import show
 from aether_client.client import Client
 from aether_client.errors import HubError
 from aether_client.http import Away, hash_file, make_http, put_file
-from aether_client.sync.report import human_bytes
+from aether_client.sync.report import human_bytes, printable
 
 files_app = typer.Typer(
     help="Attach files to records, and list them.",
@@ -108,12 +109,12 @@ def list_files(
     console = Console()
     if not console.is_terminal:
         for record in records:
-            typer.echo(f"{record['size']}\t{record['sha256']}\t{record['name']}")
+            typer.echo("\t".join(printable(str(record[field])) for field in ("size", "sha256", "name")))
         return
     table = Table("Name", "Size", "Type", "SHA-256", box=None)
     for record in records:
-        kind = str(record.get("content_type") or "")
-        table.add_row(str(record["name"]), human_bytes(int(record["size"])), kind, str(record["sha256"])[:12])
+        name, kind = (Text(printable(str(record.get(field) or ""))) for field in ("name", "content_type"))
+        table.add_row(name, human_bytes(int(record["size"])), kind, Text(str(record["sha256"])[:12]))
     console.print(table if records else f"{of} has no files.")
 
 

@@ -19,6 +19,7 @@ import typer
 from aether_client.cli.files import files_app
 from aether_client.cli.sync import sync_command
 from aether_client.errors import AetherError
+from aether_client.sync.report import printable
 from aether_client.version import VERSION
 
 GROUP: Final = "aether.commands"
@@ -128,4 +129,4 @@ def _failed(sentence: str) -> int:
 
 
 def _say(sentence: str) -> None:
-    typer.echo(sentence, err=True)
+    typer.echo(printable(sentence), err=True)

@@ -18,7 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from aether_client.sync.report import Report, human_bytes
+from aether_client.sync.report import Report, human_bytes, printable
 
 LONG_BYTES: Final = 4 * 1024 * 1024
 """What is smaller gets no line when it begins."""
@@ -49,11 +49,11 @@ class Lines:
 
     def say(self, sentence: str) -> None:
         """Print a sentence."""
-        print(sentence, flush=True)
+        print(printable(sentence), flush=True)
 
     def warn(self, sentence: str) -> None:
         """Print a sentence on stderr."""
-        print(sentence, file=sys.stderr, flush=True)
+        print(printable(sentence), file=sys.stderr, flush=True)
 
     def begin(self, what: str, title: str, size: int, here: int) -> None:
         """Say that something begins that will take a while."""
@@ -95,15 +95,15 @@ class Bars:
 
     def say(self, sentence: str) -> None:
         """Print a sentence above the bars."""
-        self._progress.console.print(escape(sentence), highlight=False)
+        self._progress.console.print(escape(printable(sentence)), highlight=False)
 
     def warn(self, sentence: str) -> None:
         """Print a sentence that stands out above the bars."""
-        self._progress.console.print(f"[yellow]{escape(sentence)}[/yellow]", highlight=False)
+        self._progress.console.print(f"[yellow]{escape(printable(sentence))}[/yellow]", highlight=False)
 
     def begin(self, what: str, title: str, size: int, here: int) -> None:
         """Add a bar."""
-        self._bars[what] = self._progress.add_task(escape(title), total=size, completed=here)
+        self._bars[what] = self._progress.add_task(escape(printable(title)), total=size, completed=here)
 
     def moved(self, what: str, here: int) -> None:
         """Move a bar."""

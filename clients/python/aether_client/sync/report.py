@@ -34,6 +34,11 @@ def human_bytes(count: int) -> str:
     return f"{size:.1f} TB"
 
 
+def printable(text: str) -> str:
+    """Return a text of somebody else without what could steer a terminal or forge a line."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
 def files(count: int) -> str:
     """Return a number of files with its noun."""
     return "1 file" if count == 1 else f"{count} files"
