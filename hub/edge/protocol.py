@@ -12,6 +12,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
+from websockets.utils import apply_mask
 from websockets.protocol import State
 
 from hub.wire import close
@@ -28,6 +29,7 @@ WRITE_FRAMES: Final = "aether.write_frames"
 first writes if it can at once, the second is a coroutine that waits until it can."""
 TAKE_OVER: Final = "aether.take_over"
 """The ASGI extension by which the endpoint gets messages straight from the protocol."""
+_DATA: Final = frozenset({1, 2})
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -45,6 +47,10 @@ class HubProtocol(WebSocketsSansIOProtocol):
     failed = False
     """Whether the peer broke the protocol: what it still sends is thrown away."""
 
+    _rest = b""
+    """The beginning of a frame that has not wholly arrived."""
+    _by_parser = False
+    """Whether frames came before the upgrade was answered: the parser may then stand within one for good."""
     fragments = 0
     """How many fragments the message that is arriving has so far."""
     fragment_bytes = 0
@@ -53,12 +59,60 @@ class HubProtocol(WebSocketsSansIOProtocol):
         """Take in bytes."""
         if self.failed:
             return
+        if self.handshake_complete and not self.close_sent and not self._by_parser:
+            self._frames_received(data)
+            return
+        early = self.handshake_initiated and not self.handshake_complete
         super().data_received(data)
+        if early or (self.handshake_initiated and self.conn.reader.buffer):
+            self._by_parser = True
         if not self.handshake_initiated and self.conn.handshake_exc is not None:
             # An upgrade that only looked like one: uvicorn would leave the connection open for ever.
             self.failed = True
             self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
             self.transport.close()
+
+    def _frames_received(self, data: bytes) -> None:
+        """Cut the stream into whole frames: the common one is read in place, every other goes to `websockets`.
+
+        The common frame is a whole text or binary message, masked, and not too large. The parser of
+        `websockets` is given whole frames only, so it always stands at the beginning of one; a frame that
+        announces more than may come goes to it at once, for it to refuse.
+        """
+        if self._rest:
+            data = self._rest + data
+        at, size = 0, len(data)
+        while size - at >= 2:
+            first, length = data[at], data[at + 1]
+            head = 2
+            masked, length = length & 0x80, length & 0x7F
+            if length == 126:
+                head = 4
+            elif length == 127:
+                head = 10
+            if size - at < head:
+                break
+            if head != 2:
+                length = int.from_bytes(data[at + 2 : at + head], "big")
+            if masked:
+                head += 4
+            stop = at + head + length
+            if stop > size and length <= FRAME_BYTES:
+                break
+            opcode = first & 0x0F
+            if masked and first & 0xF0 == 0x80 and opcode in _DATA and length <= FRAME_BYTES and not self.fragments:
+                payload = apply_mask(data[at + head : stop], data[at + head - 4 : at + head])
+                if opcode == 1:
+                    self._text(payload)
+                else:
+                    self._message(payload)
+            else:
+                super().data_received(data[at:stop])
+            at = stop
+            if self.close_sent or self.failed:
+                self._rest = b""
+                return
+        self._rest = data[at:] if at < size else b""
 
     def handle_connect(self, event: Request) -> None:
         """Take in an upgrade, and offer the endpoint our way of writing."""
@@ -105,18 +159,18 @@ class HubProtocol(WebSocketsSansIOProtocol):
 
     def handle_text(self, event: Frame) -> None:
         """Take in a text frame, or the first fragment of one."""
-        self.fragments, self.fragment_bytes = 1, len(event.data)
         if event.fin:
             self._text(bytes(event.data))
         else:
+            self.fragments, self.fragment_bytes = 1, len(event.data)
             super().handle_text(event)
 
     def handle_bytes(self, event: Frame) -> None:
         """Take in a binary frame, or the first fragment of one."""
-        self.fragments, self.fragment_bytes = 1, len(event.data)
         if event.fin:
             self._message(bytes(event.data))
         else:
+            self.fragments, self.fragment_bytes = 1, len(event.data)
             super().handle_bytes(event)
 
     def handle_cont(self, event: Frame) -> None:
@@ -130,7 +184,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
             super().handle_cont(event)
             return
         whole = b"".join([*self.frames, bytes(event.data)])
-        self.frames = []
+        self.frames, self.fragments = [], 0
         if self.curr_msg_data_type == "text":
             self._text(whole)
         else:
