@@ -90,13 +90,14 @@ class Live:
         self._sessions: dict[str, SessionState] = {}
         self._by_outlet: dict[Outlet, SessionState] = {}
         self._pulse: asyncio.Task[None] | None = None
+        self._system: asyncio.Task[None] | None = None
+        """Follows the account in which people and tokens live: from the first session on."""
         storage.listen(self._committed)
         bus.listen(self.dispatcher.offer, self.dispatcher.heads)
         self.watches.listen(self._lost_watch)
 
     async def start(self) -> None:
-        """Begin to beat and to look at the logs; follow the account in which people and tokens live."""
-        await self.dispatcher.follow(SYSTEM)
+        """Begin to beat and to look at the logs."""
         self._pulse = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -262,11 +263,22 @@ class Live:
 
     async def open(self, session: SessionState) -> None:
         """Take in a new session and follow its account."""
+        await self._follow_people()
         if session.account is not None:
             await self.dispatcher.follow(session.account)
         self._sessions[session.id] = session
         if session.outlet is not None:
             self._by_outlet[session.outlet] = session
+
+    async def _follow_people(self) -> None:
+        """Hear of every key and token that is withdrawn; raise `server.unavailable` where that cannot be."""
+        if self._system is None:
+            self._system = asyncio.get_running_loop().create_task(self.dispatcher.follow(SYSTEM))
+        try:
+            await asyncio.shield(self._system)
+        except HubError:
+            self._system = None
+            raise
 
     def sessions(self) -> list[SessionState]:
         """Return every live session, those within their grace too."""

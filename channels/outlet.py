@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from hub.wire.codec import Codec
@@ -33,6 +34,13 @@ class Encoded:
         if found is None:
             found = self._frames[codec.subprotocol] = codec.encode(self.message)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """Stands in the queue behind the answer with which something begins (again)."""
+
+    owner: Hashable
 
 
 class Outlet:
@@ -72,6 +80,12 @@ class Outlet:
         """Queue frames that are made one at a time, each only when the one before was taken."""
         self._put(frames, owner, 0)
 
+    def begin(self, owner: Hashable, frames: Iterator[bytes] | None = None) -> None:
+        """Note that the answer queued last begins something, and queue its further pages."""
+        self._put(iter(()), _Begin(owner), 0)
+        if frames is not None:
+            self.pages(frames, owner)
+
     def drop(self, owner: Hashable) -> None:
         """Forget what is queued for an owner."""
         kept = [item for item in self._items if item[1] is None or item[1] != owner]
@@ -81,14 +95,24 @@ class Outlet:
     def replace(self, owner: Hashable, frame: bytes) -> None:
         """Put an answer in the place of what is queued for an owner; at the end where nothing is.
 
-        So nothing that was queued behind a lost push overtakes the news of the loss.
+        So nothing that was queued behind a lost push overtakes the news of the loss. Where the owner begins
+        again further on in the queue, that beginning is over as well: the answer follows it once more.
         """
-        place = next((n for n, item in enumerate(self._items) if item[1] == owner), None)
-        if place is None or self.closed:
+        kept: deque[tuple[bytes | Iterator[bytes], Hashable]] = deque()
+        told = False
+        for item in self._items:
+            if item[1] == owner:
+                if not told:
+                    kept.append((frame, None))
+                told = True
+                continue
+            if isinstance(item[1], _Begin) and item[1].owner == owner:
+                told = False
+            kept.append(item)
+        self._items = kept
+        self.size = sum(len(f) for f, _ in kept if isinstance(f, bytes))
+        if not told:
             self.answer(frame)
-            return
-        self._items.insert(place, (frame, None))
-        self.drop(owner)
 
     def take(self) -> bytes | None:
         """Return the next frame to write, or None when nothing waits."""

@@ -47,19 +47,24 @@ async def start(call: Call, request: WatchStart) -> Answer:
         "seq": started.seq,
         "resumed": started.events is not None,
     }
+    rest: Iterator[bytes] | None = None
     if started.events is not None:
         data["events"] = started.events
-        return Answer(data, seq=started.seq)
-    pages = pages_of(started.records or [])
-    data["records"] = next(pages, [])
-    if started.why is not None:
-        data["why"] = started.why
-    following = next(pages, None)
-    if following is None or outlet is None:
-        return Answer(data, seq=started.seq)
-    data["more"] = True
-    rest = _snapshots(outlet, query.id, following, pages)
-    return Answer(data, seq=started.seq, then=lambda: outlet.pages(rest, query.id))
+    else:
+        pages = pages_of(started.records or [])
+        data["records"] = next(pages, [])
+        if started.why is not None:
+            data["why"] = started.why
+        following = next(pages, None)
+        if following is not None and outlet is not None:
+            data["more"] = True
+            rest = _snapshots(outlet, query.id, following, pages)
+
+    def begin() -> None:
+        if outlet is not None:
+            outlet.begin(query.id, rest)
+
+    return Answer(data, seq=started.seq, then=begin)
 
 
 def pages_of(records: list[Image]) -> Iterator[list[Image]]:
