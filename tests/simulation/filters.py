@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any, Final
 
+import msgspec
+
 from hub.schema.fields import FieldSpec
 from hub.schema.record import RecordType
 from hub.schema.where import FOLDED, operators_of
@@ -39,6 +41,20 @@ CHANGED: Final = 3
 
 def value_for(rng: Random, spec: FieldSpec, ids: dict[str, list[str]]) -> Any:
     """Return a random valid value of a field; `ids` holds the known ids of each type."""
+    while not _is_valid(value := _any_value(rng, spec, ids), spec):
+        pass
+    return value
+
+
+def _is_valid(value: Any, spec: FieldSpec) -> bool:
+    try:
+        msgspec.convert(value, spec.accepts)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _any_value(rng: Random, spec: FieldSpec, ids: dict[str, list[str]]) -> Any:
     if spec.nullable and rng.random() < 0.25:
         return None
     if spec.choices:
@@ -47,7 +63,7 @@ def value_for(rng: Random, spec: FieldSpec, ids: dict[str, list[str]]) -> Any:
         return rng.choices(_POOLS[spec.item or "text"], k=rng.randrange(4))
     if spec.kind == "ref":
         known = ids.get(_target(spec), [])
-        return rng.choice(known) if known else None
+        return rng.choice(known) if known else None if spec.nullable else "nobody-here"
     return rng.choice(_POOLS[spec.kind])
 
 

@@ -81,8 +81,15 @@ class Core:
         self._readers: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
+        """Start; try again while storage cannot be read, as whoever runs a hub does."""
         await self.storage.start()
-        await self.live.start()
+        while True:
+            try:
+                await self.live.start()
+            except HubError:
+                await asyncio.sleep(1.0)
+            else:
+                return
 
     def accept(self, link: Link, binary: bool, outlet_bytes: int) -> None:
         """Serve a link until it is cut."""
@@ -163,9 +170,7 @@ class World:
         actors = [Actor(self, f"actor{n}", role, tokens[role]) for n, role in enumerate(self._roles())]
         vars(self.faults).update(vars(Faults.drawn(self.rng)))
         playing = [loop.create_task(actor.play()) for actor in actors]
-        weather = loop.create_task(self._weather(actors))
-        await asyncio.sleep(self.sizes.seconds)
-        weather.cancel()
+        await self._weather(actors)
         self.ending = True
         self.faults.heal(self.rng)
         await asyncio.wait(playing, timeout=300)
@@ -196,8 +201,10 @@ class World:
         return tokens
 
     async def _weather(self, actors: list[Actor]) -> None:
-        """Cut links, crash cores, change what else goes wrong."""
-        while True:
+        """Cut links, crash cores, change what else goes wrong, until the end."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.sizes.seconds
+        while loop.time() < end:
             await asyncio.sleep(self.rng.random() * 2.0)
             pick = self.rng.random()
             if pick < 0.6:
@@ -206,6 +213,7 @@ class World:
                 old = self.rng.choice(self.cores)
                 await old.crash()
                 self.count("crashes")
+                self.faults.read_fails = min(self.faults.read_fails, 0.5)  # else it would never start
                 fresh = Core(self, f"{old.name}'")
                 await fresh.start()
                 self.cores[self.cores.index(old)] = fresh

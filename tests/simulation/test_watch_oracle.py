@@ -1,0 +1,216 @@
+"""What a watch holds, after every step, is what asking again would find: any filter, any fields, any write.
+
+A step is one random write. Then each watch is compared with a fresh `record.find` of the same filter and
+fields. Finds over types that the step did not write are asked again only every `FULL` steps; between, their
+last answer is what is compared with.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import pytest
+
+from handlers import people
+from hub.schema.times import format_time
+from hub.wire.codec import JSON, MSGPACK
+from storage.base import Storage
+from storage.memory import MemoryStorage
+from storage.sql.sqlite import SqliteStorage
+from tests.proofs.figures import SCALE, report
+from tests.simulation.client import Wanted
+from tests.simulation.desk import REGISTRY, Desk, DeskClient
+from tests.simulation.filters import change_of, data_of, fields_of, where_of
+from tests.simulation.history import difference
+
+STEPS: Final = 1000 * SCALE
+"""How many steps one run has; the runs together have 10,000."""
+RUNS: Final = 5
+WATCHES: Final = 15
+"""How many watches each of the two clients holds."""
+FULL: Final = 10
+RENEW: Final = 25
+"""Every so many steps some watches are replaced by others, or resumed."""
+ALIVE: Final = 14
+"""About how many live records of each type there are."""
+KINDS: Final = {"thing": 8, "event_session": 8, "shelf": 2, "event": 2, "event_location": 2, "event_track": 1}
+"""What is written and watched, and how often."""
+MATCH: Final = {
+    "thing": (["code"], ["label", "count"]),
+    "event_session": (["guid"],),
+    "shelf": (["name"],),
+    "event": (["acronym"],),
+    "event_location": (["name"],),
+    "event_track": (["name", "event_id"],),
+}
+EXPECTED: Final = frozenset({"record.not_found", "record.exists", "record.conflict", "relation.restricted"})
+
+
+@dataclass
+class Pool:
+    """The records that the writer thinks of."""
+
+    ids: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in KINDS})
+    tokens: itertools.count[int] = field(default_factory=itertools.count)
+
+    def write(self, rng: Random) -> dict[str, Any]:
+        """Return a random write."""
+        if rng.random() < 0.15:
+            ops = [self._one(rng) for _ in range(rng.randint(2, 5))]
+            return {"op": "record.batch", "ops": ops}
+        return self._one(rng)
+
+    def _one(self, rng: Random) -> dict[str, Any]:
+        name = rng.choices(list(KINDS), list(KINDS.values()))[0]
+        kind, known = REGISTRY.types[name], self.ids[name]
+        parent = kind.parent.name if kind.parent is not None else None
+        if parent is not None and not self.ids[parent]:
+            name, kind, known, parent = parent, REGISTRY.types[parent], self.ids[parent], None
+        pick = rng.random() * (1.4 if len(known) > ALIVE else 1.0)
+        if known and 0.3 < pick < 0.8:
+            change: dict[str, Any] = {"op": "record.update", "type": name, "rec": rng.choice(known)}
+            change["data"] = change_of(rng, kind, self.ids)
+            return change
+        if known and pick >= 0.9:
+            return {"op": "record.delete", "type": name, "rec": rng.choice(known)}
+        token = f"t{next(self.tokens)}"
+        request: dict[str, Any] = {"op": "record.create", "type": name, "data": data_of(rng, kind, self.ids, token)}
+        if parent is not None:
+            request["parent"] = {"type": parent, "rec": rng.choice(self.ids[parent])}
+        if pick > 0.8:
+            match = rng.choice(MATCH[name])
+            request |= {"op": "record.upsert", "match": match}
+            for wire in match:
+                if wire in kind.fields and kind.fields[wire].kind == "text":
+                    request["data"][wire] = f"twin{rng.randrange(8)}"
+        return request
+
+    def answered(self, request: dict[str, Any], answer: dict[str, Any]) -> set[str]:
+        """Take in an answer; return the types that were written."""
+        if answer["op"] == "error":
+            assert answer["code"] in EXPECTED, (request, answer)
+            return set()
+        batch = request["op"] == "record.batch"
+        items = request["ops"] if batch else [request]
+        for item, result in zip(items, answer["data"]["results"] if batch else [answer["data"]], strict=True):
+            known = self.ids[item["type"]]
+            if item["op"] == "record.delete":
+                known.remove(result["rec"])
+            elif result["id"] not in known:
+                known.append(result["id"])
+        return {item["type"] for item in items}
+
+
+class Oracle:
+    """One client's watches, each with the last fresh find."""
+
+    def __init__(self, client: DeskClient, rng: Random, pool: Pool) -> None:
+        self.client = client
+        self._rng = rng
+        self._pool = pool
+        self._paused: list[Wanted] = []
+        """Watches that were stopped, to be resumed from where they were."""
+        self._found: dict[Wanted, dict[str, Any]] = {}
+        self.compared = 0
+
+    async def renew(self) -> None:
+        """End some watches, resume those that were paused, and start others until there are enough."""
+        rng, held = self._rng, self.client.socket.watches
+        ended = rng.sample(list(held), min(len(held), rng.randrange(6)))
+        resumed, self._paused = self._paused, [held[watch] for watch in ended if rng.random() < 0.5]
+        for watch in ended:
+            self._found.pop(held[watch], None)
+            await self.client.unwatch(watch)
+        for wanted in resumed:
+            await self.client.watch(wanted)
+        while len(held) < WATCHES:
+            await self.client.watch(Wanted(self.client.spec(self._request())))
+
+    def _request(self) -> dict[str, Any]:
+        rng, ids = self._rng, self._pool.ids
+        kind = REGISTRY.types[rng.choices(list(KINDS), list(KINDS.values()))[0]]
+        hidden = self.client.rights.hidden(kind)
+        request: dict[str, Any] = {"type": kind.name}
+        where, fields = where_of(rng, kind, hidden, ids), fields_of(rng, kind, hidden)
+        if where is not None:
+            request["where"] = where
+        if fields is not None:
+            request["fields"] = fields
+        if kind.parent is not None and ids[kind.parent.name] and rng.random() < 0.3:
+            request["parent"] = {"type": kind.parent.name, "rec": rng.choice(ids[kind.parent.name])}
+        return request
+
+    async def compare(self, written: set[str] | None) -> list[str]:
+        """Return how the watches differ from fresh finds; `written` None asks for all of them again."""
+        held = list(self.client.socket.watches.values())
+        again = [w for w in held if written is None or w.spec.kind.name in written or w not in self._found]
+        asked = [{"op": "record.find", **w.spec.request, "limit": 1000} for w in again]
+        answers = await self.client.ask({"op": "session.beat"}, *asked)
+        for wanted, answer in zip(again, answers[1:], strict=True):
+            # A parent that is gone has no children any more.
+            assert answer["op"] == "ok" or answer["code"] == "record.not_found", (wanted.spec.request, answer)
+            records = answer["data"]["records"] if answer["op"] == "ok" else []
+            self._found[wanted] = {record["id"]: record for record in records}
+        wrong: list[str] = []
+        for wanted in held:
+            self.compared += 1
+            differs = difference(wanted.records, self._found[wanted])
+            if differs is not None:
+                wrong.append(f"{wanted.spec.request}: {differs}")
+        return wrong
+
+
+def _memory(folder: Path) -> Storage:
+    return MemoryStorage(REGISTRY, _clock())
+
+
+def _sqlite(folder: Path) -> Storage:
+    # Nothing is proved here about the disk; without the sync there is time for more steps.
+    return SqliteStorage(REGISTRY, folder / "hub.db", _clock(), durability="normal")
+
+
+def _clock() -> Callable[[], str]:
+    """Return a clock that goes on by a millisecond each time it is looked at."""
+    from datetime import UTC, datetime, timedelta
+
+    start, ticks = datetime(2026, 11, 21, 9, tzinfo=UTC), itertools.count()
+    return lambda: format_time(start + timedelta(milliseconds=next(ticks)))
+
+
+@pytest.mark.parametrize("seed", range(RUNS))
+@pytest.mark.parametrize("keeper", [_memory, _sqlite], ids=["memory", "sqlite"])
+async def test_a_watch_holds_what_a_fresh_find_returns(
+    keeper: Callable[[Path], Storage], seed: int, tmp_path: Path
+) -> None:
+    rng = Random(f"oracle {seed}")
+    desk = Desk(keeper(tmp_path), Random(seed))
+    account = await desk.start()
+    _, key = await people.create_api_key(desk.services, account, "viewer", "viewer")
+    owner, viewer = DeskClient(desk, JSON, "owner"), DeskClient(desk, MSGPACK, "viewer")
+    await owner.hello()
+    await viewer.hello(key)
+    pool = Pool()
+    oracles = [Oracle(owner, rng, pool), Oracle(viewer, rng, pool)]
+    for step in range(STEPS):
+        if step % RENEW == 0:
+            for oracle in oracles:
+                await oracle.renew()
+        request = pool.write(rng)
+        (answer,) = await owner.ask(request)
+        written = pool.answered(request, answer)
+        for oracle in oracles:
+            wrong = await oracle.compare(None if step % FULL == 0 else written)
+            assert wrong == [], f"after step {step}: {request}"
+    report(
+        "watch_oracle",
+        f"{keeper.__name__} seed {seed}: {STEPS} steps, {sum(o.compared for o in oracles)} comparisons, "
+        f"{owner.pushes + viewer.pushes} pushes, 0 differences",
+    )
+    for client in (owner, viewer):
+        client.end()
+    await desk.close()
