@@ -45,7 +45,10 @@ def system_clock() -> str:
 
 @dataclass(slots=True)
 class Services:
-    """The parts of one hub, as handlers use them. `secret` signs cursors and file grants."""
+    """The parts of one hub, as handlers use them. `secret` signs cursors and file grants.
+
+    `url` is where the page is reached; None while the hub listens on DIR/hub.sock only.
+    """
 
     registry: Registry
     rights: RightsTable
@@ -56,6 +59,7 @@ class Services:
     version: str
     instance: str
     max_file_bytes: int
+    url: str | None = None
     clock: Callable[[], str] = system_clock
     random: Callable[[int], bytes] = secrets.token_bytes
     _ids: list[bytes] = field(default_factory=list)

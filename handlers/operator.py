@@ -41,10 +41,14 @@ class SignInLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SignInCode(msgspec.Struct, frozen=True):
-    """The code goes into the fragment of the page's address: `/#signin=…`."""
+    """The code goes into the fragment of the page's address: `/#signin=…`.
+
+    `url` is the page's address without the code; null while the hub listens on DIR/hub.sock only.
+    """
 
     code: str
     expires_at: str
+    url: str | None = None
 
 
 class CreateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +92,7 @@ async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
         raise HubError("record.not_found", f"There is no account {args.account!r}.", path="args.account")
     user = args.user or await people.owner_of(services, account["id"])
     code, expires = await people.create_signin_code(services, user)
-    return SignInCode(code, expires)
+    return SignInCode(code, expires, services.url)
 
 
 @action("api_key.issue", needs="api_key.create")

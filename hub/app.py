@@ -25,7 +25,7 @@ from hub.schema.core.identity import Account
 from hub.schema.query import Query
 from hub.schema.record import type_of
 from hub.schema.registry import Registry
-from hub.settings import Settings
+from hub.settings import Settings, page_url
 from hub.version import VERSION
 from hub.wire.errors import HubError
 from storage.base import Storage
@@ -150,8 +150,8 @@ async def serve(
 ) -> None:
     """Run a hub until it is told to stop; raise `DataInUse`, `ListenError`, `StorageRefused`.
 
-    `on_ready` gets the address, and the sign-in link of a first start. Without `tcp` only DIR/hub.sock is
-    listened on; `until` ends the hub from the same process.
+    `on_ready` gets the page's address, and the sign-in link of a first start. Without `tcp` only
+    DIR/hub.sock is listened on; `until` ends the hub from the same process.
     """
     folder = DataFolder(Path(settings.data))
     folder.take()
@@ -170,9 +170,9 @@ async def serve(
             owner = await people.owner_of(services, account["id"] if account else "")
             code, _ = await people.create_signin_code(services, owner)
         sockets.append(listen_unix(folder.socket))
-        host, port = sockets[0].getsockname()[:2] if tcp else ("hub.sock", 0)
-        url = f"http://{f'[{host}]' if ':' in str(host) else host}:{port}"
-        ready = parts
+        if tcp:
+            services.url = page_url(*sockets[0].getsockname()[:2])
+        url, ready = services.url or str(folder.socket), parts
         server = make_server(
             parts.app,
             parts.hub,

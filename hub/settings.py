@@ -66,6 +66,15 @@ NOT_SETTINGS: Final = frozenset({"AETHER_CONFIG", "AETHER_TOKEN", "AETHER_URL", 
 """Variables with our prefix that belong to the command line, the clients or the tests."""
 
 
+def page_url(host: str, port: int) -> str:
+    """Return the address under which this machine reaches what listens on `host` and `port`.
+
+    An address that stands for every one of the machine's own becomes the loopback address.
+    """
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def field_types() -> dict[str, Any]:
     """Return the declared type of every setting, by name."""
     return {f.name: f.type for f in msgspec.structs.fields(Settings)}

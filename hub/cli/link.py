@@ -2,6 +2,8 @@
 
 If no hub holds the folder, one is started inside this process, listening on that socket only, and taken
 down again afterwards. Either way the command speaks the same wire, as the operator.
+
+The hub itself is loaded only where one is started here: a command beside a running hub needs none of it.
 """
 
 from __future__ import annotations
@@ -9,6 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -17,26 +22,47 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from aether_client.client import Client
 from aether_client.errors import HubError as ClientError
-from hub import app
-from hub.edge.server import ListenError
-from hub.schema.fields import DeclarationError
 from hub.settings import Settings, SettingsError, load
-from storage.base import StorageRefused
 
 _T = TypeVar("_T")
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
-REFUSALS = (app.DataInUse, ListenError, StorageRefused, DeclarationError, SettingsError)
-"""What a start can be refused with; each text is a sentence for the person at the keyboard."""
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return what a start can be refused with; each text is a sentence for the person at the keyboard."""
+    from hub import app
+    from hub.edge.server import ListenError
+    from hub.schema.fields import DeclarationError
+    from storage.base import StorageRefused
+
+    return (app.DataInUse, ListenError, StorageRefused, DeclarationError, SettingsError)
 
 
 def stop(sentence: str) -> NoReturn:
     """End the command with one sentence on stderr and exit code 1."""
-    console.print(f"[red]aether:[/red] {sentence}" if console.is_terminal else f"aether: {sentence}", markup=True)
+    console.print(Text.assemble(("aether:", "red"), f" {sentence}"))
     raise typer.Exit(1)
+
+
+def hint(sentence: str) -> None:
+    """Print a sentence for the person at the keyboard, beside what the command prints for programs."""
+    console.print(sentence, markup=False)
+
+
+def call_of(settings: Settings, words: str) -> str:
+    """Return how the reader calls a command on the same data: what can be typed in this folder."""
+    called = Path(sys.argv[0])
+    found = shutil.which(called.name)
+    if found is not None and Path(found).absolute() == called.absolute():
+        name = called.name
+    else:
+        name = min(str(called), os.path.relpath(called), key=len)
+    data = [] if settings.data == Settings().data else ["--data", settings.data]
+    return f"{shlex.quote(name)} {shlex.join([*words.split(), *data])}"
 
 
 def settings_for(environment: Any, file: Path | None = None, **options: Any) -> Settings:
@@ -72,6 +98,8 @@ async def _answers(socket: Path) -> bool:
 
 @contextlib.asynccontextmanager
 async def _own_hub(settings: Settings) -> AsyncIterator[None]:
+    from hub import app
+
     ready, until = asyncio.Event(), asyncio.Event()
     quiet = msgspec.structs.replace(settings, drain_seconds=0.5)
     logging.getLogger().setLevel(logging.WARNING)
@@ -94,19 +122,19 @@ def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         return asyncio.run(work())
     except ClientError as error:
         stop(sentence_of(error))
-    except REFUSALS as error:
-        stop(str(error))
     except TimeoutError:
         stop("The hub does not answer; look at its log.")
     except KeyboardInterrupt:
         console.print("stopped")
         sys.exit(130)
+    except refusals() as error:
+        stop(str(error))
 
 
 def sentence_of(error: ClientError) -> str:
     """Return what a refusal tells the person at the keyboard."""
     where = f" ({error.path})" if error.path else ""
-    return f"{error.message}{where} [{error.code}]".replace("[", "\\[")
+    return f"{error.message}{where} [{error.code}]"
 
 
 Work = Callable[[Client], Awaitable[_T]]

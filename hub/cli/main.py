@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.error import URLError
 from urllib.request import urlopen
 
 import msgspec
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from aether_client.client import Client
-from hub import app as assembly
 from hub import logs
-from hub.cli.link import REFUSALS, console, settings_for, stop, with_hub
+from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
+from hub.settings import page_url
 from hub.version import VERSION
+
+if TYPE_CHECKING:
+    from hub.app import Assembled
+    from hub.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Aether Hub.", pretty_exceptions_enable=False)
 import_app = typer.Typer(no_args_is_help=True, help="Import data from files.")
@@ -29,6 +33,7 @@ app.add_typer(key_app, name="key")
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
 AccountName = Annotated[str, typer.Option(help="Id or name of the account.")]
+Role = Literal["viewer", "member", "editor", "manager", "owner"]
 
 
 @app.command()
@@ -38,30 +43,35 @@ def serve(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Run a hub until Ctrl-C."""
+    """Run a hub until Ctrl-C.
+
+    Every setting can also be an AETHER_… variable or stand in the TOML file of --config: see docs/settings.md.
+    """
     settings = settings_for(os.environ, config, host=host, port=port, data=data)
     logs.configure(settings.log_level, settings.log_format)
 
-    def ready(parts: assembly.Assembled, url: str, link: str | None) -> None:
+    def ready(parts: Assembled, url: str, link: str | None) -> None:
         lines = [f"Aether Hub {VERSION} is live at {url}", f"  data in {parts.folder.path.resolve()}"]
         if link is not None:
             lines.append(f"  sign in (once, within 15 minutes): {link}")
         else:
-            lines.append("  sign in: run `aether signin-link` for a link")
+            lines.append(f"  sign in: `{call_of(settings, 'signin-link')}` prints a link")
         print("\n".join(lines), flush=True)
 
     try:
         import uvloop  # only a serving process needs it
 
         uvloop.run(_serve(settings, ready))
-    except REFUSALS as error:
-        stop(str(error))
     except KeyboardInterrupt:
         pass  # the server has drained and closed by now
+    except refusals() as error:
+        stop(str(error))
     print("Aether Hub stopped.", flush=True)
 
 
-async def _serve(settings: Any, ready: Any) -> None:
+async def _serve(settings: Settings, ready: Callable[[Assembled, str, str | None], None]) -> None:
+    from hub import app as assembly  # other commands need none of it
+
     await assembly.serve(settings, on_ready=ready)
 
 
@@ -72,16 +82,20 @@ def signin_link(
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Print a link that signs the account's owner in, once, within 15 minutes."""
+    """Print a one-use sign-in link.
+
+    It signs the account's owner in, once, within 15 minutes.
+    """
     settings = settings_for(os.environ, config, data=data)
-    page = url or f"http://{settings.host}:{settings.port}"
 
-    async def work(hub: Client) -> str:
-        answer = await hub.call("action.call", action="signin.link", args={"account": account})
-        return str(answer.data["code"])
+    async def work(hub: Client) -> Any:
+        return (await hub.call("action.call", action="signin.link", args={"account": account})).data
 
-    code = with_hub(settings, None, work)
-    print(f"{page.rstrip('/')}/#signin={code}")
+    made = with_hub(settings, None, work)
+    page = url or made["url"] or page_url(settings.host, settings.port)
+    print(f"{page.rstrip('/')}/#signin={made['code']}")
+    if made["url"] is None:
+        hint(f"No hub runs on {settings.data} now; start it before you open the link: {call_of(settings, 'serve')}")
 
 
 @account_app.command("create")
@@ -101,13 +115,13 @@ def account_create(
 
     made = with_hub(settings, None, work)
     print(f"{made['name']} {made['id']}")
-    console.print(f"Its owner signs in with: aether signin-link --account {made['name']}")
+    hint(f"Its owner signs in with the link of: {call_of(settings, 'signin-link --account ' + made['name'])}")
 
 
 @key_app.command("create")
 def key_create(
     account: AccountName = "main",
-    role: Annotated[str, typer.Option(help="viewer, member, editor, manager or owner.")] = "viewer",
+    role: Annotated[Role, typer.Option(help="What it may do.")] = "viewer",
     name: Annotated[str, typer.Option(help="What the key is for.")] = "cli",
     data: Data = None,
     config: Config = None,
@@ -121,7 +135,7 @@ def key_create(
 
     made = with_hub(settings, account, work)
     print(made["key"])
-    console.print("This key is shown once; only its hash is kept.")
+    hint("This key is shown once; only its hash is kept.")
 
 
 @import_app.command("conference")
@@ -132,7 +146,9 @@ def import_conference(
     config: Config = None,
 ) -> None:
     """Import a conference programme; again, to bring in what changed in the file."""
-    from packs import events  # only this command needs the pack
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from packs import events  # only this command needs the pack and the bar
 
     settings = settings_for(os.environ, config, data=data)
     try:
@@ -146,15 +162,16 @@ def import_conference(
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task(f"reading {file.name}", total=1.0)
         try:
             reading = events.read_schedule(raw)
         except events.ScheduleError as error:
             bar.stop()
-            console.print(f"Nothing was imported. {file} cannot be used:", markup=False)
+            hint(f"Nothing was imported. {file} cannot be used:")
             for line in str(error).splitlines():
-                console.print(f"  {line}", markup=False)
+                hint(f"  {line}")
             raise typer.Exit(1) from None
         bar.update(task, completed=0.3, description="comparing and writing")
 
@@ -169,6 +186,7 @@ def import_conference(
         bar.update(task, completed=1.0)
     summary = events.import_summary(result)
     print(events.render(summary, reading.warnings, reading.unlisted_warnings))
+    print(f"  its id:     event:{summary.event}")
 
 
 @app.command()
@@ -176,22 +194,27 @@ def healthcheck(
     url: Annotated[str | None, typer.Option(help="Address of the hub; default: where the settings say.")] = None,
     config: Config = None,
 ) -> None:
-    """Exit with 0 when the hub is ready, else with 1 (for containers, which may have no curl)."""
+    """Exit with 0 when the hub is ready, else with 1.
+
+    For containers, which may have no curl.
+    """
     settings = settings_for(os.environ, config)
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)
-    address = (url or f"http://{host}:{settings.port}").rstrip("/") + "/readyz"
+    address = (url or page_url(settings.host, settings.port)).rstrip("/") + "/readyz"
     try:
         with urlopen(address, timeout=3) as answer:  # the operator's own address
             print(answer.read().decode().strip())
     except (URLError, OSError, ValueError) as error:
-        stop(f"{address} does not answer as ready: {error}.")
+        stop(f"{address} does not answer as ready: {getattr(error, 'reason', error)}.")
 
 
 @app.command()
 def settings(config: Config = None) -> None:
-    """Print every setting as it is in force here."""
+    """Print every setting as it is in force here.
+
+    What it prints is a TOML file that --config takes.
+    """
     for name, value in msgspec.to_builtins(settings_for(os.environ, config)).items():
-        print(f"{name} = {value!r}")
+        print(f"{name} = {msgspec.json.encode(value).decode()}")  # JSON's texts, numbers and lists are TOML's too
 
 
 @app.command()
