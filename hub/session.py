@@ -89,6 +89,10 @@ class Session:
         if size > FRAME_BYTES:
             out.close = self._end(close.TOO_LARGE)
             return out
+        good = self.codec.request(frame)
+        if good is not None:
+            self._request(out, good)
+            return out
         try:
             value = self.codec.decode(frame)
         except Undecodable as error:
@@ -98,23 +102,25 @@ class Session:
         if not members or len(members) > ARRAY:
             self._refuse_frame(out, None, Undecodable(f"A frame holds 1 to {ARRAY} messages."), now)
             return out
-        checked = self.codec.plain(frame)
         for member in members:
-            self._member(out, member, now, checked=checked)
+            self._member(out, member, now)
             if out.close is not None:
                 break
         return out
 
-    def _member(self, out: Received, member: Any, now: float, *, checked: bool) -> None:
+    def _member(self, out: Received, member: Any, now: float) -> None:
         request_id = readable_id(member)
         try:
-            request = convert(member, checked=checked)
+            request = convert(member)
         except Undecodable as error:
             self._refuse_frame(out, request_id, error, now)
             return
         except HubError as error:
             out.frames.append(self.codec.encode(frames.error(request_id, error)))
             return
+        self._request(out, request)
+
+    def _request(self, out: Received, request: Request) -> None:
         error_or_none = self._admit(request)
         if error_or_none is not None:
             # The id may be that of an open request: the refusal carries it, the open one stays open.

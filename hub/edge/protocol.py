@@ -12,12 +12,16 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 from websockets.http11 import Request
-from websockets.utils import apply_mask
 from websockets.protocol import State
 
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, FRAME_BYTES
 from hub.wire.codec import Frame as WireFrame
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # an installation without the C extension: slower, the same bytes
+    from websockets.utils import apply_mask
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent

@@ -7,7 +7,9 @@ hub sees a value that this walk did not accept. Source: DESIGN.md section 4, "Li
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 import re
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, TypeVar, runtime_checkable
@@ -15,7 +17,7 @@ from typing import Any, Final, Protocol, TypeVar, runtime_checkable
 import msgspec
 
 from hub.wire.errors import HubError
-from hub.wire.requests import BY_NAME, Request
+from hub.wire.requests import BY_NAME, REQUESTS, Request
 from hub.wire.sentences import in_words
 
 FRAME_BYTES: Final = 1024 * 1024
@@ -30,8 +32,6 @@ Frame = str | bytes
 """What a client sent: a text frame is a str, a binary frame bytes. What is sent is always encoded bytes."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-
-_LONG_NUMBER = re.compile(r"[0-9]{16}|[0-9][eE]")
 
 _T = TypeVar("_T")
 
@@ -50,8 +50,8 @@ class Codec(Protocol):
     subprotocol: str
     binary: bool
 
-    def plain(self, frame: Frame) -> bool:
-        """Say whether a frame can hold nothing that `check` would refuse or change."""
+    def request(self, frame: Frame) -> Request | None:
+        """Return the one good request in a frame, or None where `decode` has to look closer."""
 
     def decode(self, frame: Frame) -> Any:
         """Return the plain values in a frame; raise `Undecodable`."""
@@ -68,25 +68,43 @@ def _decode_errors(error: Exception) -> Undecodable:
     return Undecodable(f"The frame could not be decoded: {error}. Send one object or an array of objects.")
 
 
+def _settled(request: Request) -> Request | None:
+    """Return a request whose free-form values are checked, or None where one would be refused or changed.
+
+    What a declared type holds needs no walk: integers there are bounded, and names are looked up. Texts
+    that are not printable are left to the closer look.
+    """
+    for name in _FREE[type(request)]:
+        value = getattr(request, name)
+        kind = type(value)
+        if kind is dict or kind is list:
+            _checked(value, 2)
+        elif kind is str and not value.isprintable():
+            return None
+    return request
+
+
+_FREE: Final[dict[type[Request], tuple[str, ...]]] = {
+    kind: tuple(f.name for f in msgspec.structs.fields(kind) if f.name != "id") for kind in REQUESTS
+}
+"""The fields of each request that can hold a value no declared type has bounded."""
+
+
+_ANY_REQUEST: Any = functools.reduce(operator.or_, REQUESTS)
+
+
 class JsonCodec:
     """`aether.v1.json`: text frames."""
 
     subprotocol = "aether.v1.json"
     binary = False
 
-    def plain(self, frame: Frame) -> bool:
-        """Say whether a frame can hold nothing that `check` would refuse or change, seen from its text alone.
-
-        No escapes and nothing unprintable: then no text in it has control characters. No long run of
-        digits: then no integer is too large. No more openings than levels: then it is not too deep.
-        """
-        return (
-            isinstance(frame, str)
-            and "\\" not in frame
-            and frame.isprintable()
-            and frame.count("{") + frame.count("[") <= NESTING
-            and not _LONG_NUMBER.search(frame)
-        )
+    def request(self, frame: Frame) -> Request | None:
+        """Return the one good request in a frame, or None where `decode` has to look closer."""
+        try:
+            return _settled(self._requests.decode(frame))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, HubError, _Unfit):
+            return None  # the closer look finds the code and the path
 
     def decode(self, frame: Frame) -> Any:
         """Return the plain values in a frame; raise `Undecodable`."""
@@ -97,6 +115,7 @@ class JsonCodec:
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder()
+        self._requests = msgspec.json.Decoder(_ANY_REQUEST)
         self._encoder = msgspec.json.Encoder()
 
     def encode(self, message: Mapping[str, Any]) -> bytes:
@@ -116,11 +135,17 @@ class MsgpackCodec:
 
     def __init__(self) -> None:
         self._decoder = msgspec.msgpack.Decoder(ext_hook=_refuse_extension)
+        self._requests = msgspec.msgpack.Decoder(_ANY_REQUEST, ext_hook=_refuse_extension)
         self._encoder = msgspec.msgpack.Encoder()
 
-    def plain(self, frame: Frame) -> bool:
-        """Say nothing of a binary frame: its values are checked."""
-        return False
+    def request(self, frame: Frame) -> Request | None:
+        """Return the one good request in a frame, or None where `decode` has to look closer."""
+        if isinstance(frame, str):
+            return None
+        try:
+            return _settled(self._requests.decode(frame))
+        except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, HubError, _Unfit):
+            return None  # the closer look finds the code and the path
 
     def decode(self, frame: Frame) -> Any:
         """Return the plain values in a frame; raise `Undecodable`."""
@@ -246,17 +271,14 @@ def readable_id(member: Any) -> int | None:
     return found if type(found) is int and 1 <= found <= INTEGER else None
 
 
-def convert(member: Any, *, checked: bool = False) -> Request:
+def convert(member: Any) -> Request:
     """Return the request that a decoded member holds; raise `HubError`.
-
-    `checked` members came from a `plain` frame and need no walk.
 
     Raises `Undecodable` for a member that is no object with an `op`, `op.unknown`, or `data.invalid`.
     """
     if type(member) is not dict or type(member.get("op")) is not str:
         raise Undecodable("A message is an object with an `op`.")
-    if not checked:
-        member = check(member)
+    member = check(member)
     kind = BY_NAME.get(member["op"])
     if kind is None:
         name = member["op"][:ECHO]
