@@ -21,7 +21,6 @@ from hub.schema.writes import (
     Commit,
     Committed,
     Create,
-    Delete,
     Id,
     KeyClaim,
     Result,
@@ -89,8 +88,6 @@ class Decision:
 class _Plan:
     """What deciding needs of a record type, worked out once."""
 
-    # The account that global types live in, else None.
-    account: str | None
     secrets: frozenset[str]
     references: tuple[tuple[str, RecordType], ...]
     # Fields that hold a number with a fraction, also where it is given as a whole one.
@@ -101,7 +98,6 @@ class _Plan:
 def _plan(kind: RecordType) -> _Plan:
     fields = kind.fields.items()
     return _Plan(
-        account=SYSTEM if kind.system else None,
         secrets=frozenset(name for name, spec in fields if spec.option.secret),
         references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
         numbers=tuple(name for name, spec in fields if spec.kind == "number"),
@@ -169,10 +165,13 @@ class Decider:
 class _Work:
     """The decision of one commit, dropped as a whole when a write is refused."""
 
+    __slots__ = ("account", "born", "commit", "decider", "load", "now", "puts", "records", "results", "rows", "uniques")
+
     def __init__(self, decider: Decider, commit: Commit, now: str) -> None:
         self.decider = decider
         self.load = decider._load
         self.commit = commit
+        self.account = commit.account
         self.now = now
         self.records: dict[_RecordKey, Image | None] = {}
         self.uniques: dict[_UniqueKey, str | None] = {}
@@ -182,28 +181,27 @@ class _Work:
         self.results: list[Result] = []
 
     def do(self, write: Write) -> None:
-        if write.type.system != (self.commit.account == SYSTEM):
+        if write.type.system != (self.account == SYSTEM):
             where = f"account {SYSTEM}" if write.type.system else "an account"
             raise HubError("access.denied", f"Records of type {write.type.name} live in {where}.", path="type")
-        match write:
-            case Create():
-                self.results.append(Result(self.create(write.type, write.id, write.data, write.parent), created=True))
-            case Update():
-                image = self.live(write.type, self.resolve(write.rec, "rec"), "rec")
-                self.expect(image, write.if_version)
-                change = self.filled(_plan(write.type), write.change)
-                self.results.append(Result(self.change(write.type, image, change)))
-            case Upsert():
-                self.results.append(self.upsert(write))
-            case Delete():
-                image = self.live(write.type, self.resolve(write.rec, "rec"), "rec")
-                self.expect(image, write.if_version)
-                self.results.append(Result(self.delete(write.type, image)))
+        if isinstance(write, Create):
+            self.results.append(Result(self.create(write.type, write.id, write.data, write.parent), created=True))
+            return
+        if isinstance(write, Upsert):
+            self.results.append(self.upsert(write))
+            return
+        image = self.live(write.type, self.resolve(write.rec, "rec"), "rec")
+        self.expect(image, write.if_version)
+        if isinstance(write, Update):
+            change = self.filled(_plan(write.type), write.change)
+            self.results.append(Result(self.change(write.type, image, change)))
+        else:
+            self.results.append(Result(self.delete(write.type, image)))
 
     # -- the writes ---------------------------------------------------------------------------------
 
     def create(self, kind: RecordType, rec: str, data: dict[str, Any], parent: Id | None) -> Image:
-        account = self.commit.account
+        account = self.account
         image: Image = {"id": rec, "type": kind.name, "version": 1, "account_id": account}
         if kind.parent is not None and kind.parent_wire is not None:
             if parent is None:
@@ -211,7 +209,6 @@ class _Work:
             parent_id = self.resolve(parent, "parent.rec")
             self.live(kind.parent, parent_id, "parent.rec")
             image[kind.parent_wire] = parent_id
-            self.born.setdefault((account, kind.name, parent_id), []).append(rec)
         elif parent is not None:
             raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
         image["created_at"] = image["updated_at"] = self.now
@@ -226,6 +223,8 @@ class _Work:
             raise HubError("record.exists", "There is already a record with this id.", path="id")
         for unique in kind.unique:
             self.claim(kind, unique, image)
+        if kind.parent_wire is not None:
+            self.born.setdefault((account, kind.name, image[kind.parent_wire]), []).append(rec)
         self.put(kind, image, None, secrets)
         self.log(kind, "create", image, None)
         return image
@@ -264,7 +263,7 @@ class _Work:
 
     def delete(self, kind: RecordType, old: Image) -> Image:
         for child in self.decider._registry.children(kind):
-            account = self.commit.account
+            account = self.account
             key = (account, child.name, str(old["id"]))
             stored = self.load.children(account, child, child.parent_wire or "", old["id"])
             for rec in (*stored, *self.decider._born.get(key, ()), *self.born.get(key, ())):
@@ -301,10 +300,9 @@ class _Work:
     def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data as it will be stored: every `$item` resolved, numbers in one form."""
         out = data.copy()
-        if len(self.commit.writes) > 1:
-            for name, value in data.items():
-                if type(value) is ItemRef:
-                    out[name] = self.resolve(value, f"data.{name}")
+        for name, value in data.items():
+            if type(value) is ItemRef:
+                out[name] = self.resolve(value, f"data.{name}")
         for name in plan.numbers:
             value = out.get(name)
             if value is not None:
@@ -312,7 +310,7 @@ class _Work:
         return out
 
     def get(self, kind: RecordType, rec: str) -> Image | None:
-        account = _plan(kind).account or self.commit.account
+        account = SYSTEM if kind.system else self.account
         key = (account, kind.name, rec)
         if key in self.records:
             return self.records[key]
@@ -343,11 +341,11 @@ class _Work:
                 self.live(target, value, f"data.{name}")
 
     def unique(self, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
-        key = (self.commit.account, kind.name, names, values)
+        key = (self.account, kind.name, names, values)
         if key in self.uniques:
             return self.uniques[key]
         if key not in self.decider._uniques:
-            self.decider._uniques[key] = self.load.unique(self.commit.account, kind, names, values)
+            self.decider._uniques[key] = self.load.unique(self.account, kind, names, values)
         return self.decider._uniques[key]
 
     def claim(self, kind: RecordType, names: tuple[str, ...], image: Image) -> None:
@@ -363,15 +361,15 @@ class _Work:
                 path=f"data.{fields[0]}" if fields else None,
                 details={"unique": fields},
             )
-        self.uniques[(self.commit.account, kind.name, names, values)] = image["id"]
+        self.uniques[(self.account, kind.name, names, values)] = image["id"]
 
     def release(self, kind: RecordType, names: tuple[str, ...], image: Image) -> None:
         values = tuple(image[name] for name in names)
         if None not in values:
-            self.uniques[(self.commit.account, kind.name, names, values)] = None
+            self.uniques[(self.account, kind.name, names, values)] = None
 
     def put(self, kind: RecordType, image: Image, changed: frozenset[str] | None, secrets: dict[str, Any]) -> None:
-        key = (self.commit.account, kind.name, image["id"])
+        key = (self.account, kind.name, image["id"])
         self.records[key] = image
         earlier = self.puts.get(key)
         if earlier is None:

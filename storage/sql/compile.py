@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
+    FromClause,
     Select,
     and_,
     bindparam,
@@ -118,6 +119,10 @@ def _names_ids(shape: Shape) -> bool:
     return shape[0] in {"eq", "in"} and shape[1] == "id"
 
 
+def _sorted(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
+    return column.desc() if key.descending else column.asc()
+
+
 class Compiler:
     """Makes the statements of one record type's finds, and remembers them by shape."""
 
@@ -127,11 +132,12 @@ class Compiler:
         self._table = rows.home.table
         self.statement: Callable[..., Text] = lru_cache(512)(self._statement)
 
-    def find(self, query: Query, account_pk: int, limit: int, *, first: bool) -> tuple[str, list[Any]]:
-        """Return the statement of one page and its parameters.
+    def find(self, query: Query, account_pk: int, limit: int, *, whole: bool) -> tuple[str, list[Any]]:
+        """Return the statement of a find and its parameters.
 
-        Its one row holds the account's seq, the total (null unless asked) and the page: JSON arrays of rows,
-        joined by commas, null where there are none. Only the `first` page counts.
+        Its one row holds the account's seq, the total (null unless asked) and, joined by commas and null
+        where there are none, the chosen records in order: JSON arrays of their rows where `whole`, else
+        their internal keys.
         """
         values: list[Any] = []
         shape = split(query.where, values)
@@ -143,7 +149,7 @@ class Compiler:
             pattern = tuple(value is None for value in query.after)
             for n, (key, value) in enumerate(zip(query.order, query.after, strict=True)):
                 named[f"a{n}"] = None if value is None else value_of(self._rows.kind.kinds[key.field], value)
-        text = self.statement(shape, query.order, pattern, query.deleted, query.count and first)
+        text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
         return text.sql, text.arguments(named)
 
     def _statement(
@@ -153,6 +159,7 @@ class Compiler:
         pattern: tuple[bool, ...] | None,
         deleted: bool,
         count: bool,
+        whole: bool,
     ) -> Text:
         table, counter = self._table, self._tables.account
         # An id says more than its account; as an expression, the account does not tempt to its index.
@@ -166,20 +173,29 @@ class Compiler:
             total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
         if pattern is not None:
             terms.append(self._after(order, pattern))
-        page = (
-            select(func.json_array(*self._rows.outputs).label("j"))
-            .select_from(self._rows.source)
+        # Only keys are sorted; what is returned is made for the chosen records alone.
+        by_target = any(key.field in self._rows.home.targets for key in order)
+        keys = [self._rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
+        chosen = (
+            select(table.c.pk.label("chosen_pk"), *keys)
+            .select_from(self._rows.source if by_target else table)
             .where(*terms)
-            .order_by(*(self._sorted(key) for key in order))
+            .order_by(*(_sorted(self._rows.public[key.field], key) for key in order))
             .limit(bindparam("limit"))
-            .subquery()
+            .subquery("chosen")
         )
+        answer: FromClause = chosen
+        if whole:
+            answer = (
+                select(func.json_array(*self._rows.outputs).label("j"))
+                .select_from(self._rows.joined(chosen.join(table, table.c.pk == chosen.c.chosen_pk)))
+                .order_by(*(_sorted(chosen.c[f"k{n}"], key) for n, key in enumerate(order)))
+                .limit(bindparam("limit"))
+                .subquery("answer")
+            )
+        joined = select(func.group_concat(answer.c.j if whole else answer.c.chosen_pk)).scalar_subquery()
         seq = select(counter.c.seq).where(counter.c.account_pk == bindparam("account")).scalar_subquery()
-        return compiled(select(seq, total, select(func.group_concat(page.c.j)).scalar_subquery()))
-
-    def _sorted(self, key: SortKey) -> ColumnElement[Any]:
-        column = self._rows.public[key.field]
-        return column.desc() if key.descending else column.asc()
+        return compiled(select(seq, total, joined))
 
     def _after(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> ColumnElement[bool]:
         """Return the condition of standing behind the sort key; null is lowest."""

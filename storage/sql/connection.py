@@ -23,6 +23,8 @@ killed process may not."""
 BUSY_MILLIS: Final = 5000
 STATEMENTS: Final = 1024
 """Prepared statements that a connection remembers."""
+WRITER_CACHE_KIB: Final = 32 << 10
+READER_CACHE_KIB: Final = 8 << 10
 _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre"})
 
 
@@ -98,6 +100,7 @@ def open_writer(path: Path, durability: Durability, checkpoint_pages: int) -> sq
         connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute(f"PRAGMA synchronous = {durability.upper()}")
         connection.execute("PRAGMA wal_autocheckpoint = " + str(checkpoint_pages)).fetchone()
+        connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
         connection.execute("PRAGMA journal_size_limit = " + str(64 << 20)).fetchone()
         # The decision checks parents and references in the same transaction; the keys are checked again by
         # the tests' integrity check, not row by row.
@@ -113,6 +116,7 @@ def open_reader(path: Path) -> sqlite3.Connection:
     connection = _connect(path, "rw")
     try:
         connection.execute("PRAGMA wal_autocheckpoint = 0").fetchone()
+        connection.execute(f"PRAGMA cache_size = -{READER_CACHE_KIB}")
         connection.execute("PRAGMA query_only = ON")
     except BaseException:
         connection.close()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select, tuple_
 
 from hub.access import SYSTEM
-from hub.schema.query import Query, key_values
+from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow, ChangeSet
 from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
@@ -73,6 +72,8 @@ class Questions:
 
     def find(self, account: str, query: Query) -> Read[Found]:
         """Return the records of a query and the `seq` they were read at."""
+        statements, kind = self._statements, query.type.name
+        rows = statements.rows[kind]
 
         def run(connection: sqlite3.Connection) -> Found:
             account_pk = self._account(connection, account)
@@ -80,38 +81,30 @@ class Questions:
                 return Found([], 0, total=0 if query.count else None)
             limit = query.limit if query.limit is not None else FIND_CEILING
             if limit < PAGE:
-                seq, total, records = self._page(connection, account, account_pk, query, limit + 1, first=True)
-            else:
-                connection.execute("BEGIN")
-                try:
-                    seq, total, records = self._pages(connection, account, account_pk, query, limit + 1)
-                finally:
-                    connection.execute("COMMIT")
-            return Found(records[:limit], seq, len(records) > limit, total)
+                seq, total, text = self._run(connection, query, account_pk, limit + 1, whole=True)
+                found = [rows.image(row, account) for row in decode_json(f"[{text or ''}]")]
+                return Found(found[:limit], seq, len(found) > limit, total)
+            # Many are ordered once, by their keys alone, and then read page by page.
+            connection.execute("BEGIN")
+            try:
+                seq, total, text = self._run(connection, query, account_pk, limit + 1, whole=False)
+                keys = decode_json(f"[{text or ''}]")
+                found = []
+                for start in range(0, min(len(keys), limit), PAGE):
+                    page = keys[start : min(start + PAGE, limit)]
+                    found += [rows.image(row, account) for row in statements.by_key(connection, kind, page)]
+            finally:
+                connection.execute("COMMIT")
+            return Found(found, seq, len(keys) > limit, total)
 
         return run
 
-    def _pages(
-        self, connection: sqlite3.Connection, account: str, account_pk: int, query: Query, limit: int
-    ) -> tuple[int, int | None, list[Image]]:
-        seq, total, records = self._page(connection, account, account_pk, query, min(PAGE, limit), first=True)
-        more = len(records) == PAGE
-        while more and len(records) < limit:
-            query = replace(query, after=key_values(records[-1], query.order))
-            size = min(PAGE, limit - len(records))
-            _, _, page = self._page(connection, account, account_pk, query, size, first=False)
-            records += page
-            more = len(page) == PAGE
-        return seq, total, records
-
-    def _page(
-        self, connection: sqlite3.Connection, account: str, account_pk: int, query: Query, limit: int, *, first: bool
-    ) -> tuple[int, int | None, list[Image]]:
-        sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, first=first)
-        seq, total, page = connection.execute(sql, arguments).fetchone()
-        rows = self._statements.rows[query.type.name]
-        records = [] if page is None else [rows.image(row, account) for row in decode_json(f"[{page}]")]
-        return seq, total, records
+    def _run(
+        self, connection: sqlite3.Connection, query: Query, account_pk: int, limit: int, *, whole: bool
+    ) -> tuple[int, int | None, str | None]:
+        sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, whole=whole)
+        seq, total, text = connection.execute(sql, arguments).fetchone()
+        return seq, total, text
 
     def changes(self, account: str, after: int, limit: int) -> Read[list[ChangeSet]]:
         """Return the commits with `seq` above `after`, in order."""

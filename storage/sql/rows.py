@@ -58,7 +58,7 @@ class Rows:
         kind, table = home.kind, home.table
         self.home = home
         self.kind = kind
-        self.source: FromClause = table
+        self._targets: list[tuple[FromClause, ColumnElement[bool]]] = []
         self.public: dict[str, ColumnElement[Any]] = {name: table.c[name] for name in HEAD}
         names = [*HEAD, *([kind.parent_wire] if kind.parent_wire else [])]
         names += [wire for wire, spec in kind.fields.items() if not spec.option.secret]
@@ -67,8 +67,9 @@ class Rows:
                 self.public[wire] = table.c[wire]
                 continue
             target = tables.of(home.targets[wire]).table.alias(f"of_{wire}")
-            self.source = self.source.outerjoin(target, table.c[wire] == target.c.pk)
+            self._targets.append((target, table.c[wire] == target.c.pk))
             self.public[wire] = target.c.id
+        self.source = self.joined(table)
         kinds = {wire: kind.fields[wire].kind for wire in names if wire in kind.fields}
         self.outputs = [table.c.pk, *(self._output(self.public[w], kinds.get(w)) for w in names)]
 
@@ -100,6 +101,12 @@ class Rows:
             *(wire for wire, _, _ in self._target),
             *self._secret,
         ]
+
+    def joined(self, base: FromClause) -> FromClause:
+        """Return `base`, which holds the table, with the targets of its references."""
+        for target, on in self._targets:
+            base = base.outerjoin(target, on)
+        return base
 
     def _output(self, column: ColumnElement[Any], kind: str | None) -> ColumnElement[Any]:
         if kind == "number":

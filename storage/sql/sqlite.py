@@ -139,7 +139,7 @@ class SqliteStorage:
 
     def submit(self, commit: Commit) -> asyncio.Future[Committed]:
         """Queue a commit; cancelling its future does not cancel the write."""
-        if not self._serving or self._loop is None or not self._writer.alive:
+        if not self._serving or self._loop is None:
             raise HubError("server.unavailable", retry_after=1)
         if self._writer.waiting >= self._queue:
             raise HubError("server.unavailable", "Too many writes are waiting; try again shortly.", retry_after=1)

@@ -59,6 +59,7 @@ class Statements:
         self.inserts: dict[str, Insert] = {}
         self.last_pk: dict[str, str] = {}
         self._images: dict[str, Text] = {}
+        self._by_key: dict[str, Text] = {}
         for name, rows in self.rows.items():
             table = rows.home.table
             self.inserts[name] = Insert(table, rows.columns)
@@ -68,6 +69,14 @@ class Statements:
             page = select(func.json_array(*rows.outputs, table.c.account_pk).label("j")).select_from(rows.source)
             inner = page.where(table.c.id.in_(wanted)).subquery()
             self._images[name] = compiled(select(func.group_concat(inner.c.j)))
+            wanted = select(func.json_each(bindparam("keys")).table_valued("value").c.value)
+            inner = (
+                select(func.json_array(*rows.outputs).label("j"))
+                .select_from(rows.source)
+                .where(table.c.pk.in_(wanted))
+                .subquery()
+            )
+            self._by_key[name] = compiled(select(func.group_concat(inner.c.j)))
         log, keys, account = tables.change, tables.key, tables.account
         self.change = Insert(log, log.c.keys())
         self.key = Insert(keys, keys.c.keys())
@@ -113,6 +122,12 @@ class Statements:
             for row in decode_json(f"[{page}]"):
                 if row.pop() == account_pk:
                     yield row
+
+    def by_key(self, connection: sqlite3.Connection, kind: str, keys: Sequence[int]) -> Iterator[list[Any]]:
+        """Yield the rows with these internal keys, in their order."""
+        (page,) = connection.execute(self._by_key[kind].sql, (to_json(keys),)).fetchone()
+        found = {row[0]: row for row in decode_json(f"[{page or ''}]")}
+        yield from (found[key] for key in keys)
 
     def _update(self, kind: str, names: tuple[str, ...]) -> Text:
         table = self.rows[kind].home.table

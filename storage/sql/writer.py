@@ -8,6 +8,7 @@ that only those at fault fail. After a group the loop is handed one list of outc
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -20,7 +21,7 @@ from hub.schema.registry import Registry
 from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.errors import HubError
 from storage.decide import Decider, Decision
-from storage.sql.connection import Durability, open_writer
+from storage.sql.connection import BUSY_MILLIS, Durability, open_writer
 from storage.sql.group import Group, Memory
 from storage.sql.schema import settle
 from storage.sql.statements import Statements
@@ -31,6 +32,9 @@ GROUP_WRITES: Final = 8192
 """A transaction takes no further commit once it has this many writes."""
 PRUNE_GROUPS: Final = 256
 """Every so many groups the oldest keys are looked at."""
+WAL_BYTES: Final = 64 << 20
+"""How large the write-ahead log may grow before the writer waits for readers to empty it."""
+WAL_WAIT_MILLIS: Final = 250
 
 log: Final = logging.getLogger(__name__)
 
@@ -89,6 +93,9 @@ class Writer:
         self._memory = Memory("")
         self._thread: threading.Thread | None = None
         self._groups = 0
+        self._wal = f"{path}-wal"
+        # The size of the write-ahead log at which it is emptied by force.
+        self._wal_limit = WAL_BYTES
         # The last error of the database that was not the fault of one commit; None after a success.
         self.fault: str | None = None
         self.epoch = ""
@@ -171,6 +178,26 @@ class Writer:
             for job in jobs:
                 self._attempt([job], finished)
         self._deliver(finished)
+        self._bound_wal()
+
+    def _bound_wal(self) -> None:
+        """Empty the write-ahead log where readers have kept it from starting again for too long.
+
+        SQLite brings it into the file by itself, but begins it anew only in a moment without older readers;
+        under steady reading there is none. This waits for them a little, and else tries again later.
+        """
+        try:
+            size = os.stat(self._wal).st_size
+            if size < self._wal_limit or self._connection is None:
+                return
+            self._connection.execute(f"PRAGMA busy_timeout = {WAL_WAIT_MILLIS}").fetchone()
+            try:
+                (busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MILLIS}").fetchone()
+            self._wal_limit = size + size // 4 if busy else WAL_BYTES
+        except (OSError, sqlite3.Error) as error:
+            log.warning("the write-ahead log could not be emptied: %s", error)
 
     def _attempt(self, jobs: Sequence[Job], finished: Finished) -> bool:
         """Commit jobs in one transaction; say whether they are answered. A single job always is."""
