@@ -12,7 +12,7 @@ from hub.access import GUEST, OPERATOR, Identity
 from hub.schema.record import Image
 from hub.session import OPEN
 from hub.wire import close
-from hub.wire.codec import FRAME_BYTES
+from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES
 from hub.wire.errors import HubError
 from hub.wire.names import public_id
 from hub.wire.requests import SessionAuth, SessionBeat, SessionHello
@@ -98,7 +98,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         "now": call.services.clock(),
         "epoch": None,
         "seq": None,
-        "limits": LIMITS,
+        "limits": LIMITS | ({"frame_bytes": OPERATOR_FRAME_BYTES} if peer.operator else {}),
         "features": FEATURES,
         "display": {"user": identity.name or None, "account": peer.account_name},
     }

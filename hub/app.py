@@ -153,6 +153,7 @@ async def serve(
     `on_ready` gets the page's address, and the sign-in link of a first start. Without `tcp` only
     DIR/hub.sock is listened on; `until` ends the hub from the same process.
     """
+    os.umask(0o077)  # records, files and the secret are for the hub's own user
     folder = DataFolder(Path(settings.data))
     folder.take()
     parts: Assembled | None = None

@@ -52,8 +52,9 @@ class Received:
 class Session:
     """The protocol state of one socket. Times are seconds of any monotonic clock."""
 
-    def __init__(self, codec: Codec, now: float) -> None:
+    def __init__(self, codec: Codec, now: float, frame_bytes: int = FRAME_BYTES) -> None:
         self.codec = codec
+        self.frame_bytes = frame_bytes
         self.phase = Phase.NEW
         self.started = now
         self.greeted_once = False
@@ -86,7 +87,7 @@ class Session:
             out.close = self._end(close.WRONG_KIND)
             return out
         size = len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode("utf-8", "replace"))
-        if size > FRAME_BYTES:
+        if size > self.frame_bytes:
             out.close = self._end(close.TOO_LARGE)
             return out
         good = self.codec.request(frame)

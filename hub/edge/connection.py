@@ -25,7 +25,7 @@ from hub.logs import request_id, session_id
 from hub.schema.times import parse_time
 from hub.session import Session
 from hub.wire import close
-from hub.wire.codec import Codec, Frame
+from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES, Codec, Frame
 from hub.wire.errors import HubError
 from hub.wire.requests import (
     ActionCall,
@@ -85,7 +85,8 @@ class Connection:
     ) -> None:
         self.hub = hub
         self._loop = asyncio.get_running_loop()
-        self.core = Session(codec, self._loop.time())
+        limit = OPERATOR_FRAME_BYTES if operator else FRAME_BYTES
+        self.core = Session(codec, self._loop.time(), limit)
         self.outlet = Outlet(codec, self._wake)
         self.peer = Peer(operator=operator, outlet=self.outlet, closing=self.close)
         self._send = send

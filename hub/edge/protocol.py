@@ -5,6 +5,7 @@ The seam for the fast edge: it will take over accepted sockets here and drive th
 
 from __future__ import annotations
 
+from asyncio import BaseTransport
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, cast
 
@@ -15,7 +16,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from hub.wire import close
-from hub.wire.codec import FRAGMENTS, FRAME_BYTES
+from hub.wire.codec import FRAGMENTS, FRAME_BYTES, OPERATOR_FRAME_BYTES
 from hub.wire.codec import Frame as WireFrame
 
 try:
@@ -48,6 +49,9 @@ class HubProtocol(WebSocketsSansIOProtocol):
     feed: Callable[[WireFrame], bool] | None = None
     """Who took the socket over, if somebody did."""
 
+    frame_bytes = FRAME_BYTES
+    """The largest message on this socket, in bytes."""
+
     failed = False
     """Whether the peer broke the protocol: what it still sends is thrown away."""
 
@@ -58,6 +62,12 @@ class HubProtocol(WebSocketsSansIOProtocol):
     fragments = 0
     """How many fragments the message that is arriving has so far."""
     fragment_bytes = 0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Begin; the operator's socket takes larger frames."""
+        super().connection_made(transport)
+        if self.server is not None and self.server[1] is None:
+            self.frame_bytes = self.conn.max_message_size = OPERATOR_FRAME_BYTES
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes."""
@@ -101,10 +111,16 @@ class HubProtocol(WebSocketsSansIOProtocol):
             if masked:
                 head += 4
             stop = at + head + length
-            if stop > size and length <= FRAME_BYTES:
+            if stop > size and length <= self.frame_bytes:
                 break
             opcode = first & 0x0F
-            if masked and first & 0xF0 == 0x80 and opcode in _DATA and length <= FRAME_BYTES and not self.fragments:
+            if (
+                masked
+                and first & 0xF0 == 0x80
+                and opcode in _DATA
+                and length <= self.frame_bytes
+                and not self.fragments
+            ):
                 payload = apply_mask(data[at + head : stop], data[at + head - 4 : at + head])
                 if opcode == 1:
                     self._text(payload)
@@ -181,7 +197,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
         """Take in a further fragment; more than 256, or more than 1 MiB in all, close the socket."""
         self.fragments += 1
         self.fragment_bytes += len(event.data)
-        if self.fragments > FRAGMENTS or self.fragment_bytes > FRAME_BYTES:
+        if self.fragments > FRAGMENTS or self.fragment_bytes > self.frame_bytes:
             self._fail(close.TOO_LARGE)
             return
         if not event.fin:

@@ -22,6 +22,8 @@ from hub.wire.sentences import in_words
 
 FRAME_BYTES: Final = 1024 * 1024
 """The largest frame a client may send, in bytes."""
+OPERATOR_FRAME_BYTES: Final = 64 * 1024 * 1024
+"""The largest frame on DIR/hub.sock, over which whole programmes are imported, in bytes."""
 FRAGMENTS: Final = 256
 NESTING: Final = 32
 INTEGER: Final = 2**53 - 1

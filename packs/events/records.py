@@ -109,7 +109,9 @@ class EventPresenter(Record, parent=Event, access=_PROGRAMME, unique=(("event", 
     sort: int = 0
 
 
-class EventFile(Record, parent=Event, access=_PROGRAMME, unique=(("event", "name"),), file=True):
+class EventFile(
+    Record, parent=Event, access=_PROGRAMME, unique=(("event", "name"),), indexes=(("sha256",),), file=True
+):
     """A file of an event. Its bytes are known by their hash, which only an upload sets."""
 
     name: Annotated[FileName, Folded]
