@@ -89,8 +89,11 @@ class Actor:
         return await future
 
     async def settled(self, request: dict[str, Any], allowed: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """Ask until it is answered `ok` or with an allowed refusal. Raises `Cut`."""
+        """Ask, on this link, until it is answered `ok` or with an allowed refusal. Raises `Cut`."""
+        link = self.link
         while True:
+            if self.link is not link:
+                raise Cut  # another link is another socket, where this may mean something else
             answer = await self.ask(request)
             if answer["op"] == "ok" or answer["code"] in allowed:
                 return answer
