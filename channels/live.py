@@ -89,6 +89,7 @@ class Live:
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
         self._sessions: dict[str, SessionState] = {}
         self._by_outlet: dict[Outlet, SessionState] = {}
+        self._by_secret: dict[str, SessionState] = {}
         self._pulse: asyncio.Task[None] | None = None
         self._system: asyncio.Task[None] | None = None
         """Follows the account in which people and tokens live: from the first session on."""
@@ -267,6 +268,7 @@ class Live:
         if session.account is not None:
             await self.dispatcher.follow(session.account)
         self._sessions[session.id] = session
+        self._by_secret[session.resume] = session
         if session.outlet is not None:
             self._by_outlet[session.outlet] = session
 
@@ -295,15 +297,26 @@ class Live:
         self.leave_account(session)
         if session.account is not None:
             self.dispatcher.unfollow(session.account)
-        session.identity, session.account, session.resume = identity, account, secret
+        session.identity, session.account = identity, account
+        self._rotate(session, secret)
         return session
+
+    def _rotate(self, session: SessionState, secret: str) -> None:
+        self._by_secret.pop(session.resume, None)
+        session.resume = secret
+        self._by_secret[secret] = session
+
+    def resumable(self, secret: str) -> SessionState | None:
+        """Return the live session that a resume secret brings back, or None."""
+        return self._by_secret.get(secret)
 
     def bind(self, session: SessionState, outlet: Outlet, secret: str) -> None:
         """Bring a session back on a new socket; the secret rotates."""
         if session.gone is not None:
             session.gone.cancel()
             session.gone = None
-        session.outlet, session.resume = outlet, secret
+        session.outlet = outlet
+        self._rotate(session, secret)
         self._by_outlet[outlet] = session
         self.rosters.status(session.id, "active")
 
@@ -328,6 +341,7 @@ class Live:
         """End a session: it leaves its channels and can no longer be resumed."""
         if self._sessions.pop(session.id, None) is None:
             return
+        self._by_secret.pop(session.resume, None)
         if session.gone is not None:
             session.gone.cancel()
         self.rosters.expire(session.id)

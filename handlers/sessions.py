@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from typing import Any, Final
 
 from channels.live import SessionState
@@ -111,10 +110,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
 def _resumed(call: Call, request: SessionHello) -> SessionState | None:
     if request.resume is None or call.peer.session is not None:
         return None
-    for session in call.services.live.sessions():
-        if hmac.compare_digest(session.resume.encode(), request.resume.encode()):
-            return session
-    return None
+    return call.services.live.resumable(request.resume)
 
 
 def _same(one: Identity, other: Identity) -> bool:
