@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -30,6 +31,12 @@ def codec(request: pytest.FixtureRequest) -> str:
 async def tenant(process: HubProcess) -> Tenant:
     """A fresh account with keys of three roles."""
     return await make_tenant(process)
+
+
+@pytest.fixture(scope="module")
+def shared(process: HubProcess) -> Tenant:
+    """An account for all the tests of a module that leave nothing behind."""
+    return asyncio.run(make_tenant(process))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from tests.wire.hubprocess import HubProcess
-from tests.wire.talk import Client, connected
+from tests.wire.talk import Client, connected, data_of
 
 ROLES: Final = ("owner", "editor", "viewer")
 _names = itertools.count(1)
@@ -58,9 +58,10 @@ async def make_tenant(process: HubProcess) -> Tenant:
     async with operator(process) as client:
         made = await client.ok("action.call", action="account.create", args={"name": name, "owner": "Ada"})
         await client.greet(account=name)
-        keys: dict[str, str] = {}
-        for role in ROLES:
-            args = {"role": role, "name": role}
-            keys[role] = (await client.ok("action.call", action="api_key.issue", args=args))["key"]
+        asked = {
+            role: await client.send("action.call", action="api_key.issue", args={"role": role, "name": role})
+            for role in ROLES
+        }
+        keys = {role: data_of(await client.answer(number))["key"] for role, number in asked.items()}
     process.secrets |= set(keys.values())
     return Tenant(process, name, made["id"], keys)
