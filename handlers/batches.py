@@ -39,6 +39,12 @@ async def batch(call: Call, request: RecordBatch) -> Answer:
             writes.append(plan(call, write))
         except HubError as refusal:
             raise refusal.at(f"ops.{n}") from None
-    committed = await call.commit(tuple(writes), claim(call, request))
+    try:
+        committed = await call.commit(tuple(writes), claim(call, request))
+    except HubError as refusal:
+        # Storage names the item where there are several; of a single one it says `rec`, not `ops.0.rec`.
+        if len(writes) == 1 and refusal.path is not None and refusal.code != "key.reused":
+            raise refusal.at("ops.0") from None
+        raise
     results = [shown(call, write, result) for write, result in zip(writes, committed.results, strict=True)]
     return Answer({"results": results}, seq=committed.seq)
