@@ -8,13 +8,22 @@ from typing import Final
 ROLES: Final = ("guest", "viewer", "member", "editor", "manager", "owner")
 """The built-in ladder, from the least to the most."""
 
+
+class DeclarationError(TypeError):
+    """A record type, action or channel was declared in a way that cannot work; raised at import."""
+
+
 NOBODY: Final = "nobody"
 """A rule that no role of the ladder satisfies: only the hub itself does it."""
 
 
 def rank(role: str) -> int:
-    """Return the place of a role on the ladder; `nobody` stands above them all."""
-    return len(ROLES) if role == NOBODY else ROLES.index(role)
+    """Return the place of a role on the ladder; `nobody` stands above them all. Raises `DeclarationError`."""
+    if role == NOBODY:
+        return len(ROLES)
+    if role not in ROLES:
+        raise DeclarationError(f"there is no role {role!r}; a rule names one of {', '.join(ROLES)} or {NOBODY}")
+    return ROLES.index(role)
 
 
 @dataclass(frozen=True, slots=True)

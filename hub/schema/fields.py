@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Generic, Literal, TypeVar, Union, get_
 
 import msgspec
 
-from hub.schema.access import rank
+from hub.schema.access import DeclarationError, rank
 from hub.schema.times import format_time
 
 RESERVED: Final = frozenset(
@@ -102,10 +102,6 @@ _SCALARS: Final[dict[Any, str]] = {
 }
 
 
-class DeclarationError(TypeError):
-    """A record type, action or channel was declared in a way that cannot work; raised at import."""
-
-
 def _strip_none(annotation: Any) -> tuple[Any, bool]:
     if get_origin(annotation) in {Union, types.UnionType}:
         rest = [a for a in get_args(annotation) if a is not type(None)]
@@ -184,3 +180,6 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
         name, wire, kind, nullable, required, default, accepts, plain,
         max_length=min(lengths) if lengths else None, item=item, ref=ref, choices=choices, option=option,
     )  # fmt: skip
+
+
+__all__ = ["RESERVED", "SORTABLE_TEXT", "DeclarationError", "Field", "FieldSpec", "Ref", "field_from_annotation"]

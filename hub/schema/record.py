@@ -44,7 +44,7 @@ class Record:
     def __init_subclass__(
         cls,
         *,
-        access: Access,
+        access: Access | None = None,
         parent: type[Record] | None = None,
         unique: tuple[tuple[str, ...], ...] = (),
         indexes: tuple[tuple[str, ...], ...] = (),
@@ -56,6 +56,8 @@ class Record:
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
+        if access is None:
+            raise DeclarationError(f"{cls.__name__} has no rule; declare access=Access(read=…, create=…, …)")
         if unknown:
             raise DeclarationError(f"{cls.__name__}: unknown option {', '.join(unknown)}")
         parent_type = type_of(parent) if parent is not None else None

@@ -35,7 +35,12 @@ class Registry:
         """Return the registry of everything declared in these packages and their modules."""
         registry = cls()
         for name in packages:
-            package = importlib.import_module(name)
+            try:
+                package = importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                    raise  # the pack is there, what it imports is not
+                raise DeclarationError(f"there is no pack {name}; install it, or correct the setting packs") from None
             registry.add_module(package)
             for found in pkgutil.walk_packages(getattr(package, "__path__", []), f"{name}."):
                 registry.add_module(importlib.import_module(found.name))
