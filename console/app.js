@@ -2,7 +2,7 @@
  * The console's first room: signs in, chooses an event, and hands over to the page of that event.
  */
 
-import { Hub, signOut } from "/client/index.js";
+import { Backoff, Hub, signOut } from "/client/index.js";
 import { EventPage } from "./page.js";
 import { accountCard, memory, signInCard, takeCode } from "./signin.js";
 import { showStatus } from "./status.js";
@@ -19,6 +19,7 @@ const hub = new Hub({
   token: memory.token,
   account: memory.account,
   client: { name: "aether-console", version: "0.1.0" },
+  backoff: new Backoff({ most_seconds: 8 }), // somebody is looking at this page
 });
 const page = new EventPage(hub, toasts);
 const switcher = find("[data-testid=event-switcher]");

@@ -13,10 +13,13 @@ const WORDS = {
   connecting: "Connecting…",
   live: "Live",
   reconnecting: "Reconnecting…",
-  offline: "Offline — changes will resume",
+  offline: "Offline",
   "signed-out": "Signed out",
   ended: "Disconnected",
 };
+
+/** @type {Partial<Record<keyof typeof WORDS, string>>} what a narrow screen has no room for */
+const MORE = { offline: "changes will resume" };
 
 /**
  * Keep an element equal to the hub's state.
@@ -25,6 +28,7 @@ const WORDS = {
  */
 export function showStatus(element, hub) {
   const words = /** @type {Element} */ (element.querySelector(".status-words"));
+  const more = /** @type {Element} */ (element.querySelector(".status-more"));
   let was_online = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let patience;
@@ -35,6 +39,7 @@ export function showStatus(element, hub) {
     document.body.dataset.connection = state;
     element.title = title;
     setText(words, WORDS[state]);
+    setText(more, MORE[state] ?? "");
   };
 
   const losing = () => {

@@ -20,6 +20,9 @@ export class Store {
   /** @type {(() => void)[]} */
   #endings = [];
 
+  /** whether the whole programme was told of: from then on what comes is a change, not the first sight of it */
+  #seen = false;
+
   /**
    * @param {import("../clients/javascript/index.js").Hub} hub
    * @param {string} event
@@ -42,11 +45,15 @@ export class Store {
       this.watches[/** @type {keyof typeof TYPES} */ (name)] = watch;
       this.#endings.push(
         watch.on("change", (change) => this.#changed(type, change)),
-        watch.on("ready", () => this.#redraw()),
+        watch.on("ready", () => {
+          this.#seen = this.ready;
+          this.#redraw();
+        }),
         watch.on("error", (error) => listener.refused(error)),
         () => watch.stop(),
       );
     }
+    this.#seen = this.ready;
     this.#redraw();
   }
 
@@ -84,8 +91,8 @@ export class Store {
   /** @param {string} type @param {any} change */
   #changed(type, change) {
     const own = this.hub.isOwn(change.origin);
-    if (this.ready && !own) for (const talk of this.#touched(type, change)) this.flash.add(talk);
-    if (type === TYPES.sessions && this.ready) {
+    if (this.#seen && !own) for (const talk of this.#touched(type, change)) this.flash.add(talk);
+    if (type === TYPES.sessions && this.#seen) {
       const at = Date.now();
       const edits = change.updated.map((/** @type {any} */ { before, record }) => ({ talk: record.id, before, record, at, own }));
       const talks = new Set(edits.map((/** @type {Edit} */ { talk }) => talk));

@@ -1,0 +1,131 @@
+"""A real hub for the page: three people of account `main`, on a port and a folder that outlive every restart."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from handlers import people
+from hub import app
+from hub.settings import load
+from tests.clients.real_hub_harness import HubProcess, free_port
+from tests.clients.reference_harness import environment
+
+PROGRAMME: Final = Path(__file__).resolve().parents[2] / "examples/data/frab-camp2019.json"
+STOP_SECONDS: Final = 20.0
+_NO_KEPT_CONNECTIONS: Final = httpx.Limits(max_keepalive_connections=0)  # the hub at their other end is killed
+EDITORS: Final = ("Ada Brandt", "Jonas Weber")
+"""Who belongs to account `main` beside its owner."""
+
+
+async def _make_people(data: Path) -> dict[str, str]:
+    folder = app.DataFolder(data)
+    folder.take()
+    try:
+        services = (parts := app.assemble(load({}, None, {"data": str(data)}), folder)).hub.services
+        await parts.storage.start()
+        try:
+            await app.first_start(services)
+            account = await people.find_account(services, "main")
+            assert account is not None
+            made = [await people.create_user(services, account["id"], name, "editor") for name in EDITORS]
+        finally:
+            await parts.storage.close()
+    finally:
+        folder.release()
+    return {user["name"]: user["id"] for user in made}
+
+
+class PageHub(HubProcess):
+    """`aether serve`, with the commands and requests that the tests of the page need."""
+
+    def __init__(self, folder: Path) -> None:
+        self.users = asyncio.run(_make_people(folder / "data"))
+        """Ids by name."""
+        self._http = httpx.Client(trust_env=False, verify=False, limits=_NO_KEPT_CONNECTIONS)
+        super().__init__(folder)
+        self.token = str(self._operate("api_key.issue", role="owner")["key"])
+        """An API key of an owner: the third party."""
+
+    # -- commands ------------------------------------------------------------------------------------
+
+    def aether(self, *words: str) -> str:
+        """Run a command beside the hub; return what it prints."""
+        command = [sys.executable, "-m", "aether_client", *words, "--data", str(self.data)]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def import_programme(self, file: Path = PROGRAMME) -> str:
+        """Import a conference; return the summary."""
+        return self.aether("import", "conference", str(file))
+
+    def terminate(self) -> None:
+        """Stop it as an operator does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(STOP_SECONDS) == 0, self.log.read_text()
+        self.process = None
+
+    def close(self) -> None:
+        """End everything."""
+        self.kill()
+        self._http.close()
+
+    def restart_after(self, op: str, **fields: Any) -> None:
+        """Start it again at its address, after a request was run on its data elsewhere meanwhile."""
+        address, self.port = self.port, free_port()
+        self.start()
+        self.rpc(op, **fields)
+        self.kill()
+        self.port = address
+        self.start()
+
+    def check_log(self) -> None:
+        """Fail where the log holds a traceback."""
+        log = self.log.read_text()
+        assert "Traceback" not in log, log[-8000:]
+
+    # -- requests ------------------------------------------------------------------------------------
+
+    def rpc(self, op: str, **fields: Any) -> Any:
+        """Ask the hub as the third party does; return the answer's data."""
+        headers = {"authorization": f"Bearer {self.token}"}
+        body = self._http.post(f"{self.url}/rpc", json={"op": op, "id": 1, **fields}, headers=headers).json()
+        assert body["op"] == "ok", body
+        return body["data"]
+
+    def link(self, name: str) -> str:
+        """Return a sign-in link of a person."""
+        return f"{self.url}/#signin={self._operate('signin.link', account='main', user=self.users[name])['code']}"
+
+    def opens(self, token: str) -> bool:
+        """Say whether a token opens the hub."""
+        request = {"op": "record.find", "id": 1, "type": "event"}
+        answer = self._http.post(f"{self.url}/rpc", json=request, headers={"authorization": f"Bearer {token}"})
+        assert answer.status_code in {200, 401}, answer.text
+        return answer.status_code == 200
+
+    def _operate(self, action: str, **args: Any) -> Any:
+        """Call an action as the operator; return its result."""
+        transport = httpx.HTTPTransport(uds=str(self.data / "hub.sock"), verify=False)
+        with httpx.Client(transport=transport) as operator:
+            request = {"op": "action.call", "id": 1, "action": action, "args": args}
+            body = operator.post("http://hub/rpc", json=request).json()
+        assert body["op"] == "ok", body
+        return body["data"]
+
+    def sessions(self) -> dict[str, dict[str, Any]]:
+        """Return the talks by title."""
+        found = self.rpc("record.find", type="event_session", limit=1000)["records"]
+        return {record["title"]: record for record in found}
+
+    def retitle(self, rec: str, title: str) -> None:
+        """Change a title as the third party does."""
+        self.rpc("record.update", type="event_session", rec=rec, data={"title": title})
