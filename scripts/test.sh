@@ -32,4 +32,6 @@ for name in ${!AETHER_@}; do
     [ "$name" = AETHER_PROOF ] || unset "$name"
 done
 
+# The whole suite: one process for each of two cores, a file never divided. A chosen part runs in one process.
+[ $# -gt 0 ] || set -- -n 2 --dist loadfile
 exec .venv/bin/python -m pytest -q "$@"
