@@ -27,14 +27,14 @@ OPENED: Final[dict[str, Any]] = {
 }
 
 
-async def greeted(url: str, token: str) -> ClientConnection:
-    """Return an open socket that has said hello; raise OSError or `ConnectionClosed`."""
+async def greeted(url: str, token: str) -> tuple[ClientConnection, int]:
+    """Return an open socket that has said hello, and where the account stood; raise OSError or `ConnectionClosed`."""
     socket = await connect(url, **OPENED)
     await socket.send(msgspec.json.encode({"op": "session.hello", "id": HELLO, "token": token}).decode())
     answer = msgspec.json.decode(await socket.recv())
     if answer["op"] != "ok":
         raise Wrong(f"the hello was answered {answer}")
-    return socket
+    return socket, int(answer["data"]["seq"])
 
 
 @dataclass(eq=False)
@@ -47,6 +47,8 @@ class Writer:
     token: str
     repeated: int = 0
     """How many writes were sent again after a cut."""
+    replayed: int = 0
+    """How many of those had been done before the cut, so that their answer was one that was kept."""
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once a write was answered that had not been sent before this socket."""
     _unanswered: dict[str, Entry] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class Writer:
         """Repeat what was not answered, then write until the socket is gone; with `finish`, only repeat."""
         self.begun.clear()
         try:
-            socket = await greeted(url, self.token)
+            socket, head = await greeted(url, self.token)
         except (OSError, ConnectionClosed):
             return
         again = list(self._unanswered.values())
@@ -74,6 +76,8 @@ class Writer:
             while asked or not finish:
                 message = msgspec.json.decode(await socket.recv())
                 entry = self._take(asked.pop(message.get("id", 0), None), message)
+                if message["seq"] <= head:
+                    self.replayed += 1
                 if finish:
                     continue
                 if entry not in again:
@@ -127,7 +131,7 @@ class Watcher:
     async def run(self, url: str, until: Callable[[], bool] = lambda: False) -> None:
         """Watch until the socket is gone, or until `until` says that there is enough."""
         try:
-            socket = await greeted(url, self.token)
+            socket, _ = await greeted(url, self.token)
         except (OSError, ConnectionClosed):
             return
         try:
