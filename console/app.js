@@ -19,7 +19,7 @@ const hub = new Hub({
   token: memory.token,
   account: memory.account,
   client: { name: "aether-console", version: "0.1.0" },
-  backoff: new Backoff({ most_seconds: 8 }), // somebody is looking at this page
+  backoff: new Backoff({ most_seconds: 5 }), // somebody is looking at this page
 });
 const page = new EventPage(hub, toasts);
 const switcher = find("[data-testid=event-switcher]");

@@ -9,7 +9,7 @@ from playwright.async_api import BrowserContext, ConsoleMessage, Locator, Page, 
 
 WAIT_MS: Final = 10_000
 BACK_MS: Final = 20_000
-"""How long a page may take to be back after its hub is: between its tries are up to 8 seconds."""
+"""How long a page may take to be back after its hub is: between its tries are up to 5 seconds."""
 
 # Tells of violations of the page's policy in the log, and keeps who was shown as changed by somebody else.
 _BEFORE_THE_PAGE: Final = """
