@@ -28,7 +28,8 @@ from hub.wire.codec import JSON, MSGPACK
 from hub.wire.errors import HubError
 from storage.blobs.disk import DiskBlobs
 from storage.memory import MemoryDatabase
-from tests.simulation.actor import Actor
+from tests.simulation.actor import Actor, Cut
+from tests.simulation.client import Wrong
 from tests.simulation.clock import run, wire_clock
 from tests.simulation.history import History
 from tests.simulation.network import Faults, Link, LossyBus, SlowStorage
@@ -179,9 +180,8 @@ class World:
                 self.fault("a client never came to its end")
             elif task.exception() is not None:
                 self.fault(f"a client failed: {task.exception()!r}")
-        if not self.wrong:
-            await asyncio.sleep(SETTLE_SECONDS)
-            await self._compare(actors)
+        await asyncio.sleep(SETTLE_SECONDS)
+        await self._compare(actors)
         for core in self.cores:
             await core.crash()
         return self.wrong
@@ -224,15 +224,19 @@ class World:
 
     async def _compare(self, actors: list[Actor]) -> None:
         """Hold what every client has against the log, and against a fresh find on either core."""
+        for check in (self.writes.check, *(actor.compare_with_log for actor in actors)):
+            try:
+                check()
+            except Wrong as wrong:
+                self.fault(str(wrong))
+        if self.wrong:
+            return  # who was left without an answer would be so again
         try:
-            self.writes.check()
-            for actor in actors:
-                actor.compare_with_log()
             for core in list(self.cores):
                 for actor in actors:
                     await actor.compare_with_find(core)
-        except (AssertionError, HubError) as wrong:
-            self.fault(str(wrong))
+        except (Wrong, Cut) as wrong:
+            self.fault(repr(wrong))
 
 
 def play(seed: int, *, read_gaps: bool = True, sizes: Sizes | None = None) -> World:
