@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,9 +40,11 @@ from hub.wire.requests import (
     RecordUpdate,
     RecordUpsert,
     Request,
+    SchemaDescribe,
     SessionAuth,
     SessionBeat,
     SessionHello,
+    WatchStart,
     op_name,
 )
 
@@ -55,6 +58,13 @@ LIGHT = frozenset(
     {SessionBeat, RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch}
 )
 """Requests that never need a task: they wait for nothing but futures."""
+WEIGHTS: dict[type[Request], int] = {ActionCall: 0, RecordFind: 8, WatchStart: 8, ManifestGet: 8, SchemaDescribe: 8}
+"""What a running request counts for; 1 where nothing is said. Actions run long and answer little."""
+LOAD = 64
+"""How much may run at once for one socket; what comes later starts in its order when there is room.
+
+A frame can ask for a thousand pages of a megabyte: this bounds what is in memory for a client that does
+not read them."""
 WRITE_BYTES = 128 * 1024
 """About how much is handed to the socket in one write."""
 READ_PAUSE_BYTES = 256 * 1024
@@ -95,6 +105,10 @@ class Connection:
         """Whether a flush is scheduled or under way."""
         self._flush_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._queue: deque[Request] = deque()
+        """Requests that wait for room, in the order in which they start."""
+        self._load = 0
+        self._starting = False
         self._room = asyncio.Event()
         self._room.set()
         self._resume: Callable[[], None] = lambda: None
@@ -128,16 +142,29 @@ class Connection:
         out = self.core.receive(frame, self._loop.time())
         for answer in out.frames:
             self.outlet.answer(answer)
-        for request in out.requests:
-            self._start(request)
+        if out.requests:
+            self._queue.extend(out.requests)
+            self._start_next()
         if out.close is not None:
             self.close(out.close.code, out.close.reason)
-        if self.outlet.size > READ_PAUSE_BYTES:
+        if self._queue or self.outlet.size > READ_PAUSE_BYTES:
             self._room.clear()
         return not self._room.is_set()
 
+    def _start_next(self) -> None:
+        """Start what waits, in order, as far as there is room."""
+        if self._starting:
+            return
+        self._starting = True
+        while self._queue and self._load < LOAD and self.outlet.size <= READ_PAUSE_BYTES:
+            self._start(self._queue.popleft())
+        self._starting = False
+
     def _has_room(self) -> None:
-        if not self._room.is_set():
+        """Go on where there is room: with what waits, then with reading."""
+        if self._queue:
+            self._start_next()
+        if not self._room.is_set() and not self._queue and self.outlet.size <= READ_PAUSE_BYTES:
             self._room.set()
             self._resume()
 
@@ -172,6 +199,8 @@ class Connection:
     async def _run(self, request: Request) -> None:
         greeting = isinstance(request, SessionHello)
         accepted = False
+        weight = WEIGHTS.get(type(request), 1)
+        self._load += weight
         try:
             if self.hub.draining and not isinstance(request, SessionHello | SessionAuth):
                 raise HubError("server.draining", retry_after=1)
@@ -186,10 +215,14 @@ class Connection:
             log.exception("incident %s in %s", incident, op_name(request))
             fault = HubError("server.error", f"An unexpected fault; the log has it as incident {incident}.")
             self.outlet.answer(self.core.refuse(request.id, fault))
+        finally:
+            self._load -= weight
         if greeting:
             self._greeted(accepted=accepted)
         elif isinstance(request, SessionAuth) and accepted:
             self._watch_expiry()
+        if not self._room.is_set():
+            self._has_room()
 
     def _answer(self, request: Request, answer: Answer) -> None:
         self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
@@ -206,8 +239,8 @@ class Connection:
             self._watch_expiry()
         else:
             self._tick()  # the ten seconds may have passed while this hello was looked at
-        for request in released:
-            self._start(request)
+        self._queue.extendleft(reversed(released))
+        self._start_next()
 
     # -- time ----------------------------------------------------------------------------------------
 
@@ -265,8 +298,7 @@ class Connection:
             return
         finally:
             stalled.cancel()
-        if self.outlet.size <= READ_PAUSE_BYTES // 2:
-            self._has_room()
+        self._has_room()
         self._flush_now()
 
     def _stalled(self) -> None:
@@ -299,9 +331,11 @@ class Connection:
             return
         self._ended = True
         self.core.end()
+        self._queue.clear()
         for timer in self._timers:
             timer.cancel()
-        self._has_room()
+        self._room.set()
+        self._resume()
         if self._flush_task is not None:
             self._flush_task.cancel()
         if self.peer.session is not None and self.peer.session.outlet is self.outlet:
