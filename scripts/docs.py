@@ -66,21 +66,29 @@ def operations() -> str:
         purpose = (request.__doc__ or "").strip().splitlines()[0]
         rows.append((f"`{name}`", ", ".join(fields), operation.needs.value, purpose))
     head = ("operation", "fields (`?` optional)", "needs", "purpose")
-    text = "Every request has `id`; those that write have `key?`. Anything else answers `op.unknown`.\n\n"
+    text = (
+        "What is asked for; what is answered is in [the wire](wire.md). Every request has `id` besides. *Needs*: an\n"
+        "`identity` (any token), an `account` chosen in the hello, or `nothing`; rights come after. Anything else answers\n"
+        "`op.unknown`. Source: `hub/wire/requests.py`.\n\n"
+    )
     return "# Operations\n\n" + text + table(head, rows)
 
 
 def error_codes() -> str:
     """The table of error codes."""
     rows = [(f"`{k.code}`", k.meaning, "yes" if k.retry else "no", str(k.http)) for k in errors.KINDS.values()]
-    text = "The code is the contract, the message is prose. Source: `hub/wire/errors.py`.\n\n"
+    text = (
+        "The code is the contract, the message is prose. How they travel is in [the wire](wire.md). Source:\n"
+        "`hub/wire/errors.py`.\n\n"
+    )
     return "# Error codes\n\n" + text + table(("code", "meaning", "may help to retry unchanged", "HTTP"), rows)
 
 
 def close_codes() -> str:
     """The table of close codes."""
     rows = [(str(code), text, "yes" if close.comes_back(code) else "no") for code, text in close.MEANINGS.items()]
-    return "# Close codes\n\nSource: `hub/wire/close.py`.\n\n" + table(("code", "meaning", "come back"), rows)
+    text = "*Come back* is what [a client](wire.md#limits-and-closing) does. Source: `hub/wire/close.py`.\n\n"
+    return "# Close codes\n\n" + text + table(("code", "meaning", "come back"), rows)
 
 
 def settings() -> str:
@@ -101,7 +109,10 @@ def settings() -> str:
 def types() -> str:
     """The table of record types and actions."""
     registry = registry_of(Settings())
-    parts = ["# Record types and actions\n\nOf the core and the default packs.\n"]
+    parts = [
+        "# Record types and actions\n\nOf the core and the default packs, each with the least role that may do what.\n"
+        "How to declare one's own: [developers](developers.md).\n"
+    ]
     for kind in registry.types.values():
         where = "account `system`" if kind.system else (f"parent `{kind.parent.name}`" if kind.parent else "account")
         rights = ", ".join(f"{verb} {role}" for verb, role in kind.access.rules().items())
@@ -111,7 +122,9 @@ def types() -> str:
             notes = [n for n in ("folded", "read_only", "write_once", "secret") if getattr(spec.option, n)]
             notes += ["required"] if spec.required else []
             rows.append((f"`{wire}`", what + (" or null" if spec.nullable else ""), ", ".join(notes)))
-        parts.append(f"\n## {kind.name}\n\n{kind.doc} ({where}; {rights})\n\n" + table(("field", "kind", "notes"), rows))
+        parts.append(
+            f"\n## {kind.name}\n\n{kind.doc} ({where}; {rights})\n\n" + table(("field", "kind", "notes"), rows)
+        )
     rows = [
         (f"`{a.name}`", f"`{a.target.name}`" if a.target else "", f"`{a.needs}`", a.doc.split("\n\n")[0])
         for a in sorted(registry.actions.values(), key=lambda a: a.name)
@@ -140,7 +153,9 @@ def main(arguments: list[str]) -> int:
         else:
             path.write_text(text, "utf-8")
     if stale:
-        print(f"docs/{', docs/'.join(stale)} differ from the code; run .venv/bin/python scripts/docs.py", file=sys.stderr)
+        print(
+            f"docs/{', docs/'.join(stale)} differ from the code; run .venv/bin/python scripts/docs.py", file=sys.stderr
+        )
     return 1 if stale else 0
 
 
