@@ -51,6 +51,22 @@ class SignInCode(msgspec.Struct, frozen=True):
     url: str | None = None
 
 
+class CreateUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new person and their role in the account that the caller is in."""
+
+    name: Name
+    role: Role
+    email: Annotated[str, Meta(max_length=254)] | None = None
+
+
+class CreatedUser(msgspec.Struct, frozen=True):
+    """The new user's public id, for `signin.link`."""
+
+    id: str
+    name: str
+    role: str
+
+
 class CreateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A key of the account that the caller is in."""
 
@@ -95,6 +111,13 @@ async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
     return SignInCode(code, expires, services.url)
 
 
+@action("user.create", needs="user.create", operator=True)
+async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
+    """Create a person and make them a member of this account."""
+    user = await people.create_user(_services(ctx), ctx.account, args.name, args.role, args.email)
+    return CreatedUser(user["id"], user["name"], args.role)
+
+
 @action("api_key.issue", needs="api_key.create")
 async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     """Create an API key for this account; the key is shown once."""
@@ -104,4 +127,4 @@ async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     return CreatedKey(record["id"], key, args.role)
 
 
-__all__ = ["create_account", "issue_api_key", "signin_link"]
+__all__ = ["create_account", "create_user", "issue_api_key", "signin_link"]

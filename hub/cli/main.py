@@ -26,9 +26,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Aether Hub."
 import_app = typer.Typer(no_args_is_help=True, help="Import data from files.")
 account_app = typer.Typer(no_args_is_help=True, help="Accounts.")
 key_app = typer.Typer(no_args_is_help=True, help="API keys.")
+user_app = typer.Typer(no_args_is_help=True, help="People.")
 app.add_typer(import_app, name="import")
 app.add_typer(account_app, name="account")
 app.add_typer(key_app, name="key")
+app.add_typer(user_app, name="user")
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
@@ -91,7 +93,10 @@ def signin_link(
     async def work(hub: Client) -> Any:
         return (await hub.call("action.call", action="signin.link", args={"account": account})).data
 
-    made = with_hub(settings, None, work)
+    _print_link(settings, with_hub(settings, None, work), url)
+
+
+def _print_link(settings: Settings, made: Any, url: str | None) -> None:
     page = url or made["url"] or page_url(settings.host, settings.port)
     print(f"{page.rstrip('/')}/#signin={made['code']}")
     if made["url"] is None:
@@ -116,6 +121,25 @@ def account_create(
     made = with_hub(settings, None, work)
     print(f"{made['name']} {made['id']}")
     hint(f"Its owner signs in with the link of: {call_of(settings, 'signin-link --account ' + made['name'])}")
+
+
+@user_app.command("create")
+def user_create(
+    name: Annotated[str, typer.Argument(help="The person's name, as others see it.")],
+    account: AccountName = "main",
+    role: Annotated[Role, typer.Option(help="What they may do.")] = "editor",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Create a person, make them a member of the account, and print their sign-in link."""
+    settings = settings_for(os.environ, config, data=data)
+
+    async def work(hub: Client) -> Any:
+        user = (await hub.call("action.call", action="user.create", args={"name": name, "role": role})).data
+        args = {"account": account, "user": user["id"]}
+        return (await hub.call("action.call", action="signin.link", args=args)).data
+
+    _print_link(settings, with_hub(settings, account, work), None)
 
 
 @key_app.command("create")
