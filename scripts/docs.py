@@ -67,8 +67,8 @@ def operations() -> str:
         rows.append((f"`{name}`", ", ".join(fields), operation.needs.value, purpose))
     head = ("operation", "fields (`?` optional)", "needs", "purpose")
     text = (
-        "What is asked for; what is answered is in [the wire](wire.md). Every request has `id` besides. *Needs*: an\n"
-        "`identity` (any token), an `account` chosen in the hello, or `nothing`; rights come after. Anything else answers\n"
+        "What is asked for; what is answered is in [the wire](wire.md). Every request has `id` besides. *Needs*:\n"
+        "`identity` is any token, `account` one chosen in the hello; rights come after. Anything else answers\n"
         "`op.unknown`. Source: `hub/wire/requests.py`.\n\n"
     )
     return "# Operations\n\n" + text + table(head, rows)
@@ -125,11 +125,11 @@ def types() -> str:
         parts.append(
             f"\n## {kind.name}\n\n{kind.doc} ({where}; {rights})\n\n" + table(("field", "kind", "notes"), rows)
         )
-    rows = [
+    actions = [
         (f"`{a.name}`", f"`{a.target.name}`" if a.target else "", f"`{a.needs}`", a.doc.split("\n\n")[0])
         for a in sorted(registry.actions.values(), key=lambda a: a.name)
     ]
-    parts.append("\n## Actions\n\n" + table(("action", "target", "needs", "purpose"), rows))
+    parts.append("\n## Actions\n\n" + table(("action", "target", "needs", "purpose"), actions))
     return "".join(parts)
 
 
