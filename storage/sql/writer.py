@@ -35,6 +35,10 @@ PRUNE_GROUPS: Final = 256
 WAL_BYTES: Final = 64 << 20
 """How large the write-ahead log may grow before the writer waits for readers to empty it."""
 WAL_WAIT_MILLIS: Final = 250
+UNDONE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT})
+"""Errors of COMMIT after which nothing of the transaction can be on disk."""
+NO_FAULT: Final = frozenset({0, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG})
+"""Errors that say nothing against the database: it still serves, and on a full disk it reads."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -224,7 +228,7 @@ class Writer:
             log.error("a commit of account %s failed", commit.account, exc_info=error)
         elif answer.code != "record.exists":
             log.error("a commit of account %s failed: %s", commit.account, error)
-        if answer.code == "server.unavailable":
+        if isinstance(error, sqlite3.Error) and error_code(error) not in NO_FAULT:
             self.fault = str(error)
         return answer
 
@@ -263,9 +267,9 @@ class Writer:
                 connection.execute("COMMIT")
             except sqlite3.Error as error:
                 self._roll_back(connection)
-                if refusal(error).code != "storage.full" and error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                    raise _Unsettled(str(error)) from error
-                raise
+                if error_code(error) in UNDONE:
+                    raise
+                raise _Unsettled(str(error)) from error
             self._memory.learn(group)
         else:
             self._roll_back(connection)
@@ -295,10 +299,15 @@ class _Unsettled(Exception):
     """COMMIT failed in a way that does not say whether the commits are on disk."""
 
 
+def error_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary error code, or 0 where the driver itself refused."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 def refusal(error: sqlite3.Error) -> HubError:
     """Return what a client is told of an error of the database."""
     extended = getattr(error, "sqlite_errorcode", 0)
-    code = extended & 0xFF
+    code = error_code(error)
     if code == sqlite3.SQLITE_FULL:
         return HubError("storage.full", retry_after=5)
     if extended in {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}:

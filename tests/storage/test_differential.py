@@ -227,6 +227,30 @@ def test_a_filter_means_the_same_in_sql_and_in_memory(
 
 
 @_SETTINGS
+@given(data=st.data(), name=st.sampled_from(["label", "about", "amount", "weight", "at", "words", "sizes", "marks"]))
+def test_every_operator_means_the_same_for_every_pair_of_values(world: World, data: st.DataObject, name: str) -> None:
+    values = VALUES[name]
+    stored = data.draw(st.lists(st.lists(values, max_size=3) if name in LISTS else values, min_size=1, max_size=6))
+    operands = data.draw(st.lists(values, min_size=1, max_size=4))
+    operands += [v for s in stored for v in (s if name in LISTS else [s])][:3]
+
+    async def run() -> None:
+        account, _, images = await world.fill([{name: value} for value in stored] + [{}])
+        for op in operators_of(item, name):
+            if op == "$null":
+                continue
+            wanted: list[Any] = [operands] if op in {"$in", "$nin"} else operands
+            for operand in wanted:
+                for where in ({name: {op: operand}}, {"$not": {name: {op: operand}}}):
+                    node = parse_where(item, where)
+                    found = await world.use.storage.find(account, Query(item, node, deleted=True))
+                    expected = [str(i["id"]) for i in filter(matcher(node), images)]
+                    assert [i["id"] for i in found.records] == sorted(expected), where
+
+    world.runner.run(run())
+
+
+@_SETTINGS
 @given(given_rows=rows(), given_orders=st.lists(orders(), min_size=2, max_size=6), size=st.integers(1, 4))
 def test_an_order_and_its_pages_are_the_same_in_sql_and_in_memory(
     world: World, given_rows: list[dict[str, Any]], given_orders: list[list[str]], size: int
