@@ -310,14 +310,16 @@ class Actor:
             await self._visit()
 
     async def _start_twice(self) -> None:
-        """Start a watch that is held already, or one with the mark of another, which must not count."""
+        """Start a watch that is held already; perhaps from where it never was, which must not count."""
         held = list(self.socket.watches.values()) if self.socket is not None else []
         if not held:
             return
         first, second = self.rng.choice(held), self.rng.choice(held)
-        twin = Wanted(first.spec)
-        if first is not second and self.rng.random() < 0.5:
-            twin = Wanted(first.spec, second.mark, second.seq, {}, whole=True, foreign=True)
+        twin, pick = Wanted(first.spec), self.rng.random()
+        if first is not second and pick < 0.4:
+            twin = Wanted(first.spec, second.mark, second.seq, {}, whole=True, hopeless="query")
+        elif first.mark is not None and pick > 0.8:
+            twin = Wanted(first.spec, first.mark, first.seq + 10**6, {}, whole=True, hopeless="expired")
         self.wanted.append(twin)
         await self._start(twin)
 

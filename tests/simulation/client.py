@@ -31,12 +31,12 @@ class Wanted:
     """Whether `records` is everything, so that the watch can be resumed."""
     starting: bool = False
     """Whether a watch.start of it is under way."""
-    foreign: bool = False
-    """Whether `mark` is that of another query, with which nothing may be resumed."""
+    hopeless: str = ""
+    """Why nothing may be resumed with what we have: `query`, a mark of another one; `expired`, another history."""
 
     def forget(self) -> None:
         """Begin again with a snapshot next time."""
-        self.mark, self.seq, self.records, self.whole, self.foreign = None, 0, {}, False, False
+        self.mark, self.seq, self.records, self.whole, self.hopeless = None, 0, {}, False, ""
 
     def since(self) -> dict[str, Any] | None:
         """Return the `since` to resume with."""
@@ -81,15 +81,15 @@ class Socket:
         """Take in the answer of a watch.start."""
         watch, seq = str(data["watch"]), int(data["seq"])
         if data["resumed"]:
-            if not asked_since or wanted.foreign:
-                raise Wrong("resumed without a mark of this query")
+            if not asked_since or wanted.hopeless:
+                raise Wrong("resumed from where this query never was")
             for push in data["events"]:
                 self._apply(wanted, push)
         else:
-            expected = {"query"} if wanted.foreign else {"expired"} if self._may_expire else set()
+            expected = {wanted.hopeless} if wanted.hopeless else {"expired"} if self._may_expire else set()
             if asked_since and data["why"] not in expected:
                 raise Wrong(f"not resumed from {wanted.seq}: {data.get('why')}")
-            if wanted.foreign:
+            if wanted.hopeless:
                 wanted.forget()
             wanted.records, wanted.whole = {}, not data.get("more", False)
             self._page(wanted, data["records"])
