@@ -21,11 +21,12 @@ from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.errors import HubError
 from storage.base import Found, Head, Listener, StorageRefused
 from storage.sql.connection import Durability, FileLock, prepare
+from storage.sql.errors import refusal, sentence
 from storage.sql.questions import Questions
 from storage.sql.readers import Read, Readers
 from storage.sql.statements import Statements
 from storage.sql.tables import Tables
-from storage.sql.writer import Call, Finished, Job, Writer, refusal
+from storage.sql.writer import Call, Finished, Job, Writer
 
 QUEUE: Final = 10_000
 """How many commits may wait; the next is refused at once."""
@@ -105,7 +106,7 @@ class SqliteStorage:
             self._writer.close()
             self._lock.release()
             if isinstance(error, sqlite3.Error):
-                raise StorageRefused(_sentence(self.path, error)) from None
+                raise StorageRefused(sentence(self.path, error)) from None
             raise
 
     async def close(self) -> None:
@@ -274,19 +275,3 @@ def _write_probe(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'probe'")
     connection.execute("COMMIT")
-
-
-def _sentence(path: Path, error: sqlite3.Error) -> str:
-    """Say why a file could not be opened, and what to do."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_NOTADB:
-        return f"{path} is not a SQLite database; name another file, or restore a backup."
-    if code == sqlite3.SQLITE_CORRUPT:
-        return f"{path} is damaged ({error}); restore a backup."
-    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}:
-        return f"{path} cannot be opened for writing; check who owns the file and its folder."
-    if code == sqlite3.SQLITE_FULL:
-        return f"{path} cannot be opened: the disk is full."
-    if code == sqlite3.SQLITE_BUSY:
-        return f"{path} is locked by another program; close it there."
-    return f"{path} cannot be opened: {error}."

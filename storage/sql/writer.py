@@ -22,6 +22,7 @@ from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.errors import HubError
 from storage.decide import Decider, Decision
 from storage.sql.connection import BUSY_MILLIS, Durability, open_writer
+from storage.sql.errors import NO_FAULT, UNDONE, error_code, refusal
 from storage.sql.group import Group, Memory
 from storage.sql.schema import settle
 from storage.sql.statements import Statements
@@ -35,10 +36,6 @@ PRUNE_GROUPS: Final = 256
 WAL_BYTES: Final = 64 << 20
 """How large the write-ahead log may grow before the writer waits for readers to empty it."""
 WAL_WAIT_MILLIS: Final = 250
-UNDONE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CONSTRAINT})
-"""Errors of COMMIT after which nothing of the transaction can be on disk."""
-NO_FAULT: Final = frozenset({0, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG})
-"""Errors that say nothing against the database: it still serves, and on a full disk it reads."""
 
 log: Final = logging.getLogger(__name__)
 
@@ -297,23 +294,3 @@ class Writer:
 
 class _Unsettled(Exception):
     """COMMIT failed in a way that does not say whether the commits are on disk."""
-
-
-def error_code(error: sqlite3.Error) -> int:
-    """Return SQLite's primary error code, or 0 where the driver itself refused."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def refusal(error: sqlite3.Error) -> HubError:
-    """Return what a client is told of an error of the database."""
-    extended = getattr(error, "sqlite_errorcode", 0)
-    code = error_code(error)
-    if code == sqlite3.SQLITE_FULL:
-        return HubError("storage.full", retry_after=5)
-    if extended in {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}:
-        return HubError("record.exists")
-    if code == sqlite3.SQLITE_INTERRUPT:
-        return HubError("server.unavailable", "This took too long; ask for less at a time.", retry_after=5)
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}:
-        return HubError("server.unavailable", retry_after=2)
-    return HubError("server.error")
