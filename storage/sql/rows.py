@@ -1,7 +1,7 @@
 """Images to rows and back, for one record type; and the columns that a reader selects.
 
 Readers fetch many rows as one JSON text, made inside SQLite: the driver gives up Python's lock at every
-step of a statement, that is at every row, and has to get it back from a busy loop (decision 0001). Numbers
+step of a statement, that is at every row, and has to get it back from a busy loop (decision 0010). Numbers
 with a fraction travel as text, because SQLite's own JSON rounds them. Knows no statement, no connection.
 """
 

@@ -2,7 +2,7 @@
 
 `meta` says which format the file has, which schema, and the epoch of its logs. What a declaration only adds
 (a type, a field that may be absent or has a default, an index) is added at start; everything else is
-refused with a sentence, because it needs a migration. Decision 0001.
+refused with a sentence, because it needs a migration. Decision 0003.
 """
 
 from __future__ import annotations

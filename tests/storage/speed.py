@@ -1,4 +1,4 @@
-"""How fast the SQLite keeper writes and reads, measured by hand; no test. Decision 0001 quotes it.
+"""How fast the SQLite keeper writes and reads, measured by hand; no test. Decision 0010 quotes it.
 
     python -m tests.storage.speed [--durability normal] [--in-flight 800] [--count 40000] [--keyed]
 
