@@ -37,9 +37,9 @@ class Actor:
         self.token = token
         self.rights = world.rights(role)
         self.codec = MSGPACK if self.rng.random() < 0.3 else JSON
-        self.outlet_bytes = self.rng.choice((1500, 20_000, 1 << 20))
-        self.window = self.rng.choice((0, 2000, 1 << 20))
-        self.slow_seconds = self.rng.choice((0.0, 0.0, 0.3))
+        self.outlet_bytes = self.rng.choice((1500, 4000, 1 << 20))
+        self.window = self.rng.choice((0, 500, 1 << 20))
+        self.slow_seconds = self.rng.choice((0.0, 0.2, 0.6))
         self.wanted: list[Wanted] = []
         self.unanswered: list[Entry] = []
         """Keyed writes whose link was cut before the answer."""
@@ -290,21 +290,21 @@ class Actor:
 
     async def _act(self) -> None:
         pick = self.rng.random()
-        if pick < 0.65:
+        if pick < 0.6:
             if self.rights.allows("thing.create"):
                 for _ in range(self.rng.choice((1, 1, 4))):
                     self._spawn(self._write(self.world.writes.random()))
-        elif pick < 0.72:
+        elif pick < 0.66:
             await self.settled({"op": "session.beat"})
-        elif pick < 0.8:
+        elif pick < 0.73:
             await self._find(self._random_watch().spec)
-        elif pick < 0.88:
+        elif pick < 0.8:
             wanted = self._random_watch()
             self.wanted.append(wanted)
             await self._start(wanted)
-        elif pick < 0.92:
+        elif pick < 0.86:
             await self._restart()
-        elif pick < 0.96:
+        elif pick < 0.94:
             await self._start_twice()
         elif self.token is None:
             await self._visit()
