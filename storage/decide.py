@@ -173,7 +173,7 @@ class _Work:
         self.commit = commit
         self.account = commit.account
         self.now = now
-        self.records: dict[_RecordKey, Image | None] = {}
+        self.records: dict[_RecordKey, Image] = {}
         self.uniques: dict[_UniqueKey, str | None] = {}
         self.born: dict[_RecordKey, list[str]] = {}
         self.rows: list[ChangeRow] = []
@@ -215,10 +215,10 @@ class _Work:
         image["created_by"] = image["updated_by"] = self.commit.actor
         image["deleted_at"] = None
         plan = _plan(kind)
-        filled = self.filled(plan, data)
-        secrets = {n: filled.pop(n) for n in plan.secrets if n in filled} if plan.secrets else {}
-        image |= filled
-        self.check_references(plan, filled)
+        image |= self.filled(plan, data)
+        secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
+        if plan.references:
+            self.check_references(plan, image)
         if self.get(kind, rec) is not None:
             raise HubError("record.exists", "There is already a record with this id.", path="id")
         for unique in kind.unique:
@@ -300,9 +300,10 @@ class _Work:
     def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data as it will be stored: every `$item` resolved, numbers in one form."""
         out = data.copy()
-        for name, value in data.items():
-            if type(value) is ItemRef:
-                out[name] = self.resolve(value, f"data.{name}")
+        if ItemRef in map(type, data.values()):
+            for name, value in data.items():
+                if type(value) is ItemRef:
+                    out[name] = self.resolve(value, f"data.{name}")
         for name in plan.numbers:
             value = out.get(name)
             if value is not None:
@@ -312,8 +313,9 @@ class _Work:
     def get(self, kind: RecordType, rec: str) -> Image | None:
         account = SYSTEM if kind.system else self.account
         key = (account, kind.name, rec)
-        if key in self.records:
-            return self.records[key]
+        image = self.records.get(key)
+        if image is not None:
+            return image
         known = self.decider._records
         if key not in known:
             known[key] = self.load.record(account, kind, rec)

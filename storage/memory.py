@@ -39,7 +39,8 @@ class MemoryDatabase:
 
     def record(self, account: str, kind: RecordType, rec: str) -> Image | None:
         """Return a record, tombstones too."""
-        return self.table(account, kind.name).get(rec)
+        found = self.table(account, kind.name).get(rec)
+        return None if found is None else dict(found)
 
     def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         """Return the id of the live record with these values."""
@@ -65,7 +66,7 @@ class MemoryDatabase:
         """Make a decision true."""
         account = decision.commit.account
         for put in decision.puts:
-            self.table(account, put.type.name)[put.image["id"]] = put.image
+            self.table(account, put.type.name)[put.image["id"]] = dict(put.image)
             if put.secrets:
                 self.secrets.setdefault((put.type.name, put.image["id"]), {}).update(put.secrets)
         if decision.log is not None:
@@ -144,7 +145,7 @@ class MemoryStorage:
     ) -> dict[str, Image]:
         """Return those of the records that are there, by id."""
         table = self.database.table(account, kind.name)
-        return {i: table[i] for i in ids if i in table and (deleted or table[i]["deleted_at"] is None)}
+        return {i: dict(table[i]) for i in ids if i in table and (deleted or table[i]["deleted_at"] is None)}
 
     async def find(self, account: str, query: Query) -> Found:
         """Return the records of a query and the `seq` they were read at."""
@@ -156,7 +157,7 @@ class MemoryStorage:
         if query.after is not None:
             found = [i for i in found if is_after(i, query.order, query.after)]
         limit = query.limit if query.limit is not None else FIND_CEILING
-        return Found(found[:limit], self.database.head(account), len(found) > limit, total)
+        return Found([dict(i) for i in found[:limit]], self.database.head(account), len(found) > limit, total)
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`."""

@@ -53,7 +53,8 @@ class Memory:
         for key, entry in group.records.items():
             if entry is not None:
                 self.records.pop(key, None)
-                self.records[key] = entry
+                # A copy: the image itself is handed to whoever asked, who may do with it what they like.
+                self.records[key] = (entry[0], entry[1].copy())
         for key in list(self.records)[: max(0, len(self.records) - KNOWN)]:
             del self.records[key]
 
@@ -106,7 +107,7 @@ class Group:
     def record(self, account: str, kind: RecordType, rec: str) -> Image | None:
         """Return a record, tombstones too."""
         entry = self._entry(account, kind.name, rec)
-        return entry[1] if entry is not None else None
+        return entry[1].copy() if entry is not None else None
 
     def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         """Return the id of the live record with these values."""

@@ -202,6 +202,15 @@ class StorageContract(ReadContract):
         with pytest.raises(HubError, match=r"relation\.restricted"):
             await refused
 
+    async def test_what_was_handed_out_may_be_changed_by_its_owner(self, use: Use) -> None:
+        made = await use.create(box, name="a", note="x")
+        kept = dict(made)
+        for image in (made, (await use.update(box, made["id"], note="x")).results[0].image):
+            image["note"] = image["extra"] = "scribbled"
+        changed = (await use.update(box, kept["id"], name="b")).results[0].image
+        assert changed == {**kept, "name": "b", "version": 2, "updated_at": changed["updated_at"]}
+        assert (await use.log())[1].rows[0].after == changed
+
     async def test_a_deleted_record_is_not_there_but_not_forgotten(self, use: Use) -> None:
         made = await use.create(box, name="a")
         gone = (await use.delete(box, made["id"])).results[0].image

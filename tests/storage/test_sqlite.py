@@ -18,7 +18,7 @@ class TestSqlite(StorageContract):
     @pytest.fixture
     async def use(self, tmp_path: Path) -> AsyncIterator[Use]:
         """Return an empty keeper."""
-        use = Use(SqliteStorage(registry, tmp_path / "hub.sqlite", ticking()))
+        use = Use(SqliteStorage(registry, tmp_path / "hub.sqlite", ticking(), durability="normal"))
         await use.storage.start()
         yield use
         await use.storage.close()
