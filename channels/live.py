@@ -327,7 +327,7 @@ class Live:
             self._by_outlet.pop(outlet, None)
             for group in session.watches.values():
                 self.watches.stop(group, outlet)
-            self.rosters.drop(outlet, session.id)
+            self.rosters.drop(outlet, session.id, ended=clean)
             outlet.close()
         session.watches.clear()
         session.channels.clear()

@@ -68,10 +68,10 @@ class Outlet:
         """Queue an answer, which is never dropped: reading from the socket stops before answers pile up."""
         self._put(frame, None, len(frame))
 
-    def push(self, frame: bytes, owner: Hashable) -> bool:
-        """Queue a push; return False, and queue nothing, where that would break the bound."""
+    def push(self, frame: bytes, owner: Hashable, *, force: bool = False) -> bool:
+        """Queue a push; return False, and queue nothing, where that would break the bound and is not forced."""
         size = len(frame)
-        if self.size + size > self.max_bytes:
+        if self.size + size > self.max_bytes and not force:
             return False
         self._put(frame, owner, size)
         return True

@@ -155,12 +155,15 @@ class Rosters:
             room.joins.pop(outlet, None)
             self._remove(channel, room, session)
 
-    def drop(self, outlet: Outlet, session: str) -> None:
-        """A socket broke off: its session stays as `away` until `expire`, or until it comes back."""
+    def drop(self, outlet: Outlet, session: str, *, ended: bool = False) -> None:
+        """A socket broke off: its session stays as `away` until it comes back, or `expire`; `ended`: no longer."""
         for channel, room in list(self._rooms.items()):
             if room.joins.pop(outlet, None) is not None:
                 self._forget(channel, room)
-        self.status(session, "away")
+        if ended:
+            self.expire(session)
+        else:
+            self.status(session, "away")
 
     def expire(self, session: str) -> None:
         """The session left, or its grace is over: take it out of every channel."""
@@ -203,8 +206,7 @@ class Rosters:
             frame = outlet.codec.encode(frames.presence(channel[1], join.version, events))
             owner = ("presence", channel[1])
             if not outlet.push(frame, owner):
-                # The socket is behind: forget what waits for it and send the roster as it now is.
+                # The socket is behind. What waits of this channel is forgotten; the hole in the versions
+                # tells the client to join again, and no more than one push a channel waits for it.
                 outlet.drop(owner)
-                roster = [{"kind": "update", "member": m.wire()} for m in room.members.values()]
-                whole = frames.presence(channel[1], join.version, [*events, *roster])
-                outlet.answer(outlet.codec.encode(whole))
+                outlet.push(frame, owner, force=True)
