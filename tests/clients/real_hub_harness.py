@@ -66,7 +66,7 @@ class HubProcess:
         words = [sys.executable, "-m", "aether_client", *command]
         done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        found = re.search(r"\baek_\w+", done.stdout)
+        found = re.search(r"\baek_[\w-]+", done.stdout)
         assert found is not None, done.stdout
         return found.group()
 
