@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from handlers import people
@@ -52,12 +52,15 @@ async def peer_of(services: Services, request: Request) -> Peer:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """Return the body of a request; raise `frame.too_large`."""
+    """Return the body of a request; raise `frame.too_large`, or `frame.malformed` where the client left."""
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise HubError("frame.too_large", f"The body has at most {limit} bytes here.")
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise HubError("frame.too_large", f"The body has at most {limit} bytes here.")
+            parts.append(part)
+    except ClientDisconnect:
+        raise HubError("frame.malformed", "The body broke off; send it again whole.") from None
     return b"".join(parts)
