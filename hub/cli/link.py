@@ -17,7 +17,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 import typer
@@ -27,6 +27,10 @@ from rich.text import Text
 from aether_client.client import Client
 from aether_client.errors import HubError as ClientError
 from hub.settings import Settings, SettingsError, load
+
+ATTEMPTS: Final = 50
+PAUSE_SECONDS: Final = 0.2
+"""How often, and how soon again, a command looks for a hub that is just starting or stopping."""
 
 _T = TypeVar("_T")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -79,12 +83,28 @@ async def connected(settings: Settings, account: str | None = None) -> AsyncIter
     socket = Path(settings.data) / "hub.sock"
     async with contextlib.AsyncExitStack() as stack:
         if not await _answers(socket):
-            await stack.enter_async_context(_own_hub(settings))
+            await _start_or_find(settings, socket, stack)
         client = Client(socket, account=account, name="aether-cli", reconnect=False)
         await stack.enter_async_context(client)
         async with asyncio.timeout(15):
             await client.online()
         yield client
+
+
+async def _start_or_find(settings: Settings, socket: Path, stack: contextlib.AsyncExitStack) -> None:
+    """Start a hub here, for as long as `stack` is open; where one is just starting or stopping, wait for that."""
+    from hub.app import DataInUse
+
+    for left in range(ATTEMPTS, -1, -1):
+        try:
+            await stack.enter_async_context(_own_hub(settings))
+            return
+        except DataInUse:
+            if not left:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)
+        if await _answers(socket):
+            return
 
 
 async def _answers(socket: Path) -> bool:

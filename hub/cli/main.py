@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from aether_client.client import Client
+from aether_client.errors import HubError
 from hub import logs
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
 from hub.settings import page_url
@@ -116,7 +117,12 @@ def account_create(
 
     async def work(hub: Client) -> Any:
         args = {"name": name, "title": title, "owner": owner}
-        return (await hub.call("action.call", action="account.create", args=args)).data
+        try:
+            return (await hub.call("action.call", action="account.create", args=args)).data
+        except HubError as error:
+            if (error.code, error.path) == ("data.invalid", "data.name"):
+                stop("An account's name has lower-case letters, digits, - and _, and begins with a letter or digit.")
+            raise
 
     made = with_hub(settings, None, work)
     print(f"{made['name']} {made['id']}")

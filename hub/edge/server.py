@@ -42,7 +42,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         sock.listen(2048)
     except (OSError, OverflowError) as error:
         sock.close()
-        raise ListenError(f"Cannot listen on {host}:{port}: {error}. Choose another --port.") from None
+        raise ListenError(f"Cannot listen on {host}:{port}: {_why(error)}. Choose another --port.") from None
     sock.setblocking(False)
     return sock
 
@@ -64,9 +64,16 @@ def listen_unix(path: Path) -> socket.socket:
         sock.listen(128)
     except OSError as error:
         sock.close()
-        raise ListenError(f"Cannot listen on {path}: {error}. Choose a shorter or writable --data folder.") from None
+        raise ListenError(
+            f"Cannot listen on {path}: {_why(error)}. Choose a shorter or writable --data folder."
+        ) from None
     sock.setblocking(False)
     return sock
+
+
+def _why(error: Exception) -> str:
+    """Return what the system says, without its number."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 class HubServer(uvicorn.Server):

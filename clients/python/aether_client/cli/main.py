@@ -18,13 +18,15 @@ import typer
 
 from aether_client.cli.files import files_app
 from aether_client.cli.sync import sync_command
-from aether_client.errors import AetherError
+from aether_client.errors import AetherError, HubError
 from aether_client.sync.report import printable
 from aether_client.version import VERSION
 
 GROUP: Final = "aether.commands"
 OWN: Final = frozenset({"files", "sync"})
 """The commands that need nobody else's code."""
+
+_TOKEN_HINT: Final = " Give --token KEY; `aether key create` on the hub's machine makes one."
 
 # What the library raises for wrong use; it shows its base class only through this one.
 _Refusal: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -95,6 +97,8 @@ def run(words: list[str]) -> int:
         return 130
     except _Refusal as refusal:
         return _wrong_use(refusal)
+    except HubError as error:
+        return _failed(f"{error}{_TOKEN_HINT if error.code == 'auth.required' else ''}")
     except AetherError as error:
         return _failed(str(error))
     except BrokenPipeError:

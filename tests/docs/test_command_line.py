@@ -1,0 +1,75 @@
+"""What the pages promise of the command line beside a hub that starts, runs or is not there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from hub.app import DataFolder
+from hub.settings import page_url
+from tests.wire.hubprocess import HubProcess
+
+
+def aether(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the hub."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
+    command = [str(Path(sys.executable).with_name("aether")), *words]
+    return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_link_has_the_address_of_the_running_hub_or_a_hint(tmp_path: Path) -> None:
+    hub = HubProcess(tmp_path / "data", host="0.0.0.0")  # whose port is a free one, and whose host no browser opens
+    made = aether("signin-link", "--data", str(hub.data))
+    hub.stop()
+    assert re.fullmatch(rf"http://127\.0\.0\.1:{hub.url.rpartition(':')[2]}/#signin=aec_\S+\n", made.stdout)
+    assert made.stderr == ""
+
+    alone = aether("signin-link", "--data", str(hub.data))
+    assert re.fullmatch(r"http://127\.0\.0\.1:8400/#signin=aec_\S+\n", alone.stdout)
+    assert alone.stderr.startswith(f"No hub runs on {hub.data} now; start it before you open the link: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["account", "create", "Not A Name"], "An account's name has lower-case letters, digits, - and _"),
+        (["key", "create", "--account", "nowhere"], "There is no such account"),
+        (["key", "create", "--role", "king"], "'king' is not one of 'viewer', 'member'"),
+        (["import", "conference", "missing.json"], "missing.json cannot be read: No such file or directory."),
+    ],
+)
+def test_a_refusal_is_one_sentence_on_stderr(tmp_path: Path, words: list[str], sentence: str) -> None:
+    done = aether(*words, "--data", str(tmp_path / "data"))
+    assert done.returncode in {1, 2}
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+    assert sentence in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("hub.example", "http://hub.example:80"),
+    ],
+)
+def test_an_address_is_one_that_this_machine_reaches(host: str, address: str) -> None:
+    assert page_url(host, 80) == address
+
+
+def test_a_command_waits_for_a_hub_that_is_just_stopping(tmp_path: Path) -> None:
+    other = DataFolder(tmp_path / "data")
+    other.take()
+    stopped = threading.Timer(1.5, other.release)
+    stopped.start()
+    done = aether("account", "create", "patience", "--data", str(other.path))
+    stopped.join()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("patience ")
