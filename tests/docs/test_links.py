@@ -94,11 +94,11 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)
-def test_a_decision_is_short_and_has_its_four_parts(record: Path) -> None:
+def test_a_decision_fits_on_a_page_and_has_its_four_parts(record: Path) -> None:
     text = record.read_text("utf-8")
     assert text.startswith(f"# {record.name[:4]}. ")
     assert re.findall(r"^## (.+)$", text, re.M) == ["Context", "Options", "Decision", "Consequences"]
-    assert text.count("\n") <= 40
+    assert text.count("\n") <= 60
 
 
 def test_the_list_of_decisions_is_whole_and_the_code_names_none_that_is_not_there() -> None:
