@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -240,7 +241,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(path: Path) -> None:
     assert "cannot be made" in refusal_of(path)
 
 
-def test_a_file_without_permission_is_refused(path: Path) -> None:
+def test_a_file_without_permission_is_refused() -> None:
     program = textwrap.dedent("""
         import asyncio, os, sys
         import concurrent.futures.thread  # this Python may be out of reach below
@@ -257,18 +258,18 @@ def test_a_file_without_permission_is_refused(path: Path) -> None:
             except StorageRefused as refusal:
                 print(refusal)
     """)
-    made(path)
-    lock = path.with_name("hub.sqlite.lock")
-    path.parent.chmod(0o777)
-    lock.chmod(0o666)
-    path.chmod(0o444)
-    closed = path.parent / "closed"
-    closed.mkdir(mode=0o555)
-    for folder in (path.parent, *path.parent.parents):
-        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
-            folder.chmod(folder.stat().st_mode | 0o711)
-    command = [sys.executable, "-c", program, str(path), str(closed / "hub.sqlite")]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True)
+    # A folder of its own: the one that pytest gives is closed to the user that the child becomes.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = folder / "hub.sqlite"
+        made(path)
+        path.chmod(0o444)
+        path.with_name("hub.sqlite.lock").chmod(0o666)
+        closed = folder / "closed"
+        closed.mkdir(mode=0o555)
+        folder.chmod(0o777)
+        command = [sys.executable, "-c", program, str(path), str(closed / "hub.sqlite")]
+        result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True)
     lines = result.stdout.splitlines()
     assert len(lines) == 2, lines
     assert "cannot be opened for writing" in lines[0]
