@@ -114,11 +114,19 @@ class HubServer(uvicorn.Server):
         self._captured_signals.clear()
 
     async def _farewell(self) -> None:
-        """Give the clients a moment to answer the close, so that nobody's last frame resets a connection."""
+        """Give the clients a moment to answer the close, so that nobody's last frame resets a connection.
+
+        Who has not answered then is cut: a client that does not read would hold up the end.
+        """
         for _ in range(100):
-            if not any(isinstance(c, HubProtocol) for c in self.server_state.connections):
+            if not self._sockets():
                 return
             await asyncio.sleep(0.01)
+        for protocol in self._sockets():
+            protocol.transport.abort()
+
+    def _sockets(self) -> list[HubProtocol]:
+        return [c for c in self.server_state.connections if isinstance(c, HubProtocol)]
 
 
 def make_server(
