@@ -1,0 +1,82 @@
+"""A hub inside the test's own process, over a keeper that the test chooses and may break."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from handlers import people
+from handlers.base import system_clock
+from hub import app
+from hub.app import Assembled, DataFolder
+from hub.edge.server import listen_tcp, make_server
+from hub.schema.registry import Registry
+from hub.settings import load
+from storage.memory import MemoryStorage
+
+STOP_SECONDS: Final = 10.0
+
+
+class Inside:
+    """A running hub; `parts` are its insides."""
+
+    def __init__(self, parts: Assembled, listening: socket.socket) -> None:
+        self.parts = parts
+        self._listening = listening
+        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self.socket_url = self.url.replace("http", "ws", 1) + "/ws"
+
+    async def make_account(self, name: str) -> tuple[str, str]:
+        """Create an account with an owner; return its id and an owner's key."""
+        services = self.parts.hub.services
+        account = await people.create_account(services, name)
+        await people.create_user(services, account["id"], "Ada", "owner")
+        _, key = await people.create_api_key(services, account["id"], "owner", "owner")
+        return str(account["id"]), key
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Inside]:
+        """Serve, with health checks, until the block ends."""
+        parts = self.parts
+        await parts.storage.start()
+        await parts.hub.services.blobs.start()
+        await parts.hub.services.live.start()
+        checks = asyncio.create_task(parts.health.run())
+        started = asyncio.Event()
+        server = make_server(parts.app, parts.hub, ping_seconds=20, drain_seconds=1, on_started=started.set)
+        serving = asyncio.create_task(server.serve(sockets=[self._listening]))
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await started.wait()
+            yield self
+        finally:
+            server.should_exit = True
+            async with asyncio.timeout(STOP_SECONDS):
+                await serving
+            checks.cancel()
+            await parts.hub.services.live.close()
+            await parts.storage.close()
+            await parts.hub.services.blobs.close()
+
+
+def assembled_in_memory(data: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
+    """Wire up a hub over the keeper in memory. Call it outside the event loop: it reads files."""
+
+    def in_memory(registry: Registry, file: Path, clock: object, durability: str) -> MemoryStorage:
+        return MemoryStorage(registry, system_clock)
+
+    monkeypatch.setattr(app, "SqliteStorage", in_memory)
+    return assembled(data)
+
+
+def assembled(data: Path) -> Inside:
+    """Wire up a hub over SQLite. Call it outside the event loop: it reads files."""
+    data.mkdir(parents=True, exist_ok=True)
+    parts = app.assemble(load({}, None, {"data": str(data), "port": 0}), DataFolder(data))
+    return Inside(parts, listen_tcp("127.0.0.1", 0))

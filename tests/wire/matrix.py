@@ -1,0 +1,328 @@
+"""Two accounts, and every way to point from one at what the other has.
+
+A case is built twice: once with the ids that the other account has, once with ids that nobody has. Whoever may not
+know of the other account gets the same answer to both, and none of them shows anything of the other account. The
+cases are enumerated from the registry and the table of requests, so that a new type, reference, action or operation
+without a case is noticed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any, Final
+
+from hub.schema.record import RecordType, referred
+from hub.schema.registry import Registry
+from hub.wire.names import public_id
+
+Fields = dict[str, Any]
+
+
+@dataclass
+class Things:
+    """What an account has, or what nobody has. `records` is one record of each type."""
+
+    account: str
+    name: str
+    records: dict[str, str]
+    acronym: str
+    guid: str
+    person: str
+    sha256: str
+    watch: str = ""
+    mark: str = ""
+    resume: str = ""
+    key: str = ""
+    token: str = ""
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """Every value, and how it reads in a comparison."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "records"} | self.records
+        return {value: f"<{name}>" for name, value in plain.items() if value}
+
+    @property
+    def secrets(self) -> list[str]:
+        """What nobody outside the account may ever be shown."""
+        found = [self.account, self.name, self.sha256, self.watch, self.resume, *self.records.values()]
+        return [value for value in found if value]
+
+
+def nothing(registry: Registry) -> Things:
+    """Return things of the right form that no account has."""
+
+    def fresh() -> str:
+        return public_id(secrets.token_bytes(8))
+
+    return Things(
+        account=fresh(),
+        name=f"no-account-{secrets.token_hex(4)}",
+        records={name: fresh() for name in registry.types},
+        acronym=f"none-{secrets.token_hex(4)}",
+        guid=f"guid-{secrets.token_hex(8)}",
+        person=f"person-{secrets.token_hex(8)}",
+        sha256=secrets.token_hex(32),
+        watch=fresh(),
+        mark=secrets.token_urlsafe(24),
+        resume=fresh() + fresh(),
+        key=f"key-{secrets.token_hex(8)}",
+        token="aek_" + secrets.token_urlsafe(32),
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to point at something: an operation and the fields of its request, by what is pointed at."""
+
+    op: str
+    vector: str
+    build: Callable[[Things], Fields]
+
+    @property
+    def label(self) -> str:
+        """How a failing test names it."""
+        return f"{self.op}: {self.vector}"
+
+
+SAMPLES: Final[dict[str, Callable[[Things], Fields]]] = {
+    "event": lambda own: {"title": "mine"},
+    "event_location": lambda own: {"name": f"mine {secrets.token_hex(4)}"},
+    "event_track": lambda own: {"name": f"mine {secrets.token_hex(4)}"},
+    "event_person": lambda own: {"name": "mine"},
+    "event_session": lambda own: {"title": "mine"},
+    "event_presenter": lambda own: {
+        "session_id": own.records["event_session"],
+        "person_id": own.records["event_person"],
+    },
+    "event_import": lambda own: {"entity": "event", "key": secrets.token_hex(8), "rec": "mine", "values": {}},
+}
+"""Data with which a record of the type can be created."""
+
+
+def _named(own: Things) -> Fields:
+    return {"name": "mine"}
+
+
+@dataclass
+class Book:
+    """All cases over one registry; `own` is what the asking account has itself."""
+
+    registry: Registry
+    own: Things
+    cases: list[Case] = field(default_factory=list)
+
+    def add(self, op: str, vector: str, build: Callable[[Things], Fields]) -> None:
+        """Add a case."""
+        self.cases.append(Case(op, vector, build))
+
+
+def cases_of(registry: Registry, own: Things) -> list[Case]:
+    """Return every case; deletions come last, so that a hub that leaks still has what the others point at."""
+    book = Book(registry, own)
+    for kind in registry.types.values():
+        _of_record(book, kind.name)
+        if kind.parent is not None:
+            _of_parent(book, kind, kind.parent.name)
+        for wire, target in references(kind):
+            _of_reference(book, kind.name, wire, target)
+    _of_batches(book)
+    _of_uniques(book)
+    _of_live(book)
+    _of_files(book)
+    _of_actions(book)
+    _of_session(book)
+    return sorted(book.cases, key=lambda case: case.op == "record.delete")
+
+
+def references(kind: RecordType) -> Iterator[tuple[str, str]]:
+    """Yield each reference of a type: its wire name and the type it refers to."""
+    for wire, spec in kind.fields.items():
+        if spec.ref is not None:
+            yield wire, referred(spec).name
+
+
+def _of_record(book: Book, t: str) -> None:
+    def rec(things: Things, **more: Any) -> Fields:
+        return {"type": t, "rec": things.records[t], **more}
+
+    sample = SAMPLES.get(t, _named)
+    change = {"title": "mine"} if t in {"event", "event_session"} else {"name": "mine"}
+    book.add("record.get", f"{t} by id", rec)
+    book.add("record.get", f"{t} by id, deleted too", lambda x: rec(x, deleted=True, fields=["id"]))
+    book.add("record.find", f"{t} by id", lambda x: {"type": t, "where": {"id": x.records[t]}, "count": True})
+    book.add("record.find", f"{t} among ids", lambda x: {
+        "type": t, "where": {"id": {"$in": [x.records[t], book.own.records[t]]}}, "deleted": True, "count": True,
+    })  # fmt: skip
+    book.add("record.find", f"{t} not by id", lambda x: {"type": t, "where": {"$not": {"id": x.records[t]}}})
+    book.add("record.find", f"{t} by account", lambda x: {"type": t, "where": {"account_id": x.account}})
+    book.add("record.update", f"{t} by id", lambda x: rec(x, data=change))
+    book.add("record.update", f"{t} by id and version", lambda x: rec(x, data=change, if_version=7))
+    book.add("record.update", f"{t}, nothing", lambda x: rec(x, data={}))
+    book.add("record.delete", f"{t} by id", rec)
+    book.add("record.delete", f"{t} by id and version", lambda x: rec(x, if_version=7))
+    book.add("record.delete", f"{t} by id, hard", lambda x: rec(x, mode="hard"))
+    book.add("record.create", f"{t} under an id that it has itself", lambda x: {
+        "type": t, "data": {**sample(book.own), "id": x.records[t]},
+    })  # fmt: skip
+    book.add("record.create", f"{t} in another account", lambda x: {
+        "type": t, "data": {**sample(book.own), "account_id": x.account},
+    })  # fmt: skip
+    book.add("watch.start", f"{t} by id", lambda x: {"type": t, "where": {"id": x.records[t]}})
+    for op in ("channel.join", "channel.leave", "presence.update"):
+        book.add(op, f"channel of a {t}", lambda x: {"channel": f"{t}:{x.records[t]}"})
+    book.add("channel.join", f"channel of a {t}, seen", lambda x: {
+        "channel": f"{t}:{x.records[t]}", "presence": {"state": {"page": 1}}, "recover": {"epoch": "e", "offset": 0},
+    })  # fmt: skip
+    book.add("file.grant", f"{t} by id", rec)
+    book.add("manifest.get", f"{t} by id", lambda x: {"container": {"type": t, "rec": x.records[t]}})
+
+
+def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
+    t, wire = kind.name, kind.parent_wire or ""
+    sample = SAMPLES.get(t, _named)
+
+    def under(things: Things) -> Fields:
+        return {"type": parent, "rec": things.records[parent]}
+
+    book.add("record.find", f"{t} under a parent", lambda x: {"type": t, "parent": under(x)})
+    book.add("record.find", f"{t} by parent", lambda x: {"type": t, "where": {wire: x.records[parent]}})
+    book.add("watch.start", f"{t} under a parent", lambda x: {"type": t, "parent": under(x)})
+    book.add("watch.start", f"{t} by parent", lambda x: {"type": t, "where": {wire: x.records[parent]}})
+    book.add("record.create", f"{t} under a parent", lambda x: {
+        "type": t, "parent": under(x), "data": sample(book.own),
+    })  # fmt: skip
+    book.add("record.create", f"{t} with a parent in data", lambda x: {
+        "type": t, "parent": under(book.own), "data": {**sample(book.own), wire: x.records[parent]},
+    })  # fmt: skip
+    book.add("record.update", f"{t} to a parent", lambda x: {
+        "type": t, "rec": book.own.records[t], "data": {wire: x.records[parent]},
+    })  # fmt: skip
+    for unique in kind.unique:
+        match = [name for name in unique if name != wire]
+        book.add("record.upsert", f"{t} under a parent by {unique[-1]}", partial(_upsert, book, t, parent, match))
+
+
+def _upsert(book: Book, t: str, parent: str, match: list[str], things: Things) -> Fields:
+    data = SAMPLES.get(t, _named)(book.own)
+    return {"type": t, "parent": {"type": parent, "rec": things.records[parent]}, "data": data, "match": match}
+
+
+def _of_reference(book: Book, t: str, wire: str, target: str) -> None:
+    parent = {"type": "event", "rec": book.own.records["event"]}
+    sample = SAMPLES.get(t, _named)
+    book.add("record.create", f"{t} with {wire}", lambda x: {
+        "type": t, "parent": parent, "data": {**sample(book.own), wire: x.records[target]},
+    })  # fmt: skip
+    book.add("record.update", f"{t} with {wire}", lambda x: {
+        "type": t, "rec": book.own.records[t], "data": {wire: x.records[target]},
+    })  # fmt: skip
+    book.add("record.find", f"{t} by {wire}", lambda x: {"type": t, "where": {wire: x.records[target]}, "count": True})
+    book.add("watch.start", f"{t} by {wire}", lambda x: {"type": t, "where": {wire: {"$in": [x.records[target]]}}})
+
+
+def _of_batches(book: Book) -> None:
+    own = book.own.records
+    good = {"op": "record.create", "type": "event", "data": {"title": "mixed"}}
+
+    def batch(vector: str, item: Callable[[Things], Fields]) -> None:
+        book.add("record.batch", f"{vector} alone", lambda x: {"ops": [item(x)]})
+        book.add("record.batch", f"{vector} among others", lambda x: {"ops": [good, item(x), good]})
+
+    batch("update", lambda x: {
+        "op": "record.update", "type": "event", "rec": x.records["event"], "data": {"title": "m"},
+    })  # fmt: skip
+    batch("delete", lambda x: {"op": "record.delete", "type": "event_track", "rec": x.records["event_track"]})
+    batch("create under a parent", lambda x: {
+        "op": "record.create", "type": "event_location", "data": {"name": "m"},
+        "parent": {"type": "event", "rec": x.records["event"]},
+    })  # fmt: skip
+    batch("create with a reference", lambda x: {
+        "op": "record.create", "type": "event_session", "parent": {"type": "event", "rec": own["event"]},
+        "data": {"title": "m", "track_id": x.records["event_track"]},
+    })  # fmt: skip
+    batch("upsert under a parent", lambda x: {
+        "op": "record.upsert", "type": "event_session", "parent": {"type": "event", "rec": x.records["event"]},
+        "data": {"title": "m", "guid": x.guid}, "match": ["guid", "event_id"],
+    })  # fmt: skip
+
+
+def _of_uniques(book: Book) -> None:
+    event = {"type": "event", "rec": book.own.records["event"]}
+    book.add("record.find", "event by acronym", lambda x: {
+        "type": "event", "where": {"acronym": x.acronym, "title": {"$starts": "canary"}}, "count": True,
+    })  # fmt: skip
+    book.add("record.find", "session by guid", lambda x: {
+        "type": "event_session", "where": {"guid": x.guid, "title": {"$starts": "canary"}}, "count": True,
+    })  # fmt: skip
+    book.add("record.find", "accounts by name", lambda x: {"type": "account", "where": {"name": x.name}})
+    book.add("record.find", "files by hash", lambda x: {"type": "event_file", "where": {"sha256": x.sha256}})
+    book.add("watch.start", "files by hash", lambda x: {"type": "event_file", "where": {"sha256": x.sha256}})
+    book.add("record.create", "event with the acronym", lambda x: {
+        "type": "event", "data": {"title": "mine", "acronym": x.acronym},
+    })  # fmt: skip
+    book.add("record.upsert", "event by acronym", lambda x: {
+        "type": "event", "data": {"title": "mine", "acronym": x.acronym}, "match": ["acronym"],
+    })  # fmt: skip
+    book.add("record.upsert", "session by guid", lambda x: {
+        "type": "event_session", "data": {"title": "mine", "guid": x.guid}, "match": ["event_id", "guid"],
+        "parent": event,
+    })  # fmt: skip
+    book.add("record.upsert", "person by source id", lambda x: {
+        "type": "event_person", "data": {"name": "mine", "source_id": x.person}, "match": ["event_id", "source_id"],
+        "parent": event,
+    })  # fmt: skip
+    book.add("record.create", "a used key", lambda x: {"type": "event", "data": {"title": "mine"}, "key": x.key})
+
+
+def _of_live(book: Book) -> None:
+    book.add("watch.start", "since a mark", lambda x: {"type": "event", "since": {"mark": x.mark, "seq": 1}})
+    book.add("watch.stop", "a watch", lambda x: {"watch": x.watch})
+    book.add("session.beat", "telemetry", lambda x: {"status": "idle", "telemetry": {"event": x.records["event"]}})
+    book.add("schema.describe", "a hash", lambda x: {"have": x.mark})
+
+
+def _of_files(book: Book) -> None:
+    book.add("file.grant", "by hash", lambda x: {"hash": x.sha256, "ttl": 5})
+
+
+def _of_actions(book: Book) -> None:
+    own = book.own.records
+    at = "2031-01-01T10:00:00Z"
+
+    def action(name: str, vector: str, **given: Callable[[Things], Any]) -> None:
+        book.add("action.call", f"{name}: {vector}", lambda x: {"action": name, **{n: f(x) for n, f in given.items()}})
+
+    action(
+        "event_session.reschedule", "a target",
+        target=lambda x: {"type": "event_session", "rec": x.records["event_session"]},
+        args=lambda x: {"starts_at": at},
+    )  # fmt: skip
+    action(
+        "event_session.reschedule", "a location",
+        target=lambda x: {"type": "event_session", "rec": own["event_session"]},
+        args=lambda x: {"starts_at": at, "location": x.records["event_location"]},
+    )  # fmt: skip
+    action(
+        "event.import_programme", "an acronym and its keys",
+        args=lambda x: {"programme": {
+            "event": {"acronym": x.acronym, "title": "mine"},
+            "persons": [{"source_id": x.person, "name": "mine"}],
+            "sessions": [{"guid": x.guid, "title": "mine"}],
+        }},
+    )  # fmt: skip
+    action("account.create", "a taken name", args=lambda x: {"name": x.name})
+    action("signin.link", "an account", args=lambda x: {"account": x.name})
+    action("signin.link", "a user", args=lambda x: {"account": "main", "user": x.records["user"]})
+    action("user.create", "an account", args=lambda x: {"name": x.account, "role": "owner"})
+    action("api_key.issue", "a name", args=lambda x: {"name": x.acronym, "role": "viewer"})
+    action("api_key.issue", "an account", args=lambda x: {"role": "viewer", "account": x.account})
+
+
+def _of_session(book: Book) -> None:
+    book.add("session.hello", "an account's id", lambda x: {"account": x.account})
+    book.add("session.hello", "an account's name", lambda x: {"account": x.name})
+    book.add("session.hello", "a session to come back to", lambda x: {"resume": x.resume})
+    book.add("session.auth", "an id as token", lambda x: {"token": x.records["api_key"]})
