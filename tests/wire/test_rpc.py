@@ -1,206 +1,227 @@
-"""POST /rpc answers what the socket answers, one request at a time; and what else the thin HTTP side says."""
+"""POST /rpc: the same requests one at a time, for scripts and cron."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import httpx
 import pytest
 
+from hub.wire.codec import FRAME_BYTES
 from hub.wire.errors import KINDS
-from tests.wire.hubprocess import HubProcess
-from tests.wire.talk import Client, Message
-from tests.wire.tenant import Tenant
+from hub.wire.requests import BY_NAME
+from tests.wire.talk import Client
+from tests.wire.tenant import Tenant, make_tenant
+
+SOCKET_ONLY: Final[dict[str, dict[str, Any]]] = {
+    "session.hello": {},
+    "watch.start": {"type": "event"},
+    "watch.stop": {"watch": "w"},
+    "channel.join": {"channel": "event:x"},
+    "channel.leave": {"channel": "event:x"},
+    "presence.update": {"channel": "event:x"},
+}
+FIELDS: Final[dict[str, dict[str, Any]]] = {
+    "record.get": {"type": "event", "rec": "x"},
+    "record.find": {"type": "event"},
+    "record.create": {"type": "event", "data": {}},
+    "record.upsert": {"type": "event", "data": {}, "match": ["acronym"]},
+    "record.update": {"type": "event", "rec": "x", "data": {}},
+    "record.delete": {"type": "event", "rec": "x"},
+    "record.batch": {"ops": []},
+    "action.call": {"action": "signin.link"},
+    "manifest.get": {"container": {"type": "event", "rec": "x"}},
+    "session.auth": {"token": "x"},
+}
+"""What the other operations need to be looked at, where they need anything."""
+NEW: Final = frozenset(
+    {"id", "event_id", "created_at", "updated_at", "seq", "acronym", "rec", "now", "url", "expires_at"}
+)
+"""What differs between two answers of the same meaning."""
 
 
 @pytest.fixture
-async def http(process: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the HTTP side."""
-    async with httpx.AsyncClient(base_url=process.url, trust_env=False) as client:
+async def http(shared: Tenant) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client with the key of an editor."""
+    headers = {"authorization": f"Bearer {shared.keys['editor']}"}
+    async with httpx.AsyncClient(base_url=shared.process.url, headers=headers, trust_env=False) as client:
         yield client
 
 
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-async def rpc(http: httpx.AsyncClient, token: str | None, **message: Any) -> tuple[int, Message]:
-    """Post a request; return status and answer."""
-    answer = await http.post("/rpc", json=message, headers=bearer(token) if token else {})
-    body: Message = answer.json()
-    return answer.status_code, body
-
-
-async def test_rpc_answers_what_the_socket_answers(tenant: Tenant, http: httpx.AsyncClient) -> None:
-    key = tenant.keys["editor"]
-    async with tenant.client("editor") as client:
-        event = (await client.create("event", title="A", acronym="a"))["id"]
-        asked: list[Message] = [
-            {"op": "record.get", "type": "event", "rec": event},
-            {"op": "record.get", "type": "event", "rec": "AAAAAAAAAAA"},
-            {"op": "record.find", "type": "event", "where": {"title": "A"}, "count": True},
-            {"op": "record.find", "type": "event", "where": {"nope": 1}},
-            {"op": "record.create", "type": "event", "data": {"title": ""}},
-            {"op": "record.update", "type": "event", "rec": event, "data": {}, "if_version": 9},
-            {"op": "record.batch", "ops": [{"op": "record.delete", "type": "event", "rec": "AAAAAAAAAAA"}]},
-            {"op": "record.find", "type": "api_key"},
-            {"op": "schema.describe"},
-            {"op": "no.such"},
-            {"op": "action.call", "action": "no.such"},
-        ]
-        for message in asked:
-            over_socket = await client.call(**message)
-            status, over_http = await rpc(http, key, id=over_socket["id"], **message)
-            assert over_http == over_socket, message
-            assert status == (200 if over_socket["op"] == "ok" else KINDS[over_socket["code"]].http)
-
-
-async def test_a_write_over_rpc_is_seen_by_a_watch(tenant: Tenant, http: httpx.AsyncClient, editor: Client) -> None:
-    watch = (await editor.ok("watch.start", type="event"))["watch"]
-    status, answer = await rpc(
-        http, tenant.keys["owner"], op="record.create", id=1, type="event", data={"title": "A", "acronym": "a"}, key="k"
-    )
-    assert (status, answer["op"]) == (200, "ok")
-    (event,) = await editor.changes(watch)
-    assert event["record"] == answer["data"]
-    (push,) = (m for m in editor.log if m["op"] == "change")
-    assert (push["seq"], "origin" in push) == (answer["seq"], False)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        {"op": "session.hello"},
-        {"op": "watch.start", "type": "event"},
-        {"op": "watch.stop", "watch": "x"},
-        {"op": "channel.join", "channel": "event:x"},
-        {"op": "channel.leave", "channel": "event:x"},
-        {"op": "presence.update", "channel": "event:x", "state": {}},
-    ],
-)
-async def test_what_needs_pushes_needs_the_socket(shared: Tenant, http: httpx.AsyncClient, message: Message) -> None:
-    status, answer = await rpc(http, shared.keys["editor"], id=1, **message)
-    assert (status, answer["code"]) == (422, "data.invalid")
-    assert "/ws" in answer["message"]
-
-
-async def test_a_beat_and_a_renewal_work_over_rpc_too(shared: Tenant, http: httpx.AsyncClient) -> None:
-    status, answer = await rpc(http, shared.keys["editor"], op="session.beat", id=1)
-    assert (status, answer["data"]["seq"]) == (200, answer["seq"])
-    status, answer = await rpc(http, None, op="session.beat", id=1)
-    assert (status, answer["data"]["seq"]) == (200, None)
-
-
-@pytest.mark.parametrize(
-    ("header", "status", "code"),
-    [
-        (None, 401, "auth.required"),
-        ("Bearer wrong", 401, "auth.invalid"),
-        ("Bearer", 401, "auth.invalid"),
-        ("Basic dXNlcjpwYXNz", 401, "auth.invalid"),
-        ("wrong", 401, "auth.invalid"),
-        ("Bearer \xfc", 401, "auth.invalid"),
-    ],
-)
-async def test_a_bad_authorization_is_refused(
-    http: httpx.AsyncClient, header: str | None, status: int, code: str
-) -> None:
-    headers = httpx.Headers() if header is None else httpx.Headers({b"Authorization": header.encode("latin-1")})
-    answer = await http.post("/rpc", json={"op": "record.find", "id": 1, "type": "event"}, headers=headers)
-    assert (answer.status_code, answer.json()["code"], answer.json()["id"]) == (status, code, 1)
-
-
-async def test_the_account_is_chosen_by_a_header(shared: Tenant, http: httpx.AsyncClient) -> None:
-    message = {"op": "record.find", "id": 1, "type": "event"}
-    for account, status in {shared.account: 200, shared.name: 200, "main": 404, "nope": 404, "system": 404}.items():
-        headers = {**bearer(shared.keys["editor"]), "X-Aether-Account": account}
-        answer = await http.post("/rpc", json=message, headers=headers)
-        assert answer.status_code == status, account
-        assert status == 200 or answer.json()["code"] == "record.not_found"
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
-        (b"", 400, "frame.malformed"),
-        (b"{", 400, "frame.malformed"),
-        (b"[]", 400, "frame.malformed"),
-        (b'[{"op":"session.beat","id":1}]', 400, "frame.malformed"),
-        (b"\xff\xfe", 400, "frame.malformed"),
-        (b'{"op":"session.beat","id":1,"telemetry":{"a":NaN}}', 400, "frame.malformed"),
-        (b"[" * 100_000, 400, "frame.malformed"),
-        (b'{"op":"session.beat","id":0}', 422, "data.invalid"),
-        (b'{"op":"session.beat","id":1,"telemetry":{"a":"\\u0000"}}', 422, "data.invalid"),
-        (b'{"op":"x","id":1}' + b" " * 1024 * 1024, 413, "frame.too_large"),
-    ],
-)
-async def test_a_bad_body_is_refused(
-    shared: Tenant, http: httpx.AsyncClient, body: bytes, status: int, code: str
-) -> None:
-    answer = await http.post("/rpc", content=body, headers=bearer(shared.keys["editor"]))
-    assert (answer.status_code, answer.json()["code"]) == (status, code)
+async def post(http: httpx.AsyncClient, op: str, /, **fields: Any) -> dict[str, Any]:
+    """Post a request; return its answer, which carries its number and the status of its code."""
+    answer = await http.post("/rpc", json={"op": op, "id": 7, **fields})
+    message: dict[str, Any] = answer.json()
+    assert message["id"] == 7
     assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.status_code == (200 if message["op"] == "ok" else KINDS[message["code"]].http)
+    return message
 
 
-async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_no_trace(process: HubProcess) -> None:
-    for path in ("/rpc", "/auth/signin"):
-        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(process.url).port)
-        writer.write(f'POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{{"op":'.encode())
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-        assert await reader.read() == b""
-    async with httpx.AsyncClient(base_url=process.url, trust_env=False) as http:
-        assert (await http.get("/livez")).status_code == 200
-    process.check_log()
+def plain(message: Any) -> Any:
+    """Return what an answer means."""
+    if isinstance(message, dict):
+        return {name: plain(value) for name, value in message.items() if name not in NEW}
+    return [plain(value) for value in message] if isinstance(message, list) else message
 
 
-# -- the rest of the HTTP side -----------------------------------------------------------------------
+async def both(client: Client, http: httpx.AsyncClient, op: str, **fields: Any) -> dict[str, Any]:
+    """Ask over the socket, then over HTTP; return the answer where both are the same."""
+    over_socket = await client.call(op, **fields)
+    over_http = await post(http, op, **fields)
+    assert plain(over_socket) == plain(over_http)
+    assert set(over_socket) == set(over_http)
+    return over_http
 
 
-async def test_every_answer_has_the_headers_that_keep_a_page_safe(http: httpx.AsyncClient) -> None:
-    for path in ("/", "/livez", "/nowhere", "/console/app.js", "/rpc"):
-        answer = await http.get(path)
-        assert answer.headers["x-content-type-options"] == "nosniff", path
-        assert "default-src 'self'" in answer.headers["content-security-policy"], path
-        assert answer.headers["referrer-policy"] == "no-referrer", path
-        assert "server" not in answer.headers, path
+async def test_what_reads_answers_the_same_over_both(shared: Tenant, http: httpx.AsyncClient) -> None:
+    async with shared.client("editor") as client:
+        event = await client.create("event", title="A", acronym="read")
+        rec = {"type": "event", "rec": event["id"]}
+        for op, fields in (
+            ("record.get", rec),
+            ("record.get", {**rec, "fields": ["title"]}),
+            ("record.get", {"type": "event", "rec": "AAAAAAAAAAA"}),
+            ("record.find", {"type": "event", "order": ["-title"], "count": True}),
+            ("record.find", {"type": "event_track", "parent": rec}),
+            ("record.find", {"type": "event", "where": {"nothing": 1}}),
+            ("record.find", {"type": "nothing"}),
+            ("schema.describe", {}),
+            ("manifest.get", {"container": rec}),
+            ("file.grant", {"hash": "0" * 64}),
+            ("session.beat", {}),
+        ):
+            answer = await both(client, http, op, **fields)
+            assert answer["op"] == "ok" or answer["message"].endswith("."), op
+        exact = await post(http, "record.get", **rec)
+        assert exact["data"] == event
 
 
-async def test_an_unknown_address_answers_a_refusal(http: httpx.AsyncClient) -> None:
-    for path in ("/nowhere", "/console/../hub/app.py", "/console/%2e%2e/pyproject.toml", "/client/..%2f..%2fREADME.md"):
-        answer = await http.get(path)
-        assert answer.status_code == 404, path
-        assert b"[project]" not in answer.content
+async def test_what_writes_answers_the_same_over_both(shared: Tenant, http: httpx.AsyncClient) -> None:
+    async with shared.client("editor") as client:
+        made = await both(client, http, "record.create", type="event", data={"title": "A"})
+        assert made["seq"] > 0
+        rec = {"type": "event", "rec": made["data"]["id"]}
+        await both(client, http, "record.create", type="event", data={"title": 5})
+        await both(client, http, "record.create", type="event_track", data={"name": "no parent"})
+        await both(client, http, "record.update", **rec, data={"title": "A"})
+        await both(client, http, "record.update", **rec, data={"title": "B"}, if_version=9)
+        changed = await post(http, "record.update", **rec, data={"title": "B"})
+        assert (changed["data"]["version"], changed["data"]["title"]) == (2, "B")
+        upsert = {"type": "event", "data": {"title": "U", "acronym": "upsert"}, "match": ["acronym"]}
+        assert (await client.ok("record.upsert", **upsert))["created"] is True
+        assert (await post(http, "record.upsert", **upsert))["data"]["created"] is False
+        batch: list[dict[str, Any]] = [
+            {"op": "record.create", "type": "event", "data": {"title": "E"}},
+            {"op": "record.create", "type": "event_track", "data": {"name": "T"},
+             "parent": {"type": "event", "rec": {"$item": 0}}},
+        ]  # fmt: skip
+        await both(client, http, "record.batch", ops=[*batch])
+        assert len((await post(http, "record.batch", ops=batch))["data"]["results"]) == 2
+        assert (await post(http, "record.delete", **rec))["data"] == {"rec": rec["rec"], "version": 3}
+        await both(client, http, "record.delete", **rec)
 
 
-async def test_methods_that_are_not_there_are_refused(http: httpx.AsyncClient) -> None:
-    for method, path in (("GET", "/rpc"), ("DELETE", "/livez"), ("GET", "/auth/signin"), ("PUT", "/rpc")):
-        assert (await http.request(method, path)).status_code == 405, path
+async def test_a_key_holds_over_both_ways(shared: Tenant, http: httpx.AsyncClient) -> None:
+    write = {"type": "event", "data": {"title": "once"}, "key": "both-ways"}
+    async with shared.client("editor") as client:
+        assert (await client.ok("record.create", **write)) == (await post(http, "record.create", **write))["data"]
+        reused = await post(http, "record.create", **(write | {"data": {"title": "other"}}))
+        assert (reused["code"], reused["path"]) == ("key.reused", "key")
+
+
+async def test_a_watcher_hears_of_a_write_over_http(shared: Tenant, http: httpx.AsyncClient, codec: str) -> None:
+    async with shared.client("viewer", codec) as viewer:
+        watch = (await viewer.ok("watch.start", type="event", where={"title": f"posted {codec}"}))["watch"]
+        made = await post(http, "record.create", type="event", data={"title": f"posted {codec}"})
+        change = await viewer.push("change", lambda m: m["watch"] == watch)
+        assert change["seq"] == made["seq"]
+        assert [e["record"] for e in change["events"]] == [made["data"]]
+
+
+async def test_an_action_runs_over_http(shared: Tenant, http: httpx.AsyncClient) -> None:
+    event = (await post(http, "record.create", type="event", data={"title": "A"}))["data"]["id"]
+    session = (
+        await post(
+            http, "record.create", type="event_session", data={"title": "S"}, parent={"type": "event", "rec": event}
+        )
+    )["data"]["id"]
+    moved = await post(
+        http, "action.call", action="event_session.reschedule",
+        target={"type": "event_session", "rec": session}, args={"starts_at": "2031-01-01T10:00:00Z"},
+    )  # fmt: skip
+    assert moved["data"]["starts_at"] == "2031-01-01T10:00:00.000Z"
+
+
+@pytest.mark.parametrize("op", SOCKET_ONLY)
+async def test_what_needs_the_socket_says_so(http: httpx.AsyncClient, op: str) -> None:
+    answer = await post(http, op, **SOCKET_ONLY[op])
+    assert (answer["code"], answer["path"]) == ("data.invalid", "op")
+    assert "the socket at /ws" in answer["message"]
+
+
+async def test_a_guest_is_told_to_sign_in_and_a_bad_token_that_it_is_bad(shared: Tenant) -> None:
+    async with httpx.AsyncClient(base_url=shared.process.url, trust_env=False) as guest:
+        for op in set(BY_NAME) - set(SOCKET_ONLY) - {"session.beat"}:
+            answer = await post(guest, op, **FIELDS.get(op, {}))
+            assert answer["code"] == "auth.required", op
+        assert (await post(guest, "session.beat"))["data"]["seq"] is None
+        for header in ("Bearer wrong", "Bearer", "Basic eDp5", "Bearer aek_" + "A" * 43, "x"):
+            bad = await guest.post("/rpc", json={"op": "session.beat", "id": 7}, headers={"authorization": header})
+            assert (bad.status_code, bad.json()["code"]) == (401, "auth.invalid"), header
+
+
+async def test_the_account_is_named_in_a_header(shared: Tenant, http: httpx.AsyncClient) -> None:
+    other = await make_tenant(shared.process)
+    find = {"op": "record.find", "id": 7, "type": "membership"}
+    for account in (shared.account, shared.name):
+        answer = await http.post("/rpc", json=find, headers={"x-aether-account": account})
+        assert {r["account_id"] for r in answer.json()["data"]["records"]} == {shared.account}
+    texts = set()
+    for account in (other.account, other.name, "system", "no-such-account", "AAAAAAAAAAA"):
+        answer = await http.post("/rpc", json=find, headers={"x-aether-account": account})
+        assert (answer.status_code, answer.json()["path"]) == (404, "account")
+        texts.add(answer.text)
+    assert len(texts) == 1
+
+
+async def test_a_body_over_one_mebibyte_is_too_large(http: httpx.AsyncClient) -> None:
+    start = b'{"op":"session.beat","id":7,"telemetry":{"a":"'
+    for size, status in ((FRAME_BYTES, 200), (FRAME_BYTES + 1, 413)):
+        body = start + b"a" * (size - len(start) - 3) + b'"}}'
+        answer = await http.post("/rpc", content=body)
+        assert answer.status_code == status, answer.text[:200]
+        assert answer.json().get("code") == (None if status == 200 else "frame.too_large")
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code", "path"),
+    "body",
     [
-        (b"{}", 422, "data.invalid", "code"),
-        (b'{"code":5}', 422, "data.invalid", "code"),
-        (b'{"code":"x","more":1}', 422, "data.invalid", "more"),
-        (b'{"code":"x"}', 401, "auth.invalid", "code"),
-        (b"[]", 422, "data.invalid", None),
-        (b"{", 400, "frame.malformed", None),
-        (b'{"code":"' + b"x" * 70_000 + b'"}', 413, "frame.too_large", None),
+        b"",
+        b"{",
+        b"nonsense",
+        b'{"op":"session.beat","id":7',
+        b"\xff\xfe",
+        b'{"op":"session.beat","id":7,"telemetry":{"a":NaN}}',
+        b'{"op":"session.beat","id":7,"telemetry":{"a":1e999}}',
+        b"[" * 100_000,
     ],
 )
-async def test_a_bad_sign_in_is_refused(
-    http: httpx.AsyncClient, body: bytes, status: int, code: str, path: str | None
-) -> None:
-    answer = await http.post("/auth/signin", content=body)
-    assert (answer.status_code, answer.json()["code"], answer.json().get("path")) == (status, code, path)
+async def test_a_body_that_is_no_message_is_malformed(http: httpx.AsyncClient, body: bytes) -> None:
+    answer = await http.post("/rpc", content=body)
+    message = answer.json()
+    assert (answer.status_code, message["op"], message["code"]) == (400, "error", "frame.malformed")
+    assert message["message"].endswith(".")
 
 
-async def test_signing_out_needs_a_token(http: httpx.AsyncClient) -> None:
-    assert (await http.post("/auth/signout")).status_code == 401
-    assert (await http.post("/auth/signout", headers=bearer("wrong"))).status_code == 401
+async def test_an_unknown_operation_and_an_unknown_field_are_named(http: httpx.AsyncClient) -> None:
+    assert (await post(http, "record.nothing"))["code"] == "op.unknown"
+    wrong = await post(http, "record.find", type="event", nothing=1)
+    assert (wrong["code"], wrong["path"]) == ("data.invalid", "nothing")
+
+
+async def test_other_methods_are_not_served(http: httpx.AsyncClient) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        assert (await http.request(method, "/rpc")).status_code == 405
