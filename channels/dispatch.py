@@ -166,14 +166,14 @@ class Dispatcher:
                     commits = await self._storage.changes(account, state.position, PAGE)
                 except HubError:
                     commits = []
-                if not commits:
-                    await asyncio.sleep(self._retry_seconds)
-                    continue
+                before = state.position
                 for commit in commits:
                     if commit.seq == state.position + 1:
                         state.position += 1
                         self._deliver(commit)
                 self._advance(account, state)
+                if state.position == before:
+                    await asyncio.sleep(self._retry_seconds)
         finally:
             state.filling = None
         if self._accounts.get(account) is state:
