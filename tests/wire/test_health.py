@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import statistics
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -36,14 +37,14 @@ async def http(process: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def quickest(http: httpx.AsyncClient, address: str) -> float:
-    """Return how long the quickest of some answers took: a busy machine is no slow answer."""
+async def usual(http: httpx.AsyncClient, address: str) -> float:
+    """Return the median time of some answers: one pause of a busy machine is no slow answer."""
     seconds = []
-    for _ in range(8):
+    for _ in range(15):
         begun = time.monotonic()
         await http.get(address)
         seconds.append(time.monotonic() - begun)
-    return min(seconds)
+    return statistics.median(seconds)
 
 
 async def until(http: httpx.AsyncClient, status: int) -> None:
@@ -63,7 +64,7 @@ async def test_a_healthy_hub_says_so(http: httpx.AsyncClient, process: HubProces
     for answer in (live, ready, full):
         assert answer.headers["cache-control"] == "no-store"
     for address in QUESTIONS:
-        assert await quickest(http, address) < AT_ONCE_SECONDS
+        assert await usual(http, address) < AT_ONCE_SECONDS
 
 
 @pytest.mark.parametrize("fault", ["hangs", "fails"])
@@ -90,7 +91,7 @@ async def test_while_the_database_does_not_answer_each_question_is_answered_at_o
         assert (full.status_code, full.json()["status"]) == (503, "fail")
         assert full.json()["checks"]["storage"][0]["output"] == said
         for address in QUESTIONS:
-            assert await quickest(http, address) < AT_ONCE_SECONDS
+            assert await usual(http, address) < AT_ONCE_SECONDS
         blocked.clear()
         await until(http, 200)
         assert (await http.get("/health")).json()["status"] == "pass"
@@ -106,7 +107,7 @@ async def test_while_another_process_holds_the_file_the_hub_answers_says_so_and_
                 holder.execute("BEGIN IMMEDIATE")
                 await until(http, 503)
                 for address in QUESTIONS:
-                    assert await quickest(http, address) < AT_ONCE_SECONDS
+                    assert await usual(http, address) < AT_ONCE_SECONDS
                 assert (await http.get("/livez")).status_code == 200
                 assert (await http.get("/health")).json()["checks"]["storage"][0]["status"] == "fail"
                 holder.execute("ROLLBACK")
