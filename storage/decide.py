@@ -300,10 +300,9 @@ class _Work:
     def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data as it will be stored: every `$item` resolved, numbers in one form."""
         out = data.copy()
-        if ItemRef in map(type, data.values()):
-            for name, value in data.items():
-                if type(value) is ItemRef:
-                    out[name] = self.resolve(value, f"data.{name}")
+        for name, value in data.items():
+            if type(value) is ItemRef:
+                out[name] = self.resolve(value, f"data.{name}")
         for name in plan.numbers:
             value = out.get(name)
             if value is not None:

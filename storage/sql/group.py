@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hub.schema.record import Image, RecordType
-from hub.schema.writes import ChangeSet, Commit, Create, Delete, Result, Update, Upsert
+from hub.schema.writes import ChangeSet, Commit, Create, Result, Upsert
 from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
 from storage.sql.rows import account_of, decode_json, millis, to_json
@@ -78,26 +78,35 @@ class Group:
 
     # -- what the decision may ask ------------------------------------------------------------------
 
-    def prefetch(self, commits: Iterable[Commit]) -> None:
-        """Read at once what the writes of these commits name: the records themselves and their parents."""
-        wanted: dict[tuple[str, str], set[str]] = {}
+    def prefetch(self, commits: Iterable[Commit], *, trusting: bool) -> None:
+        """Read at once what the writes of these commits name: the records themselves and their parents.
+
+        `trusting`: an id that is only to be created is taken for new without looking, since it is random;
+        were it not, the unique index refuses the group, and what comes then does not trust.
+        """
+        named: dict[tuple[str, str], set[str]] = {}
+        new: dict[tuple[str, str], set[str]] = {}
         keys: dict[str, list[tuple[str, str]]] = {}
         for commit in commits:
+            account = commit.account
             if commit.key is not None:
-                keys.setdefault(commit.account, []).append((commit.key.scope, commit.key.key))
+                keys.setdefault(account, []).append((commit.key.scope, commit.key.key))
             for write in commit.writes:
                 kind = write.type
-                names = wanted.setdefault((commit.account, kind.name), set())
-                match write:
-                    case Create() | Upsert():
-                        names.add(write.id)
-                        if kind.parent is not None and isinstance(write.parent, str):
-                            key = (account_of(kind.parent, commit.account), kind.parent.name)
-                            wanted.setdefault(key, set()).add(write.parent)
-                    case Update() | Delete():
-                        if isinstance(write.rec, str):
-                            names.add(write.rec)
-        for (account, kind_name), ids in wanted.items():
+                if isinstance(write, Create | Upsert):
+                    new.setdefault((account, kind.name), set()).add(write.id)
+                    parent = write.parent
+                    if kind.parent is not None and isinstance(parent, str):
+                        named.setdefault((account_of(kind.parent, account), kind.parent.name), set()).add(parent)
+                elif isinstance(write.rec, str):
+                    named.setdefault((account, kind.name), set()).add(write.rec)
+        for where, ids in new.items():
+            if trusting:
+                account, kind_name = where
+                self.records |= dict.fromkeys([(account, kind_name, rec) for rec in ids - named.get(where, set())])
+            else:
+                named.setdefault(where, set()).update(ids)
+        for (account, kind_name), ids in named.items():
             missing = [i for i in ids if (account, kind_name, i) not in self._memory.records]
             if missing:
                 self._read(account, kind_name, missing)

@@ -174,10 +174,10 @@ class Writer:
 
     def _group(self, jobs: list[Job]) -> None:
         finished = Finished(jobs=jobs)
-        if not self._attempt(jobs, finished):
+        if not self._attempt(jobs, finished, trusting=True):
             # What one commit is at fault for is no reason to refuse the others.
             for job in jobs:
-                self._attempt([job], finished)
+                self._attempt([job], finished, trusting=False)
         self._deliver(finished)
         self._bound_wal()
 
@@ -200,10 +200,10 @@ class Writer:
         except (OSError, sqlite3.Error) as error:
             log.warning("the write-ahead log could not be emptied: %s", error)
 
-    def _attempt(self, jobs: Sequence[Job], finished: Finished) -> bool:
-        """Commit jobs in one transaction; say whether they are answered. A single job always is."""
+    def _attempt(self, jobs: Sequence[Job], finished: Finished, *, trusting: bool) -> bool:
+        """Commit jobs in one transaction; say whether they are answered. Without trust a single job always is."""
         try:
-            finished.told += self._commit(jobs)
+            finished.told += self._commit(jobs, trusting)
             self.fault = None
         except _Unsettled as unsettled:
             # What is remembered may no longer be true; nothing is tried again, for it may be done.
@@ -213,7 +213,7 @@ class Writer:
             for job in jobs:
                 job.outcome = HubError("write.unknown", retry_after=1)
         except Exception as error:
-            if len(jobs) > 1:
+            if trusting:
                 return False
             jobs[0].outcome = self._refusal(jobs[0].commit, error)
         return True
@@ -229,7 +229,7 @@ class Writer:
             self.fault = str(error)
         return answer
 
-    def _commit(self, jobs: Sequence[Job]) -> list[ChangeSet]:
+    def _commit(self, jobs: Sequence[Job], trusting: bool) -> list[ChangeSet]:
         """Decide and write jobs in one transaction; set their outcomes and return what to tell of."""
         connection = self._connection
         if connection is None:
@@ -240,7 +240,7 @@ class Writer:
         connection.execute("BEGIN IMMEDIATE")
         try:
             group = Group(connection, self._statements, self._memory, now)
-            group.prefetch(job.commit for job in jobs)
+            group.prefetch([job.commit for job in jobs], trusting=trusting)
             decider = Decider(self._registry, group, now)
             for job in jobs:
                 try:

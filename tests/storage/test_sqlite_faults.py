@@ -25,23 +25,25 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Faulty:
-    """A connection that fails once, at a statement that begins with a given text."""
+    """A connection that fails some times, at a statement that begins with a given text."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._begins: str | None = None
+        self._begins = ""
+        self._left = 0
         self._error = sqlite3.Error()
 
-    def fail(self, begins: str, code: int, text: str) -> None:
-        """Fail at the next statement that begins so."""
+    def fail(self, begins: str, code: int, text: str, times: int = 1) -> None:
+        """Fail at the next statements that begin so."""
         self._begins = begins
+        self._left = times
         self._error = sqlite3.OperationalError(text)
         self._error.sqlite_errorcode = code
 
     def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
         """Run a statement, or fail."""
-        if self._begins is not None and sql.startswith(self._begins):
-            self._begins = None
+        if self._left and sql.startswith(self._begins):
+            self._left -= 1
             raise self._error
         return self._connection.execute(sql, *arguments)
 
@@ -146,15 +148,22 @@ async def test_an_error_of_the_database_has_its_code_and_the_next_write_works(
     use: Use, faulty: Faulty, code: int, answer: str, ready: bool
 ) -> None:
     await use.create(box, name="a")
-    faulty.fail("INSERT INTO box", code, "as the test wants")
+    faulty.fail("INSERT INTO box", code, "as the test wants", times=2)
     assert await codes(submit(use, "b")) == [answer]
     assert use.storage.ready == ready
     assert await codes(submit(use, "b")) == [2]
     assert use.storage.ready
 
 
+async def test_what_passes_by_itself_is_not_even_noticed(use: Use, faulty: Faulty) -> None:
+    for n, begins in enumerate(("BEGIN", "INSERT INTO box", "INSERT INTO change", "UPDATE account_state")):
+        faulty.fail(begins, sqlite3.SQLITE_BUSY, "database is locked")
+        assert await codes(submit(use, f"{n}")) == [n + 1]
+        assert use.storage.ready
+
+
 async def test_a_probe_says_that_writing_fails_and_heals_what_it_finds_well(use: Use, faulty: Faulty) -> None:
-    faulty.fail("BEGIN", sqlite3.SQLITE_IOERR, "disk I/O error")
+    faulty.fail("BEGIN", sqlite3.SQLITE_IOERR, "disk I/O error", times=2)
     assert await codes(submit(use, "a")) == ["server.unavailable"]
     assert not use.storage.ready
     faulty.fail("UPDATE meta", sqlite3.SQLITE_FULL, "database or disk is full")
