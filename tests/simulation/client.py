@@ -55,6 +55,9 @@ class Socket:
         """How many answered starts of each watch were not stopped."""
         self.stopping: Counter[str] = Counter()
         """Stops under way: such a watch may lack what was queued, but no push in the middle."""
+        self.resets: Counter[str] = Counter()
+        """How often each watch was reset. A reset stands where the first lost push stood, so before answers to
+        stops and starts that the hub had looked at earlier."""
         self.leaving = False
         """Whether a hello to another account is under way, which ends every watch."""
         self.hellos = 0
@@ -68,9 +71,11 @@ class Socket:
         self.leaving = False
 
     def stopped(self, watch: str) -> bool:
-        """A stop was answered `ok`; say whether the watch has ended."""
+        """A stop was answered `ok`; say whether it has ended the watch."""
         if self.counts[watch] < 1:
-            raise Wrong("a watch was stopped that was not held")
+            if not self.resets[watch]:
+                raise Wrong("a watch was stopped that was not held")
+            return False
         self.counts[watch] -= 1
         if self.counts[watch] == 0:
             del self.watches[watch]
@@ -120,6 +125,10 @@ class Socket:
         """Take in a push; return the watch that ended by it."""
         watch = message["watch"]
         wanted = self.watches.get(watch)
+        if message["op"] == "reset":
+            self.resets[watch] += 1
+            if wanted is None and self.resets[watch] > 1:
+                return None
         if wanted is None:
             raise Wrong(f"a {message['op']} push for a watch that nobody holds")
         if message["op"] == "reset":
