@@ -55,8 +55,10 @@ class HubProtocol(WebSocketsSansIOProtocol):
     failed = False
     """Whether the peer broke the protocol: what it still sends is thrown away."""
 
-    _rest = b""
+    _rest: bytearray
     """The beginning of a frame that has not wholly arrived."""
+    _wanted = 2
+    """How long `_rest` must be before it is worth looking at again: a peer may send byte by byte."""
     _by_parser = False
     """Whether frames came before the upgrade was answered: the parser may then stand within one for good."""
     fragments = 0
@@ -66,6 +68,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin; the operator's socket takes larger frames."""
         super().connection_made(transport)
+        self._rest = bytearray()
         if self.server is not None and self.server[1] is None:
             self.frame_bytes = self.conn.max_message_size = OPERATOR_FRAME_BYTES
 
@@ -94,8 +97,12 @@ class HubProtocol(WebSocketsSansIOProtocol):
         announces more than may come goes to it at once, for it to refuse.
         """
         if self._rest:
-            data = self._rest + data
+            self._rest += data
+            if len(self._rest) < self._wanted:
+                return
+            data, self._rest = bytes(self._rest), bytearray()
         at, size = 0, len(data)
+        wanted = 2
         while size - at >= 2:
             first, length = data[at], data[at + 1]
             head = 2
@@ -105,6 +112,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
             elif length == 127:
                 head = 10
             if size - at < head:
+                wanted = head
                 break
             if head != 2:
                 length = int.from_bytes(data[at + 2 : at + head], "big")
@@ -112,6 +120,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
                 head += 4
             stop = at + head + length
             if stop > size and length <= self.frame_bytes:
+                wanted = stop - at
                 break
             opcode = first & 0x0F
             if (
@@ -129,10 +138,11 @@ class HubProtocol(WebSocketsSansIOProtocol):
             else:
                 super().data_received(data[at:stop])
             at = stop
-            if self.close_sent or self.failed:
-                self._rest = b""
-                return
-        self._rest = data[at:] if at < size else b""
+            if self.close_sent or self.failed or self.transport.is_closing():
+                return  # what comes behind a close is nothing to anybody
+        if at < size:
+            self._rest += data[at:]
+            self._wanted = wanted
 
     def handle_connect(self, event: Request) -> None:
         """Take in an upgrade, and offer the endpoint our way of writing."""
@@ -239,13 +249,16 @@ class HubProtocol(WebSocketsSansIOProtocol):
         `feed` says whether reading should pause until then. The queue goes on to tell of the end.
         """
         self.feed = feed
+        full = False
         while not self.queue.empty():
             message = self.queue.get_nowait()
             if message["type"] != "websocket.receive":
                 self.queue.put_nowait(message)
                 break
-            feed(cast("WireFrame", message.get("text") or message.get("bytes")))
-        self._resume()
+            text = message.get("text")
+            full = feed(cast("WireFrame", message.get("bytes") if text is None else text))
+        if not full:
+            self._resume()
         return self._resume
 
     def _resume(self) -> None:
@@ -299,11 +312,3 @@ class HubProtocol(WebSocketsSansIOProtocol):
         if self.close_timer is not None:
             self.close_timer.cancel()
         self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
-
-
-def _is_utf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
