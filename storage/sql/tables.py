@@ -152,10 +152,11 @@ class Tables:
             if names.count(name) > 1:
                 raise DeclarationError(f"{kind.name}.{name}: storage has a column of this name; choose another")
         table = Table(kind.name, self.metadata, *columns)
-        if kind.parent_wire is not None:
-            Index(f"{kind.name}_of", table.c.account_pk, table.c[kind.parent_wire])
-        elif not kind.unique:  # else the unique index begins with the account
-            Index(f"{kind.name}_of", table.c.account_pk)
+        # What is under a parent, or in the account: unless another index begins with that.
+        whole = [table.c.account_pk, *([table.c[kind.parent_wire]] if kind.parent_wire else [])]
+        leads = [fields[0] for fields in (*kind.unique, *kind.indexes) if not _secret(kind, fields)]
+        if not leads or (kind.parent_wire is not None and kind.parent_wire not in leads):
+            Index(f"{kind.name}_of", *whole)
         for fields in kind.unique:
             Index(
                 f"{kind.name}_{'_'.join(fields)}_once",
@@ -164,10 +165,13 @@ class Tables:
             )
         for fields in kind.indexes:
             # What is looked up before there is an account is not led by the account.
-            secret = any(name in kind.fields and kind.fields[name].option.secret for name in fields)
-            lead = () if secret else ("account_pk",)
+            lead = () if _secret(kind, fields) else ("account_pk",)
             Index(f"{kind.name}_{'_'.join(fields)}", *(table.c[name] for name in (*lead, *fields)))
         return Home(kind, table, targets)
+
+
+def _secret(kind: RecordType, fields: tuple[str, ...]) -> bool:
+    return any(name in kind.fields and kind.fields[name].option.secret for name in fields)
 
 
 def _points_to(target: RecordType) -> ForeignKey:

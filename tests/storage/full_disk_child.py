@@ -46,7 +46,6 @@ async def fill(folder: Path) -> dict[str, Any]:
                 codes[outcome.code if isinstance(outcome, HubError) else repr(outcome)] += 1
     found: dict[str, Any] = {
         "codes": sorted(codes),
-        "probe": await code_of(use.storage.probe()),
         "ready": use.storage.ready,
         "read": (await use.find(box, count=True, limit=1)).total,
     }

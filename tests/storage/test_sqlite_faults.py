@@ -99,7 +99,6 @@ def test_a_disk_that_is_really_full_refuses_writes_serves_reads_and_heals(tmp_pa
     count = found.pop("acknowledged")
     assert found == {
         "codes": ["storage.full"],
-        "probe": "storage.full",
         "ready": True,
         "read": count,
         "healed": "ok",
