@@ -22,19 +22,15 @@ import msgspec
 import pytest
 
 from hub.app import registry_of
-from hub.schema.query import Query, is_after, sort_images
-from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
-from hub.schema.where import matcher
 from hub.settings import Settings
 from hub.wire.requests import BY_NAME
-from storage.base import FIND_CEILING, Found
-from storage.memory import MemoryDatabase, MemoryStorage
 from tests.wire.hubprocess import HubProcess
 from tests.wire.inside import Inside, assembled_in_memory
 from tests.wire.matrix import Case, Things, cases_of, nothing, references
 from tests.wire.talk import Client, connected
 from tests.wire.tenant import operator
+from tests.wire.unfiltered import BROKEN
 
 CANARY: Final = "canary-" + secrets.token_hex(6)
 LONG_AGO: Final = "2001-01-01T00:00:00Z"
@@ -421,56 +417,6 @@ async def test_a_cursor_of_another_account_pages_ones_own(process: HubProcess, r
 
 
 # -- the check itself --------------------------------------------------------------------------------
-
-
-async def get_anywhere(
-    self: MemoryStorage, account: str, kind: RecordType, ids: list[str], *, deleted: bool = False
-) -> dict[str, Image]:
-    """Read by id, whatever account asks."""
-    found: dict[str, Image] = {}
-    for (_, name), table in self.database.rows.items():
-        if name == kind.name:
-            found |= {i: table[i] for i in ids if i in table and (deleted or table[i]["deleted_at"] is None)}
-    return found
-
-
-async def find_anywhere(self: MemoryStorage, account: str, query: Query) -> Found:
-    """Find, whatever account asks."""
-    matches = matcher(query.where)
-    rows = [i for (_, name), t in self.database.rows.items() if name == query.type.name for i in t.values()]
-    found = [i for i in rows if (query.deleted or i["deleted_at"] is None) and matches(i)]
-    total = len(found) if query.count else None
-    found = sort_images(found, query.order)
-    if query.after is not None:
-        found = [i for i in found if is_after(i, query.order, query.after)]
-    limit = query.limit if query.limit is not None else FIND_CEILING
-    return Found(found[:limit], self.database.head(account), len(found) > limit, total)
-
-
-def record_anywhere(self: MemoryDatabase, account: str, kind: RecordType, rec: str) -> Image | None:
-    """Decide a write over a record, whatever account it belongs to."""
-    tables = [table for (_, name), table in self.rows.items() if name == kind.name and rec in table]
-    return tables[0][rec] if tables else None
-
-
-def unique_anywhere(
-    self: MemoryDatabase, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]
-) -> str | None:
-    """Look for a unique value, whatever account has it."""
-    for (_, name), table in self.rows.items():
-        for image in table.values() if name == kind.name else ():
-            if image["deleted_at"] is None and all(image[n] == v for n, v in zip(names, values, strict=True)):
-                return str(image["id"])
-    return None
-
-
-BROKEN: Final[dict[str, tuple[type, Any, set[str]]]] = {
-    "get": (MemoryStorage, get_anywhere, {"record.get", "record.find", "channel.join", "file.grant", "manifest.get"}),
-    "find": (MemoryStorage, find_anywhere, {"record.find", "watch.start", "file.grant"}),
-    "record": (MemoryDatabase, record_anywhere, {"record.update", "record.delete", "record.create", "record.batch"}),
-    "unique": (MemoryDatabase, unique_anywhere, {"record.create", "record.upsert"}),
-}
-"""What is taken out of the keeper, and operations that must be seen to leak then."""
 
 
 @pytest.fixture
