@@ -194,3 +194,15 @@ async def test_a_listener_that_fails_does_not_keep_answers_back(use: Use) -> Non
     loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
     assert await codes(submit(use, "a", "b")) == [1, 2]
     assert [str(error) for error in seen] == ["a listener's fault"]
+
+
+async def test_the_lock_of_another_writer_is_waited_for(use: Use) -> None:
+    assert isinstance(use.storage, SqliteStorage)
+    other = sqlite3.connect(use.storage.path, isolation_level=None, check_same_thread=False)
+    await asyncio.to_thread(other.execute, "BEGIN IMMEDIATE")
+    futures = submit(use, "a", "b")
+    done, waiting = await asyncio.wait(futures, timeout=0.2)
+    assert (done, len(waiting)) == (set(), 2)
+    assert (await use.find(box)).records == []
+    await asyncio.to_thread(other.close)
+    assert await codes(futures) == [1, 2]
