@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from channels.dispatch import Dispatcher
 from channels.outlet import Outlet
 from channels.rosters import Rosters
@@ -35,6 +37,7 @@ WATCHES_PER_SOCKET: Final = 100
 REPLAY_EVENTS: Final = 10_000
 REPLAY_BYTES: Final = 768 * 1024
 REPLAY_PAGE: Final = 500
+_ENCODER: Final = msgspec.json.Encoder()
 GRACE_SECONDS: Final = 10.0
 BEAT_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 10.0
@@ -236,7 +239,7 @@ class Live:
                 if events:
                     missed.append(_missed(commit.seq, commit.session, events))
                     count += len(events)
-                    size += sum(_size(e) for e in events)
+                    size += len(_ENCODER.encode(events))
             if count > REPLAY_EVENTS or size > REPLAY_BYTES:
                 return None
         await self.dispatcher.reached(query.account, position)
@@ -366,11 +369,6 @@ def _missed(seq: int, origin: str | None, events: list[Event]) -> dict[str, Any]
     if origin is None:
         return {"seq": seq, "events": events}
     return {"seq": seq, "origin": origin, "events": events}
-
-
-def _size(event: Event) -> int:
-    body = event.get("record") or event.get("patch") or {}
-    return 60 + sum(len(v) if isinstance(v, str) else 12 for v in body.values())
 
 
 def fold(records: list[Image], commits: list[list[Event]]) -> list[Image]:

@@ -30,6 +30,7 @@ from hub.wire.requests import Write as WriteRequest
 PAGE_BYTES = 768 * 1024
 """About how large the records of one answer may get; a page that would be larger ends earlier."""
 _PLACEHOLDER = "A" * 11
+_ENCODER = msgspec.json.Encoder()
 
 
 async def scoped(call: Call, kind: RecordType, where: dict[str, Any] | None, parent: RecordRef | None) -> Node:
@@ -94,8 +95,8 @@ def _page(records: list[Image], more: bool) -> tuple[list[Image], bool]:
 
 
 def size_of(image: Image) -> int:
-    """Return about how many bytes an image has as JSON."""
-    return 40 * len(image) + sum(len(v) for v in image.values() if type(v) in {str, list, dict})
+    """Return how many bytes an image has as JSON, which MessagePack does not exceed."""
+    return len(_ENCODER.encode(image))
 
 
 # -- writes ------------------------------------------------------------------------------------------

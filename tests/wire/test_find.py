@@ -112,17 +112,25 @@ async def test_without_a_limit_a_page_has_fifty(editor: Client, event: str) -> N
     assert len((await editor.ok("record.find", type="event_track", limit=1000))["records"]) == 60
 
 
-async def test_a_page_of_large_records_ends_before_its_frame_gets_too_large(editor: Client, event: str) -> None:
-    body = "ü" * 50_000
-    for n in range(20):
-        await editor.create("event_session", event, title=str(n), guid=str(n), abstract=body[:19_000])
+@pytest.mark.parametrize("letter", ["x", "ü", "会", "😀", "\n", '"'])
+async def test_a_page_of_large_records_ends_before_its_frame_gets_too_large(
+    editor: Client, event: str, letter: str
+) -> None:
+    body = f"-{letter * (19_000 // len(letter.encode()))}-"
+    parent = {"type": "event", "rec": event}
+    for part in range(4):
+        data = [{"title": "T", "guid": f"{part}-{n}", "abstract": body} for n in range(25)]
+        ops = [{"op": "record.create", "type": "event_session", "parent": parent, "data": one} for one in data]
+        await editor.ok("record.batch", ops=ops)
     editor.frames.clear()
     found = await editor.ok("record.find", type="event_session", limit=1000)
     total = len(found["records"])
     while "next" in found:
         found = await editor.ok("record.find", type="event_session", limit=1000, after=found["next"])
         total += len(found["records"])
-    assert total == 20
+    assert total == 100
+    assert (await editor.ok("watch.start", type="event_session", parent=parent))["more"] is True
+    await editor.ok("session.beat")
     sizes = [len(f.encode() if isinstance(f, str) else f) for f in editor.frames]
     assert max(sizes) <= 1024 * 1024
 
