@@ -71,25 +71,37 @@ def _decode_errors(error: Exception) -> Undecodable:
 
 
 def _settled(request: Request) -> Request | None:
-    """Return a request whose free-form values are checked, or None where one would be refused or changed.
-
-    What a declared type holds needs no walk: integers there are bounded, and names are looked up. Texts
-    that are not printable are left to the closer look.
-    """
+    """Return a request whose values are checked, or None where the closer look would refuse or change one."""
     for name in _FREE[type(request)]:
         value = getattr(request, name)
-        kind = type(value)
-        if kind is dict or kind is list:
-            _checked(value, 2)
-        elif kind is str and not value.isprintable():
+        if value is not None and value is not msgspec.UNSET and not _settle(value, 2):
             return None
     return request
+
+
+def _settle(value: Any, depth: int) -> bool:
+    """Check one value of a decoded request; texts that are not printable are left to the closer look."""
+    kind = type(value)
+    if kind is str:
+        return bool(value.isprintable())
+    if kind is dict or kind is list:
+        _checked(value, depth)
+        return True
+    if kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-INTEGER <= value <= INTEGER)
+    if kind is float:
+        return math.isfinite(value)
+    if isinstance(value, msgspec.Struct):
+        return all(_settle(getattr(value, name), depth + 1) for name in value.__struct_fields__)
+    return False
 
 
 _FREE: Final[dict[type[Request], tuple[str, ...]]] = {
     kind: tuple(f.name for f in msgspec.structs.fields(kind) if f.name != "id") for kind in REQUESTS
 }
-"""The fields of each request that can hold a value no declared type has bounded."""
+"""The fields of each request but its id, which its type bounds."""
 
 
 _ANY_REQUEST: Any = functools.reduce(operator.or_, REQUESTS)

@@ -123,3 +123,59 @@ def test_any_bytes_are_answered(frames: list[bytes]) -> None:
 def test_both_codecs_say_the_same(value: Any) -> None:
     message = {"op": "ok", "id": 1, "data": value}
     assert _same(decoded(JSON, JSON.encode(message)), decoded(MSGPACK, MSGPACK.encode(message)))
+
+
+@given(
+    st.sampled_from(sorted(set(BY_NAME) - {"session.hello"})),
+    st.dictionaries(st.sampled_from(FIELDS), ANYTHING, max_size=3),
+    st.data(),
+)
+@QUICK
+@example("action.call", {"action": "a.b", "timeout": float("nan")}, None)
+@example("record.delete", {"type": "event", "rec": "x", "if_version": 2**60}, None)
+@example("channel.join", {"channel": "a:b", "presence": {"state": {"a": "\0"}}}, None)
+@example("channel.join", {"channel": "a:b", "presence": {"state": {"a": b"x"}}}, None)
+@example("channel.join", {"channel": "a:b", "presence": {"state": {"a": [2**60]}}}, None)
+@example("record.create", {"type": "event", "data": {}, "parent": {"type": "event", "rec": "a\0b"}}, None)
+@example("watch.start", {"type": "event", "since": {"mark": "\x1b", "seq": 0, "have": {"\0": 1}}}, None)
+@example("record.find", {"type": "event", "fields": ["a\0"]}, None)
+@example("watch.start", {"type": "event", "include": float("inf")}, None)
+def test_the_short_way_of_decoding_takes_nothing_that_the_long_way_would_refuse_or_change(
+    op: str, fields: dict[str, Any], data: st.DataObject | None
+) -> None:
+    good = dict(_GOOD.get(op, {}))
+    if data is not None:
+        for name in data.draw(st.sets(st.sampled_from(sorted(good)), max_size=1)) if good else ():
+            del good[name]
+    member = {**good, **fields, "op": op, "id": 1}
+    for codec in CODECS.values():
+        frame = encoded(codec, member)
+        short = codec.request(frame)
+        if short is not None:
+            assert repr(short) == repr(convert(codec.decode(frame)))
+
+
+_GOOD: dict[str, dict[str, Any]] = {
+    "record.get": {"type": "event", "rec": "x"},
+    "record.find": {"type": "event"},
+    "record.create": {"type": "event", "data": {}},
+    "record.upsert": {"type": "event", "data": {}, "match": ["a"]},
+    "record.update": {"type": "event", "rec": "x", "data": {}},
+    "record.delete": {"type": "event", "rec": "x"},
+    "record.batch": {"ops": []},
+    "watch.start": {"type": "event"},
+    "watch.stop": {"watch": "x"},
+    "channel.join": {"channel": "a:b"},
+    "channel.leave": {"channel": "a:b"},
+    "presence.update": {"channel": "a:b"},
+    "action.call": {"action": "a.b"},
+    "manifest.get": {"container": {"type": "event", "rec": "x"}},
+    "session.auth": {"token": "x"},
+}
+
+
+def test_every_good_request_takes_the_short_way() -> None:
+    for op in BY_NAME:
+        member = {**_GOOD.get(op, {}), "op": op, "id": 1}
+        for codec in CODECS.values():
+            assert codec.request(encoded(codec, member)) == convert(member), op
