@@ -74,7 +74,9 @@ def _settled(request: Request) -> Request | None:
     """Return a request whose values are checked, or None where the closer look would refuse or change one."""
     for name in _FREE[type(request)]:
         value = getattr(request, name)
-        if value is not None and value is not msgspec.UNSET and not _settle(value, 2):
+        if value is None or value is msgspec.UNSET:
+            continue
+        if not (value.isprintable() if type(value) is str else _settle(value, 2)):
             return None
     return request
 
@@ -94,7 +96,11 @@ def _settle(value: Any, depth: int) -> bool:
     if kind is float:
         return math.isfinite(value)
     if isinstance(value, msgspec.Struct):
-        return all(_settle(getattr(value, name), depth + 1) for name in value.__struct_fields__)
+        for name in value.__struct_fields__:
+            field = getattr(value, name)
+            if not (field.isprintable() if type(field) is str else _settle(field, depth + 1)):
+                return False
+        return True
     return False
 
 
