@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from hub.edge.step import step
+from hub.edge.step import drive, step
 
 name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="")
 
@@ -189,3 +189,89 @@ async def test_a_finished_coroutine_leaves_nothing_behind() -> None:
     del marker, task
     gc.collect()
     assert gone() is None
+
+
+# -- drive -------------------------------------------------------------------------------------------
+
+
+async def turns(count: int = 5) -> None:
+    """Let the loop turn a few times."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_driven_coroutine_runs_at_once_as_far_as_it_can_and_makes_no_task() -> None:
+    log: list[object] = []
+    first: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    second: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def work() -> None:
+        log.append("begun")
+        log.append(await first)
+        await asyncio.sleep(0)
+        log.append(await second)
+
+    before = asyncio.all_tasks()
+    drive(work())
+    assert (log, asyncio.all_tasks()) == (["begun"], before)
+    first.set_result(1)
+    await turns()
+    assert log == ["begun", 1]
+    second.set_result(2)
+    await turns()
+    assert log == ["begun", 1, 2]
+
+
+async def test_a_driven_coroutine_hears_of_failed_and_of_cancelled_futures() -> None:
+    log: list[str] = []
+    loop = asyncio.get_running_loop()
+    failing: asyncio.Future[int] = loop.create_future()
+    cancelled: asyncio.Future[int] = loop.create_future()
+
+    async def work() -> None:
+        try:
+            await failing
+        except ValueError as error:
+            log.append(f"failed {error}")
+        try:
+            await cancelled
+        except asyncio.CancelledError:
+            log.append("cancelled")
+
+    drive(work())
+    failing.set_exception(ValueError("x"))
+    await turns()
+    cancelled.cancel()
+    await turns()
+    assert log == ["failed x", "cancelled"]
+
+
+async def test_a_driven_coroutine_may_wait_for_tasks_and_for_what_is_done() -> None:
+    log: list[str] = []
+
+    async def other() -> str:
+        await asyncio.sleep(0)
+        return "other"
+
+    async def work() -> None:
+        task = asyncio.get_running_loop().create_task(other())
+        log.append(await asyncio.shield(task))
+        log.append(await task)
+
+    drive(work())
+    await turns(10)
+    assert log == ["other", "other"]
+
+
+async def test_many_driven_coroutines_do_not_grow_the_stack() -> None:
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        await asyncio.sleep(0)
+        done += 1
+
+    for _ in range(5000):
+        drive(work())
+    await turns()
+    assert done == 5000
