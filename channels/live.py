@@ -96,6 +96,8 @@ class Live:
         self._pulse: asyncio.Task[None] | None = None
         self._system: asyncio.Task[None] | None = None
         """Follows the account in which people and tokens live: from the first session on."""
+        self.withdrawals = 0
+        """How many changes of keys, tokens, users and memberships were heard of."""
         storage.listen(self._committed)
         bus.listen(self.dispatcher.offer, self.dispatcher.heads)
         self.watches.listen(self._lost_watch)
@@ -122,6 +124,7 @@ class Live:
         """Hand a commit on; what it withdraws is withdrawn before anybody hears of anything else."""
         for row in commit.rows:
             if row.type in _CREDENTIALS and row.before is not None:
+                self.withdrawals += 1
                 self._withdraw(commit.account, row, row.before)
         self.watches.tell(commit)
 
@@ -284,6 +287,11 @@ class Live:
         except HubError:
             self._system = None
             raise
+
+    def hears_of(self, account: str | None) -> bool:
+        """Say whether the withdrawal of what lets somebody into an account is heard of already."""
+        followed = self.dispatcher.positions()
+        return account is None or (account in followed and SYSTEM in followed)
 
     def sessions(self) -> list[SessionState]:
         """Return every live session, those within their grace too."""

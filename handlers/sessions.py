@@ -51,6 +51,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
     if peer.outlet is None:
         raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
     back = _resumed(call, request)
+    withdrawals = live.withdrawals
     if request.token is not None or back is None:
         identity = await identify(call, request.token)
     elif back.identity is OPERATOR and not peer.operator:
@@ -69,6 +70,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         back = None  # it ended, or came back elsewhere, while we looked
     secret = public_id(call.services.random(8)) + public_id(call.services.random(8))
     account_id = account["id"] if account else None
+    heard = live.hears_of(account_id)
     if back is not None and back.account == account_id and peer.session is None:
         _take_over(call, back)
         live.bind(back, peer.outlet, secret)
@@ -80,6 +82,8 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         session = SessionState(call.services.new_id(), identity, account_id, secret, peer.outlet)
         await live.open(session)
     session.closing = peer.closing
+    if not heard or live.withdrawals != withdrawals:
+        await _confirm(call, session)
     peer.session = session
     settle(call, peer, identity, account, role)
     data: dict[str, Any] = {
@@ -105,6 +109,19 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         data["epoch"] = live.dispatcher.epoch(peer.account)
         data["seq"] = live.dispatcher.position(peer.account)
     return Answer(data)
+
+
+async def _confirm(call: Call, session: SessionState) -> None:
+    """Look once more whether the credential still stands, now that its withdrawal would be heard of."""
+    live = call.services.live
+    try:
+        now = await people.again(call.services, session.identity)
+    except HubError:
+        live.cut(session, clean=True)
+        raise
+    if now.roles != session.identity.roles or session not in live.sessions():
+        live.cut(session, clean=True)
+        raise HubError("auth.invalid", "Its rights have just changed; say session.hello again.", path="token")
 
 
 def _resumed(call: Call, request: SessionHello) -> SessionState | None:
