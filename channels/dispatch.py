@@ -105,9 +105,15 @@ class Dispatcher:
             state = self._accounts.get(commit.account)
             if state is None:
                 continue
-            if commit.seq > state.position and len(state.ahead) < AHEAD:
-                state.ahead[commit.seq] = commit
-            state.known = max(state.known, commit.seq)
+            seq = commit.seq
+            if seq == state.position + 1 and state.position >= 0 and not state.ahead and not state.waiters:
+                state.position = seq  # the common case: in order, and nobody waits
+                state.known = max(state.known, seq)
+                self._deliver(commit)
+                continue
+            if seq > state.position and len(state.ahead) < AHEAD:
+                state.ahead[seq] = commit
+            state.known = max(state.known, seq)
             self._advance(commit.account, state)
 
     def heads(self, heads: Mapping[str, int]) -> None:
@@ -124,6 +130,11 @@ class Dispatcher:
         if followed:
             heads = await self._storage.heads(followed)
             self.heads({account: head.seq for account, head in heads.items()})
+
+    def has_reached(self, account: str, seq: int) -> bool:
+        """Say whether everything up to `seq` was delivered to those who follow the account here."""
+        state = self._accounts.get(account)
+        return state is None or state.position >= seq
 
     async def reached(self, account: str, seq: int) -> None:
         """Return when everything up to `seq` was delivered; raise `server.unavailable` after 10 s."""

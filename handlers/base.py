@@ -9,6 +9,7 @@ without a rule, does not start.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import logging
@@ -19,6 +20,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, TypeVar, get_type_hints
 
+import msgspec
+
 from channels.live import Live, SessionState
 from channels.outlet import Outlet
 from hub.access import GUEST, SYSTEM, Identity, Rights, RightsTable
@@ -28,7 +31,7 @@ from hub.schema.registry import Registry
 from hub.schema.times import format_time
 from hub.schema.writes import Commit, Committed, KeyClaim, Write
 from hub.wire.errors import HubError
-from hub.wire.names import public_id
+from hub.wire.names import public_ids
 from hub.wire.requests import REQUESTS, ActionCall, Request, op_name
 from hub.wire.requests import Write as WriteRequest
 from storage.base import Storage
@@ -62,15 +65,14 @@ class Services:
     url: str | None = None
     clock: Callable[[], str] = system_clock
     random: Callable[[int], bytes] = secrets.token_bytes
-    _ids: list[bytes] = field(default_factory=list)
-    """Random bytes for the next ids: one call to the kernel for many, each used once."""
+    _ids: list[str] = field(default_factory=list)
+    """The next ids: one call to the kernel for many, each used once."""
 
     def new_id(self) -> str:
         """Return a fresh public id."""
         if not self._ids:
-            many = self.random(8 * IDS_AT_ONCE)
-            self._ids = [many[at : at + 8] for at in range(0, len(many), 8)]
-        return public_id(self._ids.pop())
+            self._ids = public_ids(self.random(9 * IDS_AT_ONCE))
+        return self._ids.pop()
 
 
 @dataclass(slots=True)
@@ -97,8 +99,7 @@ class Peer:
         return self.session.id if self.session else None
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     """What a handler answers. With `seq`, the answer waits for every push that is owed before it.
 
     `then` runs right after the answer was queued, in the same turn of the loop.
@@ -109,25 +110,24 @@ class Answer:
     then: Callable[[], None] | None = None
 
 
-@dataclass(slots=True)
 class Call:
     """One request on its way through a handler.
 
     Account, rights and identity are those of the moment it arrived: a hello behind it may change the peer's.
     """
 
-    services: Services
-    peer: Peer
-    request_id: int = 0
-    progress_count: int = field(default=0)
-    identity: Identity = field(init=False)
-    _account: str | None = field(init=False)
-    _rights: Rights | None = field(init=False)
-    _turn: int = field(init=False)
+    __slots__ = ("_account", "_rights", "_turn", "identity", "peer", "progress_count", "request_id", "services")
 
-    def __post_init__(self) -> None:
-        self.identity, self._account, self._rights = self.peer.identity, self.peer.account, self.peer.rights
-        self._turn = self.peer.session.turn if self.peer.session else 0
+    def __init__(self, services: Services, peer: Peer, request_id: int = 0) -> None:
+        self.services = services
+        self.peer = peer
+        self.request_id = request_id
+        self.progress_count = 0
+        self.identity = peer.identity
+        self._account = peer.account
+        self._rights = peer.rights
+        session = peer.session
+        self._turn = 0 if session is None else session.turn
 
     @property
     def account(self) -> str:
@@ -160,17 +160,18 @@ class Call:
     def kind(self, name: str, verb: str, path: str = "type") -> RecordType:
         """Return a type that this account holds and that the caller may `verb`; raise otherwise."""
         kind = self.services.registry.type(name, path)
-        self.rights.require(f"{kind.name}.{verb}")
-        if kind.system != (self.account == SYSTEM):
+        self.rights.require(f"{name}.{verb}")
+        if kind.system != (self._account == SYSTEM):
             raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
         return kind
 
-    async def commit(self, writes: tuple[Write, ...], key: KeyClaim | None = None) -> Committed:
+    def commit(self, writes: tuple[Write, ...], key: KeyClaim | None = None) -> asyncio.Future[Committed]:
         """Commit writes in the caller's name; the caller's leaving does not stop them."""
-        future = self.services.storage.submit(
-            Commit(self.account, writes, self.identity.user, self.peer.session_id, str(self.request_id), key)
+        session = self.peer.session
+        origin = None if session is None else session.id
+        return self.services.storage.submit(
+            Commit(self.account, writes, self.identity.user, origin, str(self.request_id), key)
         )
-        return await future
 
 
 class Needs(Enum):
@@ -231,6 +232,13 @@ class Operations:
 
         An answer that carries `seq` comes back only after everything up to it was pushed.
         """
+        answer = await self.admit(call, request)
+        if not self.may_go(call, answer):
+            await self.pushed(call, request, answer)
+        return answer
+
+    def admit(self, call: Call, request: Request) -> Awaitable[Answer]:
+        """Return a request's handler, to be awaited; raise `HubError` where the caller may not ask at all."""
         operation = self.by_type[type(request)]
         if operation.needs is not Needs.NOTHING:
             if call.identity.source == "guest":
@@ -239,15 +247,22 @@ class Operations:
                 raise HubError("auth.expired")
             if operation.needs is Needs.ACCOUNT:
                 call.account  # noqa: B018  # raises where none is chosen
-        answer = await operation.handler(call, request)
-        if answer.seq is not None and call.peer.outlet is not None and not call.moved:
-            try:
-                await call.services.live.dispatcher.reached(call.account, answer.seq)
-            except HubError as late:
-                # What was written stays written, but its answer may not overtake the pushes that are owed.
-                written = isinstance(request, WriteRequest | ActionCall)
-                raise HubError("write.unknown", retry_after=2) if written else late from None
-        return answer
+        return operation.handler(call, request)
+
+    def may_go(self, call: Call, answer: Answer) -> bool:
+        """Say whether everything that is owed before an answer was pushed."""
+        if answer.seq is None or call.peer.outlet is None or call.moved:
+            return True
+        return call.services.live.dispatcher.has_reached(call.account, answer.seq)
+
+    async def pushed(self, call: Call, request: Request, answer: Answer) -> None:
+        """Return when everything that is owed before an answer was pushed; raise `HubError` after 10 s."""
+        try:
+            await call.services.live.dispatcher.reached(call.account, answer.seq or 0)
+        except HubError as late:
+            # What was written stays written, but its answer may not overtake the pushes that are owed.
+            written = isinstance(request, WriteRequest | ActionCall)
+            raise HubError("write.unknown", retry_after=2) if written else late from None
 
 
 MODULES = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -31,6 +32,7 @@ PAGE_BYTES = 768 * 1024
 """About how large the records of one answer may get; a page that would be larger ends earlier."""
 _PLACEHOLDER = "A" * 11
 _ENCODER = msgspec.json.Encoder()
+_OF_ONE = (Update, Delete)
 
 
 async def scoped(call: Call, kind: RecordType, where: dict[str, Any] | None, parent: RecordRef | None) -> Node:
@@ -150,9 +152,9 @@ def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:
 def _accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
     """Validate given data; `{"$item": n}` may stand in a reference."""
     items: dict[str, ItemRef] = {}
-    for name, value in data.items():
-        spec = kind.fields.get(name)
-        if spec is not None and spec.kind == "ref" and type(value) is dict and set(value) == {"$item"}:
+    for name in data.keys() & kind.references:
+        value = data[name]
+        if type(value) is dict and set(value) == {"$item"}:
             try:
                 items[name] = msgspec.convert(value, ItemRef)
             except msgspec.ValidationError:
@@ -186,31 +188,31 @@ def shown(call: Call, write: Write, result: Result) -> Any:
 
 async def _write(call: Call, request: WriteRequest) -> Answer:
     write = plan(call, request)
-    if isinstance(write, Update | Delete) and isinstance(write.rec, ItemRef):
+    if isinstance(write, _OF_ONE) and isinstance(write.rec, ItemRef):
         raise HubError("data.invalid", "$item is for items of a batch.", path="rec")
     committed = await call.commit((write,), claim(call, request))
     return Answer(shown(call, write, committed.results[0]), seq=committed.seq)
 
 
 @handles(Needs.ACCOUNT)
-async def create(call: Call, request: RecordCreate) -> Answer:
+def create(call: Call, request: RecordCreate) -> Awaitable[Answer]:
     """Create a record."""
-    return await _write(call, request)
+    return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-async def upsert(call: Call, request: RecordUpsert) -> Answer:
+def upsert(call: Call, request: RecordUpsert) -> Awaitable[Answer]:
     """Create a record, or change the one that a declared unique finds."""
-    return await _write(call, request)
+    return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-async def update(call: Call, request: RecordUpdate) -> Answer:
+def update(call: Call, request: RecordUpdate) -> Awaitable[Answer]:
     """Replace the given fields of a record."""
-    return await _write(call, request)
+    return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-async def delete(call: Call, request: RecordDelete) -> Answer:
+def delete(call: Call, request: RecordDelete) -> Awaitable[Answer]:
     """Delete a record softly."""
-    return await _write(call, request)
+    return _write(call, request)

@@ -11,9 +11,10 @@ and the budget of bad frames. It knows nothing of handlers, rights or storage.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
+
+import msgspec
 
 from hub.wire import close, frames
 from hub.wire.codec import FRAME_BYTES, Codec, Frame, Undecodable, convert, readable_id
@@ -40,12 +41,11 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-@dataclass(slots=True)
-class Received:
+class Received(msgspec.Struct):
     """What a frame led to: requests to start in this order, frames to send, perhaps a close."""
 
-    requests: list[Request] = field(default_factory=list)
-    frames: list[bytes] = field(default_factory=list)
+    requests: list[Request] = []
+    frames: list[bytes] = []
     close: close.Close | None = None
 
 

@@ -8,9 +8,11 @@ no table and no database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
+
+import msgspec
 
 from hub.access import SYSTEM
 from hub.schema.record import Image, RecordType, referred
@@ -32,8 +34,7 @@ from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
+class KeyRow(msgspec.Struct, frozen=True, gc=False):
     """What is kept of a keyed commit: the hash of its request, and its answer."""
 
     digest: bytes
@@ -60,8 +61,7 @@ class Loader(Protocol):
         """Return the account's last committed `seq`."""
 
 
-@dataclass(slots=True)
-class Put:
+class Put(msgspec.Struct, gc=False):
     """A row to write: insert where `before` is None, else replace `changed` columns.
 
     `secrets` holds the values of secret fields, which are in no image.
@@ -73,13 +73,12 @@ class Put:
     secrets: dict[str, Any]
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(msgspec.Struct, gc=False):
     """What to write for one commit. `log` is None where nothing changed; `key` where no key was given."""
 
     commit: Commit
     committed: Committed
-    puts: list[Put] = field(default_factory=list)
+    puts: list[Put] = []
     log: ChangeSet | None = None
     key: tuple[KeyClaim, KeyRow] | None = None
 

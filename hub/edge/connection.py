@@ -204,7 +204,10 @@ class Connection:
         try:
             if self.hub.draining and not isinstance(request, SessionHello | SessionAuth):
                 raise HubError("server.draining", retry_after=1)
-            answer = await self.hub.operations.run(Call(self.hub.services, self.peer, request.id), request)
+            operations, call = self.hub.operations, Call(self.hub.services, self.peer, request.id)
+            answer = await operations.admit(call, request)
+            if not operations.may_go(call, answer):
+                await operations.pushed(call, request, answer)
             accepted = True
             self._answer(request, answer)
         except HubError as refusal:

@@ -14,7 +14,9 @@ themselves travel as images: flat dicts of plain values, exactly as on the wire.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, cast, get_type_hints
 
 import msgspec
@@ -82,7 +84,7 @@ BASE_KINDS: Final[dict[str, str]] = {
 """What every record has besides its fields, with the kind that filters and orders see."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class RecordType:
     """A record type as the hub works with it.
 
@@ -109,6 +111,24 @@ class RecordType:
     create_struct: type[msgspec.Struct]
     change_struct: type[msgspec.Struct]
 
+    @cached_property
+    def references(self) -> frozenset[str]:
+        """The wire names of the fields that refer to records."""
+        return frozenset(w for w, s in self.fields.items() if s.kind == "ref")
+
+    @cached_property
+    def _converters(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
+        """What makes plain values of the accepted ones, for those fields where that is something."""
+        return tuple((w, s.plain) for w, s in self.fields.items() if s.plain is not None)
+
+    @cached_property
+    def _hub_sets(self) -> frozenset[str]:
+        return frozenset(w for w, s in self.fields.items() if s.option.read_only)
+
+    @cached_property
+    def _never_changed(self) -> frozenset[str]:
+        return frozenset(w for w, s in self.fields.items() if s.option.read_only or s.option.write_once)
+
     def __repr__(self) -> str:
         return f"RecordType({self.name})"
 
@@ -120,12 +140,7 @@ class RecordType:
         if not trusted:
             self._refuse_read_only(data, path, creating=True)
         try:
-            value = msgspec.convert(data, self.create_struct)
-            return {
-                wire: spec.plain(v) if spec.plain and v is not None else v
-                for wire, spec in self.fields.items()
-                for v in (getattr(value, wire),)
-            }
+            return self._plain(msgspec.structs.asdict(msgspec.convert(data, self.create_struct)))
         except msgspec.ValidationError as error:
             raise refine(error, prefix=path) from None
         except ValueError as error:
@@ -137,24 +152,24 @@ class RecordType:
             self._refuse_read_only(data, path, creating=False)
         try:
             value = msgspec.convert(data, self.change_struct)
-            return {
-                wire: spec.plain(v) if spec.plain and v is not None else v
-                for wire in data
-                for spec in (self.fields[wire],)
-                for v in (getattr(value, wire),)
-            }
+            return self._plain({wire: getattr(value, wire) for wire in data})
         except msgspec.ValidationError as error:
             raise refine(error, prefix=path) from None
         except ValueError as error:
             raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
 
+    def _plain(self, image: Image) -> Image:
+        for wire, plain in self._converters:
+            value = image.get(wire)
+            if value is not None:
+                image[wire] = plain(value)
+        return image
+
     def _refuse_read_only(self, data: dict[str, Any], path: str, *, creating: bool) -> None:
-        for wire in data:
-            spec = self.fields.get(wire)
-            if spec is None:
-                continue  # the struct refuses unknown fields with a better sentence
-            if spec.option.read_only or (spec.option.write_once and not creating):
-                raise HubError("data.invalid", "This field is not writable; leave it out.", path=f"{path}.{wire}")
+        refused = data.keys() & (self._hub_sets if creating else self._never_changed)
+        if refused:
+            wire = next(name for name in data if name in refused)
+            raise HubError("data.invalid", "This field is not writable; leave it out.", path=f"{path}.{wire}")
 
     def names_of_unique(self, match: list[str]) -> tuple[str, ...] | None:
         """Return the declared unique that `match` names, with or without the parent, else None."""

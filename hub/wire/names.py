@@ -21,6 +21,12 @@ def public_id(random: bytes) -> str:
     return base64.urlsafe_b64encode(random)[:11].decode("ascii")
 
 
+def public_ids(random: bytes) -> list[str]:
+    """Return an id of 11 URL-safe characters for every 9 random bytes."""
+    text = base64.urlsafe_b64encode(random).decode("ascii")
+    return [text[at : at + 11] for at in range(0, len(text), 12)]
+
+
 def split_channel(name: str) -> tuple[str, str] | None:
     """Return (namespace, id) of a channel name, or None where it breaks the grammar."""
     found = CHANNEL.match(name)

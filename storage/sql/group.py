@@ -23,6 +23,7 @@ KNOWN: Final = 4_000
 """How many records the writer remembers between groups."""
 _DAY: Final = KEY_HOURS * 3_600_000
 
+_NEW = (Create, Upsert)
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]
 
@@ -93,7 +94,7 @@ class Group:
                 keys.setdefault(account, []).append((commit.key.scope, commit.key.key))
             for write in commit.writes:
                 kind = write.type
-                if isinstance(write, Create | Upsert):
+                if isinstance(write, _NEW):
                     new.setdefault((account, kind.name), set()).add(write.id)
                     parent = write.parent
                     if kind.parent is not None and isinstance(parent, str):

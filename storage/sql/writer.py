@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from hub.schema.registry import Registry
 from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.errors import HubError
@@ -42,8 +44,7 @@ log: Final = logging.getLogger(__name__)
 Outcome = Committed | HubError
 
 
-@dataclass(slots=True, eq=False)
-class Job:
+class Job(msgspec.Struct, eq=False):
     """A queued commit; `token` is the caller's. `outcome` is set when it is decided for good."""
 
     commit: Commit
