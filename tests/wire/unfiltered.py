@@ -1,7 +1,10 @@
-"""A keeper whose account filter was taken out, one place at a time: what the account matrix must notice."""
+"""Keepers whose account filter was taken out, one place at a time: what the account matrix must notice."""
 
 from __future__ import annotations
 
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from hub.schema.query import Query, is_after, sort_images
@@ -9,6 +12,17 @@ from hub.schema.record import Image, RecordType
 from hub.schema.where import matcher
 from storage.base import FIND_CEILING, Found
 from storage.memory import MemoryDatabase, MemoryStorage
+from storage.sql.compile import Compiler
+from storage.sql.group import Group
+from storage.sql.rows import decode_json, to_json
+from storage.sql.statements import Statements
+
+READS: Final = {"record.get", "record.find", "channel.join", "file.grant", "manifest.get"}
+FINDS: Final = {"record.find", "watch.start", "file.grant"}
+WRITES: Final = {"record.update", "record.delete", "record.create", "record.batch"}
+UNIQUES: Final = {"record.create", "record.upsert"}
+
+# -- in memory ---------------------------------------------------------------------------------------
 
 
 async def get_anywhere(
@@ -52,10 +66,52 @@ def unique_anywhere(
     return None
 
 
-BROKEN: Final[dict[str, tuple[type, Any, set[str]]]] = {
-    "get": (MemoryStorage, get_anywhere, {"record.get", "record.find", "channel.join", "file.grant", "manifest.get"}),
-    "find": (MemoryStorage, find_anywhere, {"record.find", "watch.start", "file.grant"}),
-    "record": (MemoryDatabase, record_anywhere, {"record.update", "record.delete", "record.create", "record.batch"}),
-    "unique": (MemoryDatabase, unique_anywhere, {"record.create", "record.upsert"}),
+# -- over SQLite -------------------------------------------------------------------------------------
+
+
+def images_anywhere(
+    self: Statements, connection: sqlite3.Connection, kind: str, account_pk: int, ids: Iterable[str]
+) -> Iterator[list[Any]]:
+    """Read rows by id, for reads and for decisions about writes, whatever account asks."""
+    (page,) = connection.execute(self._images[kind].sql, (to_json(list(ids)),)).fetchone()
+    for row in decode_json(f"[{page or ''}]"):
+        yield row[:-1]
+
+
+def without_account(table: str, sql: str) -> str:
+    """Return a statement with its condition on the account of a table made true; its parameters stay the same."""
+    text, count = re.subn(rf"\b{table}\.account_pk(?: \+ 0)? = \?", "? IS NOT NULL", sql)
+    assert count, sql
+    return text
+
+
+_find: Final = Compiler.find
+
+
+def rows_anywhere(self: Compiler, query: Query, account_pk: int, limit: int, *, whole: bool) -> tuple[str, list[Any]]:
+    """Find rows, whatever account asks."""
+    sql, arguments = _find(self, query, account_pk, limit, whole=whole)
+    return without_account(query.type.name, sql), arguments
+
+
+def value_anywhere(
+    self: Group, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]
+) -> str | None:
+    """Look for a unique value of a type without a parent, whatever account has it."""
+    text = self._statements.unique(kind.name, names)
+    given = {f"n_{name}": value for name, value in zip(names, values, strict=True)}
+    arguments = text.arguments({"account": 0, **given})
+    row = self._connection.execute(without_account(kind.name, text.sql), arguments).fetchone()
+    return str(row[0]) if row is not None else None
+
+
+BROKEN: Final[dict[tuple[str, str], tuple[tuple[type, str, Any], set[str]]]] = {
+    ("in memory", "reads by id"): ((MemoryStorage, "get", get_anywhere), READS),
+    ("in memory", "finds"): ((MemoryStorage, "find", find_anywhere), FINDS),
+    ("in memory", "decisions"): ((MemoryDatabase, "record", record_anywhere), WRITES),
+    ("in memory", "uniques"): ((MemoryDatabase, "unique", unique_anywhere), UNIQUES),
+    ("on SQLite", "reads by id, and decisions"): ((Statements, "images", images_anywhere), READS | WRITES),
+    ("on SQLite", "finds"): ((Compiler, "find", rows_anywhere), FINDS),
+    ("on SQLite", "uniques"): ((Group, "unique", value_anywhere), UNIQUES),
 }
-"""What is taken out of the keeper, and operations that must be seen to leak then."""
+"""By keeper, what is taken out of it, and operations that must be seen to leak then."""
