@@ -109,6 +109,11 @@ class Client:
             self.pushes.append(message)
         return message
 
+    async def heard(self) -> Message:
+        """Return the next message, of whatever kind."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await self._hear()
+
     async def answer(self, number: int) -> Message:
         """Return the answer to a request that was sent."""
         async with asyncio.timeout(WAIT_SECONDS):
