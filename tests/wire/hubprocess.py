@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,18 +18,19 @@ STOP_SECONDS: Final = 20.0
 
 
 class HubProcess:
-    """A running hub; `secrets` are texts that its logs must never hold."""
+    """A running hub; `secrets` are texts that its logs must never hold, `before` stands in front of its command."""
 
-    def __init__(self, data: Path, **settings: str) -> None:
+    def __init__(self, data: Path, *, before: Sequence[str] = (), **settings: str) -> None:
         self.data = data
         self.secrets: set[str] = set()
         self._log = data.with_suffix(".log")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
         environment |= {f"AETHER_{name.upper()}": value for name, value in settings.items()}
         environment["AETHER_LOG_LEVEL"] = "debug"
+        serve = [str(Path(sys.executable).with_name("aether")), "serve", "--port", "0", "--data", str(data)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("aether")), "serve", "--port", "0", "--data", str(data)],
+                [*before, *serve],
                 cwd=REPOSITORY,
                 env=environment,
                 stdout=subprocess.PIPE,
