@@ -15,8 +15,8 @@ from tests.wire.hubprocess import HubProcess
 from tests.wire.talk import Client, Message, connected
 
 DISK: Final = 'mount -t tmpfs -o size=40m tmpfs "$0" && head -c 25165824 /dev/zero >"$0/ballast" && exec "$@"'
-"""A disk that only the hub sees, with a file on it whose room it gets back: more than the write-ahead log holds by then,
-for that is first brought into the database."""
+"""A disk that only the hub sees, with a file on it whose room it gets back: more than the write-ahead log holds by
+then, for that is first brought into the database."""
 LARGE: Final = "x" * 19_000
 UPLOAD: Final = os.urandom(4 * 1024 * 1024)
 
