@@ -142,10 +142,12 @@ async def test_without_a_hello_in_ten_seconds_the_socket_closes_with_4408(proces
         "aek_" + "A" * 8000,
     ],
 )
-async def test_a_token_that_is_not_valid_is_refused_and_the_socket_stays(tenant: Tenant, token: str) -> None:
-    async with connected(tenant.process.socket_url) as client:
+async def test_a_token_that_is_not_valid_is_refused_and_the_socket_stays(
+    shared: Tenant, codec: str, token: str
+) -> None:
+    async with connected(shared.process.socket_url, codec) as client:
         assert await client.refused("session.hello", token=token) == ("auth.invalid", "token")
-        await client.greet(tenant.keys["viewer"])
+        await client.greet(shared.keys["viewer"])
 
 
 async def test_a_token_beyond_its_limit_is_invalid_data(process: HubProcess) -> None:

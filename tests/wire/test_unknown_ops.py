@@ -25,8 +25,8 @@ def test_every_operation_that_exists_is_one_of_the_wire() -> None:
 @pytest.mark.parametrize(
     "op", [*sorted(set(OF_THE_WIRE) - set(BY_NAME)), "record.fly", "", "record", "Record.get", "a" * 500]
 )
-async def test_an_operation_that_is_not_there_is_unknown(shared: Tenant, op: str) -> None:
-    async with shared.client("editor") as client:
+async def test_an_operation_that_is_not_there_is_unknown(shared: Tenant, codec: str, op: str) -> None:
+    async with shared.client("editor", codec) as client:
         message = await client.call(op, type="event", rec="x", anything={"a": 1})
         assert (message["code"], message["path"]) == ("op.unknown", "op")
         assert len(message["message"]) < 200
