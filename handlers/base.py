@@ -71,7 +71,7 @@ class Services:
     def new_id(self) -> str:
         """Return a fresh public id."""
         if not self._ids:
-            self._ids = public_ids(self.random(9 * IDS_AT_ONCE))
+            self._ids = public_ids(self.random(8 * IDS_AT_ONCE))
         return self._ids.pop()
 
 

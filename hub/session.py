@@ -78,9 +78,9 @@ class Session:
             return close.HELLO_LATE
         return None
 
-    def receive(self, frame: Frame, now: float) -> Received:
-        """Take in one frame."""
-        out = Received()
+    def receive(self, frame: Frame, now: float, out: Received | None = None) -> Received:
+        """Take in one frame. Frames that came together may share `out`."""
+        out = Received() if out is None else out
         if self.phase is Phase.CLOSED:
             return out
         if isinstance(frame, bytes) != self.codec.binary:

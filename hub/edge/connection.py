@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from channels.outlet import Outlet
-from handlers.base import Answer, Call, Operations, Peer, Services
+from handlers.base import Call, Operations, Peer, Services
 from hub.edge.step import drive, step
 from hub.logs import request_id, session_id
 from hub.schema.times import parse_time
-from hub.session import Session
+from hub.session import Received, Session
 from hub.wire import close
 from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES, Codec, Frame
 from hub.wire.errors import HubError
@@ -126,7 +126,7 @@ class Connection:
 
     async def received(self, frame: Frame) -> None:
         """Take in one frame; wait while too much is already on its way out."""
-        if self.feed(frame):
+        if self.feed([frame]):
             await self._room.wait()
 
     def write_at_once(self, try_send: Callable[[list[bytes]], bool]) -> None:
@@ -137,9 +137,11 @@ class Connection:
         """Set what is called when frames may be fed again."""
         self._resume = resume
 
-    def feed(self, frame: Frame) -> bool:
-        """Take in one frame; return whether the next one should wait for room."""
-        out = self.core.receive(frame, self._loop.time())
+    def feed(self, frames: list[Frame]) -> bool:
+        """Take in frames that came together; return whether the next one should wait for room."""
+        out, now = Received(), self._loop.time()
+        for frame in frames:
+            self.core.receive(frame, now, out)
         for answer in out.frames:
             self.outlet.answer(answer)
         if out.requests:
@@ -178,7 +180,7 @@ class Connection:
             self._keep(self._loop.create_task(self._run(request), context=context))
             return
         if type(request) in LIGHT:
-            drive(self._run(request))
+            drive(self._serve(request))
             return
         task = contextvars.copy_context().run(self._step, request)
         if task is not None:
@@ -197,7 +199,16 @@ class Connection:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, request: Request) -> None:
-        greeting = isinstance(request, SessionHello)
+        accepted = await self._serve(request)
+        if isinstance(request, SessionHello):
+            self._greeted(accepted=accepted)
+        elif isinstance(request, SessionAuth) and accepted:
+            self._watch_expiry()
+        if not self._room.is_set():
+            self._has_room()
+
+    async def _serve(self, request: Request) -> bool:
+        """Run a request and queue its answer; say whether it was done."""
         accepted = False
         weight = WEIGHTS.get(type(request), 1)
         self._load += weight
@@ -209,7 +220,9 @@ class Connection:
             if not operations.may_go(call, answer):
                 await operations.pushed(call, request, answer)
             accepted = True
-            self._answer(request, answer)
+            self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
+            if answer.then is not None:
+                answer.then()
         except HubError as refusal:
             self.outlet.answer(self.core.refuse(request.id, refusal))
         except Exception:
@@ -220,17 +233,9 @@ class Connection:
             self.outlet.answer(self.core.refuse(request.id, fault))
         finally:
             self._load -= weight
-        if greeting:
-            self._greeted(accepted=accepted)
-        elif isinstance(request, SessionAuth) and accepted:
-            self._watch_expiry()
         if not self._room.is_set():
             self._has_room()
-
-    def _answer(self, request: Request, answer: Answer) -> None:
-        self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
-        if answer.then is not None:
-            answer.then()
+        return accepted
 
     def _greeted(self, *, accepted: bool) -> None:
         if self._ended:

@@ -34,7 +34,9 @@ WRITE_FRAMES: Final = "aether.write_frames"
 first writes if it can at once, the second is a coroutine that waits until it can."""
 TAKE_OVER: Final = "aether.take_over"
 """The ASGI extension by which the endpoint gets messages straight from the protocol."""
-_DATA: Final = frozenset({1, 2})
+_TEXT: Final = 0x81
+_WHOLE: Final = frozenset({_TEXT, 0x82})
+"""The first byte of a frame that holds a whole text or binary message."""
 _BAD_REQUEST: Final = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -46,7 +48,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
     close with it), and after `CLOSE_SECONDS` the connection is cut.
     """
 
-    feed: Callable[[WireFrame], bool] | None = None
+    feed: Callable[[list[WireFrame]], bool] | None = None
     """Who took the socket over, if somebody did."""
 
     frame_bytes = FRAME_BYTES
@@ -94,7 +96,8 @@ class HubProtocol(WebSocketsSansIOProtocol):
 
         The common frame is a whole text or binary message, masked, and not too large. The parser of
         `websockets` is given whole frames only, so it always stands at the beginning of one; a frame that
-        announces more than may come goes to it at once, for it to refuse.
+        announces more than may come goes to it at once, for it to refuse. Messages of one read are handed on
+        together.
         """
         if self._rest:
             self._rest += data
@@ -103,14 +106,11 @@ class HubProtocol(WebSocketsSansIOProtocol):
             data, self._rest = bytes(self._rest), bytearray()
         at, size = 0, len(data)
         wanted = 2
+        messages: list[WireFrame] = []
         while size - at >= 2:
             first, length = data[at], data[at + 1]
-            head = 2
             masked, length = length & 0x80, length & 0x7F
-            if length == 126:
-                head = 4
-            elif length == 127:
-                head = 10
+            head = 2 if length < 126 else 4 if length == 126 else 10
             if size - at < head:
                 wanted = head
                 break
@@ -122,25 +122,28 @@ class HubProtocol(WebSocketsSansIOProtocol):
             if stop > size and length <= self.frame_bytes:
                 wanted = stop - at
                 break
-            opcode = first & 0x0F
-            if (
-                masked
-                and first & 0xF0 == 0x80
-                and opcode in _DATA
-                and length <= self.frame_bytes
-                and not self.fragments
-            ):
+            if masked and first in _WHOLE and length <= self.frame_bytes and not self.fragments:
                 payload = apply_mask(data[at + head : stop], data[at + head - 4 : at + head])
-                if opcode == 1:
-                    self._text(payload)
+                at = stop
+                if first == _TEXT:
+                    try:
+                        messages.append(payload.decode("utf-8"))
+                    except UnicodeDecodeError:
+                        self._messages(messages)
+                        self._fail(close.BAD_UTF8)
+                        return
                 else:
-                    self._message(payload)
-            else:
+                    messages.append(payload)
+                continue
+            self._messages(messages)
+            messages = []
+            if not self._over():
                 super().data_received(data[at:stop])
-            at = stop
-            if self.close_sent or self.failed or self.transport.is_closing():
+            if self._over():
                 return  # what comes behind a close is nothing to anybody
-        if at < size:
+            at = stop
+        self._messages(messages)
+        if at < size and not self._over():
             self._rest += data[at:]
             self._wanted = wanted
 
@@ -228,25 +231,34 @@ class HubProtocol(WebSocketsSansIOProtocol):
             return
         self._message(text)
 
+    def _over(self) -> bool:
+        return self.close_sent or self.failed or self.transport.is_closing()
+
     def _message(self, message: WireFrame) -> None:
-        """Hand a whole message to whoever took the socket over, else to the ASGI queue."""
-        if self.close_sent:
+        self._messages([message])
+
+    def _messages(self, messages: list[WireFrame]) -> None:
+        """Hand whole messages to whoever took the socket over, else to the ASGI queue."""
+        if not messages or self.close_sent:
             return
-        if self.feed is None:
-            if isinstance(message, str):
-                self.queue.put_nowait({"type": "websocket.receive", "text": message})
-            else:
-                self.queue.put_nowait({"type": "websocket.receive", "bytes": message})
-        elif not self.feed(message):
-            return
+        if self.feed is not None:
+            if not self.feed(messages):
+                return
+        else:
+            for message in messages:
+                if isinstance(message, str):
+                    self.queue.put_nowait({"type": "websocket.receive", "text": message})
+                else:
+                    self.queue.put_nowait({"type": "websocket.receive", "bytes": message})
         if not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
 
-    def take_over(self, feed: Callable[[WireFrame], bool]) -> Callable[[], None]:
-        """Hand every further message straight to `feed`, past the ASGI queue; return what resumes reading.
+    def take_over(self, feed: Callable[[list[WireFrame]], bool]) -> Callable[[], None]:
+        """Hand all further messages straight to `feed`, past the ASGI queue; return what resumes reading.
 
-        `feed` says whether reading should pause until then. The queue goes on to tell of the end.
+        `feed` is given the messages of one read, and says whether reading should pause until then. The queue
+        goes on to tell of the end.
         """
         self.feed = feed
         full = False
@@ -256,7 +268,7 @@ class HubProtocol(WebSocketsSansIOProtocol):
                 self.queue.put_nowait(message)
                 break
             text = message.get("text")
-            full = feed(cast("WireFrame", message.get("bytes") if text is None else text))
+            full = feed([cast("WireFrame", message.get("bytes") if text is None else text)])
         if not full:
             self._resume()
         return self._resume

@@ -22,8 +22,9 @@ def public_id(random: bytes) -> str:
 
 
 def public_ids(random: bytes) -> list[str]:
-    """Return an id of 11 URL-safe characters for every 9 random bytes."""
-    text = base64.urlsafe_b64encode(random).decode("ascii")
+    """Return an id as `public_id` makes it for every 8 random bytes."""
+    spaced = b"".join([random[at : at + 8] + b"\0" for at in range(0, len(random), 8)])
+    text = base64.urlsafe_b64encode(spaced).decode("ascii")
     return [text[at : at + 11] for at in range(0, len(text), 12)]
 
 

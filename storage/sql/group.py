@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from hub.schema.record import Image, RecordType
@@ -51,13 +52,14 @@ class Memory:
     def learn(self, group: Group) -> None:
         """Take over what a group that was committed knows."""
         self.accounts |= group.accounts
-        for key, entry in group.records.items():
-            if entry is not None:
-                self.records.pop(key, None)
-                # A copy: the image itself is handed to whoever asked, who may do with it what they like.
-                self.records[key] = (entry[0], entry[1].copy())
-        for key in list(self.records)[: max(0, len(self.records) - KNOWN)]:
-            del self.records[key]
+        records = self.records
+        # Copies: the images themselves are handed to whoever asked, who may do with them what they like.
+        found = {key: (entry[0], entry[1].copy()) for key, entry in group.records.items() if entry is not None}
+        for key in records.keys() & found.keys():
+            del records[key]  # so that it goes to the end
+        records |= found
+        for key in list(islice(records, max(0, len(records) - KNOWN))):
+            del records[key]
 
 
 class Group:

@@ -30,7 +30,7 @@ class Insert:
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
         quote = DIALECT.identifier_preparer.quote
-        self._head = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, columns))})"
+        self._head = f"INSERT OR ROLLBACK INTO {quote(table.name)} ({', '.join(map(quote, columns))})"
         self._row = f"({', '.join('?' * len(columns))})"
         self.width = len(columns)
         largest = min(LARGEST, VARIABLES // self.width)

@@ -123,7 +123,7 @@ async def test_an_unknown_outcome_is_said_so_and_the_key_settles_it(use: Use, fa
 
 async def test_a_group_that_fails_is_tried_one_by_one(use: Use, faulty: Faulty) -> None:
     await use.create(box, name="warm")
-    faulty.fail("INSERT INTO change", sqlite3.SQLITE_FULL, "database or disk is full")
+    faulty.fail("INSERT OR ROLLBACK INTO change", sqlite3.SQLITE_FULL, "database or disk is full")
     assert await codes(submit(use, "a", "b", "c")) == [2, 3, 4]
     faulty.fail("COMMIT", sqlite3.SQLITE_FULL, "database or disk is full")
     assert await codes(submit(use, "d", "e")) == [5, 6]
@@ -147,7 +147,7 @@ async def test_an_error_of_the_database_has_its_code_and_the_next_write_works(
     use: Use, faulty: Faulty, code: int, answer: str, ready: bool
 ) -> None:
     await use.create(box, name="a")
-    faulty.fail("INSERT INTO box", code, "as the test wants", times=2)
+    faulty.fail("INSERT OR ROLLBACK INTO box", code, "as the test wants", times=2)
     assert await codes(submit(use, "b")) == [answer]
     assert use.storage.ready == ready
     assert await codes(submit(use, "b")) == [2]
@@ -155,7 +155,7 @@ async def test_an_error_of_the_database_has_its_code_and_the_next_write_works(
 
 
 async def test_what_passes_by_itself_is_not_even_noticed(use: Use, faulty: Faulty) -> None:
-    for n, begins in enumerate(("BEGIN", "INSERT INTO box", "INSERT INTO change", "UPDATE account_state")):
+    for n, begins in enumerate(("BEGIN", "INSERT OR ROLLBACK INTO box", "INSERT OR ROLLBACK INTO change", "UPDATE account_state")):
         faulty.fail(begins, sqlite3.SQLITE_BUSY, "database is locked")
         assert await codes(submit(use, f"{n}")) == [n + 1]
         assert use.storage.ready

@@ -67,7 +67,8 @@ async def test_an_update_replaces_each_given_field_whole(editor: Client) -> None
     updated, seq = await editor.seq(
         "record.update", type="event_session", rec=talk["id"], data={"tags": ["c"], "subtitle": ""}
     )
-    assert {k: v for k, v in updated.items() if talk[k] != v}.keys() == {"version", "updated_at", "tags", "subtitle"}
+    changed = {k for k, v in updated.items() if talk[k] != v}
+    assert changed | {"updated_at"} == {"version", "updated_at", "tags", "subtitle"}  # within one millisecond, perhaps
     assert (updated["version"], updated["tags"], updated["title"]) == (2, ["c"], "T")
     assert seq == (await editor.ok("session.beat"))["seq"]
 
