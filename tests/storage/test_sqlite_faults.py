@@ -155,7 +155,8 @@ async def test_an_error_of_the_database_has_its_code_and_the_next_write_works(
 
 
 async def test_what_passes_by_itself_is_not_even_noticed(use: Use, faulty: Faulty) -> None:
-    for n, begins in enumerate(("BEGIN", "INSERT OR ROLLBACK INTO box", "INSERT OR ROLLBACK INTO change", "UPDATE account_state")):
+    inserts = ("INSERT OR ROLLBACK INTO box", "INSERT OR ROLLBACK INTO change")
+    for n, begins in enumerate(("BEGIN", *inserts, "UPDATE account_state")):
         faulty.fail(begins, sqlite3.SQLITE_BUSY, "database is locked")
         assert await codes(submit(use, f"{n}")) == [n + 1]
         assert use.storage.ready
