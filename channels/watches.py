@@ -187,9 +187,13 @@ class Watches:
 
     def tell(self, commit: ChangeSet) -> None:
         """Hand a commit to every group that it may concern."""
-        for kind in dict.fromkeys(row.type for row in commit.rows):
-            for group in list(self._groups.get((commit.account, kind), {}).values()):
-                group.tell(commit, self._reset)
+        rows = commit.rows
+        kinds = (rows[0].type,) if len(rows) == 1 else dict.fromkeys([row.type for row in rows])
+        for kind in kinds:
+            groups = self._groups.get((commit.account, kind))
+            if groups is not None:
+                for group in list(groups.values()):
+                    group.tell(commit, self._reset)
 
     def _reset(self, group: WatchGroup, outlet: Outlet, why: str) -> None:
         watch = group.query.id

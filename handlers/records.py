@@ -152,7 +152,7 @@ def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:
 def _accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
     """Validate given data; `{"$item": n}` may stand in a reference."""
     items: dict[str, ItemRef] = {}
-    for name in data.keys() & kind.references:
+    for name in kind.references.intersection(data):
         value = data[name]
         if type(value) is dict and set(value) == {"$item"}:
             try:
@@ -181,9 +181,7 @@ def shown(call: Call, write: Write, result: Result) -> Any:
     if isinstance(write, Delete):
         return {"rec": result.image["id"], "version": result.image["version"]}
     view = call.rights.view(write.type, result.image)
-    if isinstance(write, Upsert):
-        return {**view, "created": result.created}
-    return view
+    return {**view, "created": result.created} if isinstance(write, Upsert) else view
 
 
 async def _write(call: Call, request: WriteRequest) -> Answer:

@@ -166,8 +166,8 @@ class RecordType:
         return image
 
     def _refuse_read_only(self, data: dict[str, Any], path: str, *, creating: bool) -> None:
-        refused = data.keys() & (self._hub_sets if creating else self._never_changed)
-        if refused:
+        refused = self._hub_sets if creating else self._never_changed
+        if not refused.isdisjoint(data):
             wire = next(name for name in data if name in refused)
             raise HubError("data.invalid", "This field is not writable; leave it out.", path=f"{path}.{wire}")
 

@@ -12,7 +12,7 @@ import math
 import operator
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
 
@@ -70,9 +70,9 @@ def _decode_errors(error: Exception) -> Undecodable:
     return Undecodable(f"The frame could not be decoded: {error}. Send one object or an array of objects.")
 
 
-def _settled(request: Request) -> Request | None:
-    """Return a request whose values are checked, or None where the closer look would refuse or change one."""
-    for name in _FREE[type(request)]:
+def _settled(request: Request, names: tuple[str, ...]) -> Request | None:
+    """Return a request whose named values are checked, or None where the closer look would refuse or change one."""
+    for name in names:
         value = getattr(request, name)
         if value is None or value is msgspec.UNSET:
             continue
@@ -110,6 +110,25 @@ _FREE: Final[dict[type[Request], tuple[str, ...]]] = {
 """The fields of each request but its id, which its type bounds."""
 
 
+def _texts_only(kind: msgspec.inspect.Type) -> bool:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return all(map(_texts_only, kind.types))
+    if isinstance(kind, msgspec.inspect.StructType):
+        return all(_texts_only(field.type) for field in kind.fields)
+    return isinstance(kind, msgspec.inspect.StrType | msgspec.inspect.NoneType)
+
+
+_OPEN: Final[dict[type[Request], tuple[str, ...]]] = {
+    kind: tuple(
+        field.name
+        for field in cast("msgspec.inspect.StructType", msgspec.inspect.type_info(kind)).fields
+        if field.name != "id" and not _texts_only(field.type)
+    )
+    for kind in REQUESTS
+}
+"""Those of them that can hold anything but texts."""
+
+
 _ANY_REQUEST: Any = functools.reduce(operator.or_, REQUESTS)
 
 
@@ -122,7 +141,10 @@ class JsonCodec:
     def request(self, frame: Frame) -> Request | None:
         """Return the one good request in a frame, or None where `decode` has to look closer."""
         try:
-            return _settled(self._requests.decode(frame))
+            request: Request = self._requests.decode(frame)
+            # Where the whole text is printable and nothing is escaped, so is every text in it.
+            printable = isinstance(frame, str) and frame.isprintable() and "\\" not in frame
+            return _settled(request, (_OPEN if printable else _FREE)[type(request)])
         except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, HubError, _Unfit):
             return None  # the closer look finds the code and the path
 
@@ -163,7 +185,8 @@ class MsgpackCodec:
         if isinstance(frame, str):
             return None
         try:
-            return _settled(self._requests.decode(frame))
+            request: Request = self._requests.decode(frame)
+            return _settled(request, _FREE[type(request)])
         except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, HubError, _Unfit):
             return None  # the closer look finds the code and the path
 

@@ -27,6 +27,7 @@ _DAY: Final = KEY_HOURS * 3_600_000
 _NEW = (Create, Upsert)
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]
+_Kept = tuple[int, str]
 
 
 @dataclass(slots=True)
@@ -42,8 +43,8 @@ class Memory:
 
     def __init__(self, epoch: str) -> None:
         self.epoch = epoch
-        # Records by (account, type, id), tombstones too, with their internal keys; the oldest go first.
-        self.records: dict[_Id, _Entry] = {}
+        # Records by (account, type, id) as JSON text, tombstones too, with their internal keys; the oldest go first.
+        self.records: dict[_Id, _Kept] = {}
         # Internal key and last seq of every account asked for so far.
         self.accounts: dict[str, tuple[int, int]] = {}
         # The last internal key of each table; it may run ahead of what was committed.
@@ -53,8 +54,13 @@ class Memory:
         """Take over what a group that was committed knows."""
         self.accounts |= group.accounts
         records = self.records
-        # Copies: the images themselves are handed to whoever asked, who may do with them what they like.
-        found = {key: (entry[0], entry[1].copy()) for key, entry in group.records.items() if entry is not None}
+        # Text, not images: those are handed to whoever asked, who may do with them what they like.
+        texts = group.texts
+        found = {
+            key: (entry[0], texts.get(id(entry[1])) or to_json(entry[1]))
+            for key, entry in group.records.items()
+            if entry is not None
+        }
         for key in records.keys() & found.keys():
             del records[key]  # so that it goes to the end
         records |= found
@@ -75,6 +81,8 @@ class Group:
         self.accounts: dict[str, tuple[int, int]] = {}
         # Accounts that commit for the first time, as values of rows.
         self._opened: list[Any] = []
+        # What the log says of images that were written, by their identity: they live as long as this group.
+        self.texts: dict[int, str] = {}
         # Stored answers by (account, scope, key), and the rows of those that are no longer kept.
         self._keys: dict[_Id, KeyRow | None] = {}
         self._outdated: list[tuple[int, str, str]] = []
@@ -129,10 +137,10 @@ class Group:
         for name, value in zip(names, values, strict=True):
             if name in targets:
                 target = targets[name]
-                entry = self._entry(account_of(target, account), target.name, value)
-                if entry is None:
+                pk = self._pk(account_of(target, account), target.name, value)
+                if pk is None:
                     return None
-                arguments[f"n_{name}"] = entry[0]
+                arguments[f"n_{name}"] = pk
             else:
                 arguments[f"n_{name}"] = millis(value) if kind.kinds[name] == "time" else value
         row = self._connection.execute(text.sql, text.arguments(arguments)).fetchone()
@@ -141,11 +149,11 @@ class Group:
     def children(self, account: str, kind: RecordType, parent_wire: str, parent: str) -> list[str]:
         """Return the ids of live records of `kind` under a parent."""
         parent_kind = self._statements.rows[kind.name].home.targets[parent_wire]
-        entry = self._entry(account_of(parent_kind, account), parent_kind.name, parent)
-        if entry is None:
+        pk = self._pk(account_of(parent_kind, account), parent_kind.name, parent)
+        if pk is None:
             return []
         text = self._statements.children(kind.name, parent_wire)
-        arguments = text.arguments({"account": self._account(account)[0], "parent": entry[0]})
+        arguments = text.arguments({"account": self._account(account)[0], "parent": pk})
         return [str(row[0]) for row in self._connection.execute(text.sql, arguments)]
 
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
@@ -164,19 +172,18 @@ class Group:
         """Write rows, then counters, then the log and the keys."""
         tables: dict[str, list[_Run]] = {}
         changes: list[Any] = []
-        keys: list[tuple[Decision, dict[int, str]]] = []
+        keys: list[Decision] = []
         moved: dict[str, int] = {}
         for decision in decisions:
             account = decision.commit.account
             account_pk = self._account(account)[0]
             for put in decision.puts:
                 self._put(put, account, account_pk, tables)
-            images: dict[int, str] = {}
             if decision.log is not None:
                 moved[account] = decision.log.seq
-                self._log(decision.log, account_pk, changes, images)
+                self._log(decision.log, account_pk, changes)
             if decision.key is not None:
-                keys.append((decision, images))
+                keys.append(decision)
         connection, statements = self._connection, self._statements
         if self._opened:
             statements.open_account.run(connection, self._opened)
@@ -221,25 +228,26 @@ class Group:
             last.values.append(text.arguments(replaced))
         self.records[key] = (pk, put.image)
 
-    def _log(self, log: ChangeSet, account_pk: int, out: list[Any], images: dict[int, str]) -> None:
+    def _log(self, log: ChangeSet, account_pk: int, out: list[Any]) -> None:
         at = millis(log.at)
         for row in log.rows:
-            after = images[id(row.after)] = to_json(row.after)
+            after = self.texts[id(row.after)] = to_json(row.after)
             before = None if row.before is None else to_json(row.before)
             out += (
                 account_pk, log.seq, row.part, row.type, row.rec, row.kind, row.version, after, before,
                 log.actor, log.session, log.request, at,
             )  # fmt: skip
 
-    def _write_keys(self, keys: list[tuple[Decision, dict[int, str]]]) -> None:
+    def _write_keys(self, keys: list[Decision]) -> None:
+        texts = self.texts
         pk = self._take("idempotency", self._statements.last_key, len(keys))
         values: list[Any] = []
-        for decision, images in keys:
+        for decision in keys:
             if decision.key is None:
                 continue
             claim, row = decision.key
             answer = ",".join(
-                f"[{images.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]"
+                f"[{texts.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]"
                 for r in row.results
             )
             account_pk = self._account(decision.commit.account)[0]
@@ -281,17 +289,23 @@ class Group:
         key = (account, kind, rec)
         if key in self.records:
             return self.records[key]
-        found = self._memory.records.get(key)
-        if found is None:
-            self._read(account, kind, [rec])
-            return self.records[key]
-        return found
+        kept = self._memory.records.get(key)
+        if kept is not None:
+            return kept[0], decode_json(kept[1])
+        self._read(account, kind, [rec])
+        return self.records[key]
+
+    def _pk(self, account: str, kind: str, rec: str) -> int | None:
+        """Return the internal key of a record, tombstones too."""
+        key = (account, kind, rec)
+        known = self.records.get(key) or self._memory.records.get(key) or self._entry(*key)
+        return None if known is None else known[0]
 
     def _pk_of(self, key: _Id) -> int:
-        entry = self.records.get(key) or self._memory.records.get(key) or self._entry(*key)
-        if entry is None:
+        known = self.records.get(key) or self._memory.records.get(key) or self._entry(*key)
+        if known is None:
             raise LookupError(f"{key[1]} {key[2]} was decided about but is not there")
-        return entry[0]
+        return known[0]
 
     def _read(self, account: str, kind: str, ids: Iterable[str]) -> None:
         wanted = list(ids)
