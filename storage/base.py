@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
-from hub.schema.writes import ChangeSet, Commit, Committed
+from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 
 FIND_CEILING = 100_000
 """The most records that one find without a limit returns."""
@@ -76,6 +76,12 @@ class Storage(Protocol):
         """Queue a commit; cancelling the future, or whoever waits for it, does not stop the commit.
 
         Raises `server.unavailable` at once where the queue is full or storage is down.
+        """
+
+    async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:
+        """Return what was committed under a key, None where nothing is kept; raise `key.reused` for another request.
+
+        A commit with the claim decides for good; this tells beforehand, for who would else do much in vain.
         """
 
     async def get(

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import UNSET
 
 from hub.access import SYSTEM
 from hub.schema.record import Image, RecordType, referred
@@ -35,11 +36,22 @@ from hub.wire.requests import ItemRef
 
 
 class KeyRow(msgspec.Struct, frozen=True, gc=False):
-    """What is kept of a keyed commit: the hash of its request, and its answer."""
+    """What is kept of a keyed commit: the hash of its request, and its results.
+
+    Of a commit that makes its answer itself, the answer is kept and no results; UNSET where that was shown once.
+    """
 
     digest: bytes
     seq: int
     results: tuple[Result, ...]
+    answer: Any = UNSET
+
+
+def repeated(row: KeyRow, claim: KeyClaim) -> Committed:
+    """Return what was committed under a key; raise `key.reused` where another request was."""
+    if row.digest != claim.digest:
+        raise HubError("key.reused", path="key")
+    return Committed(row.seq, row.results, replayed=True, answer=row.answer)
 
 
 class Loader(Protocol):
@@ -132,9 +144,7 @@ class Decider:
             kept = self._keys.get((account, commit.key.scope, commit.key.key))
             kept = kept or self._load.key(account, commit.key.scope, commit.key.key)
             if kept is not None:
-                if kept.digest != commit.key.digest:
-                    raise HubError("key.reused", path="key")
-                return Decision(commit, Committed(kept.seq, kept.results, replayed=True))
+                return Decision(commit, repeated(kept, commit.key))
         work = _Work(self, commit, self._now)
         many = len(commit.writes) > 1
         for n, write in enumerate(commit.writes):
@@ -147,9 +157,16 @@ class Decider:
         log = None
         if work.rows:
             log = ChangeSet(account, seq, self._now, commit.actor, commit.session, commit.request, tuple(work.rows))
-        decision = Decision(commit, Committed(seq, results), list(work.puts.values()), log)
+        committed = Committed(seq, results)
+        if commit.answer is not None:
+            # Through JSON, so that the first answer is the one that is kept.
+            answer = msgspec.json.decode(msgspec.json.encode(commit.answer(committed)))
+            committed = Committed(seq, results, answer=answer)
+        decision = Decision(commit, committed, list(work.puts.values()), log)
         if commit.key is not None:
             row = KeyRow(commit.key.digest, seq, results)
+            if commit.answer is not None:
+                row = KeyRow(commit.key.digest, seq, (), UNSET if commit.shown_once else committed.answer)
             decision.key = (commit.key, row)
             self._keys[(account, commit.key.scope, commit.key.key)] = row
         # Only a commit that was decided to its end becomes visible to the next one.

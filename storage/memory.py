@@ -15,10 +15,10 @@ from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.where import matcher
-from hub.schema.writes import ChangeSet, Commit, Committed
+from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import FIND_CEILING, Found, Head, Listener
-from storage.decide import Decider, Decision, KeyRow
+from storage.decide import Decider, Decision, KeyRow, repeated
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +139,11 @@ class MemoryStorage:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+
+    async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:
+        """Return what was committed under a key; raise `key.reused` for another request."""
+        row = self.database.key(account, claim.scope, claim.key)
+        return None if row is None else repeated(row, claim)
 
     async def get(
         self, account: str, kind: RecordType, ids: Sequence[str], *, deleted: bool = False

@@ -9,9 +9,11 @@ cycle, so the collector need not look at them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from hub.schema.record import RecordType
 from hub.wire.requests import ItemRef
@@ -74,6 +76,10 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     """Writes that become true together, or not at all, as one `seq` of one account.
 
     `actor` is the user's id, `session` the session's, `request` a text for logs and history.
+
+    `answer` makes of what was committed what the caller is answered. It is called inside the write transaction,
+    on any thread and perhaps twice, so it is pure; where it raises, nothing is committed. With a key, the answer is
+    kept instead of the results, unless it is `shown_once`: then only that it was given is.
     """
 
     account: str
@@ -82,6 +88,8 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     session: str | None = None
     request: str | None = None
     key: KeyClaim | None = None
+    answer: Callable[[Committed], Any] | None = None
+    shown_once: bool = False
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
@@ -94,12 +102,14 @@ class Result(msgspec.Struct, frozen=True, gc=False):
 class Committed(msgspec.Struct, frozen=True, gc=False):
     """What became of a commit: its `seq` (the current one where nothing changed) and a result per write.
 
-    `replayed`: the key had been used before and these are the results of then.
+    `replayed`: the key had been used before and this is the outcome of then. `answer` is what the commit's `answer`
+    made, as plain values; UNSET where it had none, and in a replay of what was shown once.
     """
 
     seq: int
     results: tuple[Result, ...]
     replayed: bool = False
+    answer: Any = UNSET
 
 
 class ChangeRow(msgspec.Struct, frozen=True, gc=False):

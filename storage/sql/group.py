@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from hub.schema.record import Image, RecordType
-from hub.schema.writes import ChangeSet, Commit, Create, Result, Upsert
+from hub.schema.writes import ChangeSet, Commit, Create, Upsert
 from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
-from storage.sql.rows import account_of, decode_json, millis, to_json
+from storage.sql.rows import account_of, decode_json, is_kept, kept_key, millis, to_json
 from storage.sql.statements import Statements
 
 KNOWN: Final = 4_000
@@ -246,12 +248,16 @@ class Group:
             if decision.key is None:
                 continue
             claim, row = decision.key
-            answer = ",".join(
-                f"[{texts.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]"
-                for r in row.results
-            )
+            if decision.commit.answer is not None:
+                answer = to_json({} if row.answer is UNSET else {"answer": row.answer})
+            else:
+                results = ",".join(
+                    f"[{texts.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]"
+                    for r in row.results
+                )
+                answer = f"[{results}]"
             account_pk = self._account(decision.commit.account)[0]
-            values += (pk, account_pk, claim.scope, claim.key, row.digest, f"[{answer}]", row.seq, self._now)
+            values += (pk, account_pk, claim.scope, claim.key, row.digest, answer, row.seq, self._now)
             pk += 1
         if self._outdated:
             self._connection.executemany(self._statements.forget, self._outdated)
@@ -320,8 +326,7 @@ class Group:
         text, account_pk = self._statements.stored_keys, self._account(account)[0]
         arguments = text.arguments({"asked": to_json(asked), "account": account_pk})
         for scope, key, digest, seq, answer, at in self._connection.execute(text.sql, arguments).fetchall():
-            if at <= self._now - _DAY:
+            if not is_kept(at, self._now):
                 self._outdated.append((account_pk, scope, key))
                 continue
-            results = tuple(Result(image, created) for image, created in decode_json(answer))
-            self._keys[account, scope, key] = KeyRow(digest, seq, results)
+            self._keys[account, scope, key] = kept_key(digest, seq, answer)

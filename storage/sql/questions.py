@@ -12,11 +12,12 @@ from sqlalchemy import bindparam, func, select, tuple_
 from hub.access import SYSTEM
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
-from hub.schema.writes import ChangeRow, ChangeSet
+from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
 from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
+from storage.decide import KeyRow
 from storage.sql.compile import Compiler, Text, compiled, value_of
 from storage.sql.readers import Read
-from storage.sql.rows import decode_json, to_json, wire_time
+from storage.sql.rows import decode_json, is_kept, kept_key, millis, to_json, wire_time
 from storage.sql.statements import Statements
 
 PAGE: Final = 500
@@ -56,6 +57,22 @@ class Questions:
             .subquery()
         )
         self._changes = compiled(select(func.group_concat(page.c.j)))
+
+    def key(self, account: str, claim: KeyClaim, now: str) -> Read[KeyRow | None]:
+        """Return what is kept of a keyed commit."""
+        text = self._statements.stored_keys
+
+        def run(connection: sqlite3.Connection) -> KeyRow | None:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return None
+            arguments = text.arguments({"asked": to_json([(claim.scope, claim.key)]), "account": account_pk})
+            for _, _, digest, seq, answer, at in connection.execute(text.sql, arguments).fetchall():
+                if is_kept(at, millis(now)):
+                    return kept_key(digest, seq, answer)
+            return None
+
+        return run
 
     def get(self, account: str, kind: str, ids: Sequence[str], deleted: bool) -> Read[dict[str, Image]]:
         """Return those of the records that are there, by id."""

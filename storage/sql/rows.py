@@ -13,13 +13,16 @@ from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 from sqlalchemy import ColumnElement, FromClause, func
 
 from hub.access import SYSTEM
 from hub.schema.fold import fold
 from hub.schema.record import Image, RecordType
 from hub.schema.times import from_millis, to_millis
-from storage.decide import Put
+from hub.schema.writes import Result
+from storage.base import KEY_HOURS
+from storage.decide import KeyRow, Put
 from storage.sql.tables import FOLD, Home, Tables
 
 PkOf = Callable[[tuple[str, str, str]], int]
@@ -40,6 +43,19 @@ decode_json: Final = msgspec.json.Decoder().decode
 def to_json(value: Any) -> str:
     """Return plain values as JSON text."""
     return encode_json(value).decode("utf-8")
+
+
+def is_kept(at: int, now: int) -> bool:
+    """Say whether what was committed at a time under a key is still repeated."""
+    return at > now - KEY_HOURS * 3_600_000
+
+
+def kept_key(digest: bytes, seq: int, text: str) -> KeyRow:
+    """Return what is kept of a keyed commit: `text` is a list of its results, or an object with its answer."""
+    kept = decode_json(text)
+    if isinstance(kept, dict):
+        return KeyRow(digest, seq, (), kept.get("answer", UNSET))
+    return KeyRow(digest, seq, tuple(Result(image, created) for image, created in kept))
 
 
 def account_of(kind: RecordType, account: str) -> str:

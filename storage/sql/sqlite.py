@@ -17,9 +17,10 @@ from typing import Any, Final, TypeVar
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
-from hub.schema.writes import ChangeSet, Commit, Committed
+from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import Found, Head, Listener, StorageRefused
+from storage.decide import repeated
 from storage.sql.connection import Durability, FileLock, prepare
 from storage.sql.errors import refusal, sentence
 from storage.sql.questions import Questions
@@ -64,6 +65,7 @@ class SqliteStorage:
     ) -> None:
         self.path = path
         self._queue = queue
+        self._clock = clock
         statements = Statements(registry, Tables(registry))
         self._writer = Writer(
             registry, statements, path, clock, new_epoch, durability, checkpoint_pages, self._hand_over
@@ -168,6 +170,11 @@ class SqliteStorage:
                     future.set_exception(HubError("server.error"))
                 else:
                     future.set_result(job.outcome)
+
+    async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:
+        """Return what was committed under a key; raise `key.reused` for another request."""
+        row = await self._ask(self._questions.key(account, claim, self._clock()))
+        return None if row is None else repeated(row, claim)
 
     # -- reading ------------------------------------------------------------------------------------
 

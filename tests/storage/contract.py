@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Update
 from hub.wire.errors import HubError
@@ -276,6 +277,63 @@ class StorageContract(ReadContract):
         for replayed in (False, True):
             committed = await use.commit(Update(box, made["id"], {"name": "a"}), key=claim("k"))
             assert (committed.seq, committed.results[0].image, committed.replayed) == (1, made, replayed)
+
+    async def test_what_a_key_did_can_be_asked_without_doing_anything(self, use: Use) -> None:
+        assert await use.storage.repeated("main", claim("k")) is None
+        first = await use.commit(use.new(box, name="a"), key=claim("k"))
+        again = await use.storage.repeated("main", claim("k"))
+        assert again is not None
+        assert (again.seq, again.results, again.replayed) == (1, first.results, True)
+        with pytest.raises(HubError, match=r"key\.reused at key"):
+            await use.storage.repeated("main", claim("k", b"other"))
+        for account, other in (("other", claim("k")), ("main", claim("k", scope="somebody")), ("main", claim("l"))):
+            assert await use.storage.repeated(account, other) is None
+        assert await use.seq() == 1
+
+    async def test_an_answer_is_made_of_what_was_committed_and_kept_with_the_key(self, use: Use) -> None:
+        def answer(committed: Committed) -> Any:
+            return {"seq": committed.seq, "name": committed.results[0].image["name"], "many": (1, 2.5, None)}
+
+        said = {"seq": 1, "name": "a", "many": [1, 2.5, None]}
+        first = await use.commit(use.new(box, name="a"), key=claim("k"), answer=answer)
+        assert (first.answer, first.results[0].image["name"], first.replayed) == (said, "a", False)
+        await use.delete(box, first.results[0].image["id"])
+        again = await use.commit(use.new(box, name="b"), key=claim("k"), answer=lambda _: "another")
+        assert (again.seq, again.answer, again.results, again.replayed) == (1, said, (), True)
+        asked = await use.storage.repeated("main", claim("k"))
+        assert asked is not None
+        assert (asked.seq, asked.answer, asked.replayed) == (1, said, True)
+        assert (await use.commit(use.new(box, name="b"), answer=lambda _: None)).answer is None
+
+    async def test_an_answer_at_the_same_time_is_made_once(self, use: Use) -> None:
+        def write(n: int) -> Commit:
+            return Commit("main", (use.new(box, name="a"),), key=claim("k"), answer=lambda _: n)
+
+        outcomes = await asyncio.gather(*(use.storage.submit(write(n)) for n in range(5)))
+        assert [(o.answer, o.replayed) for o in outcomes] == [(0, False)] + [(0, True)] * 4
+
+    async def test_an_answer_that_is_shown_once_is_not_kept(self, use: Use) -> None:
+        options: dict[str, Any] = {"key": claim("k"), "answer": lambda _: "the secret", "shown_once": True}
+        first = await use.commit(use.new(box, name="a"), **options)
+        again = await use.commit(use.new(box, name="a"), **options)
+        asked = await use.storage.repeated("main", claim("k"))
+        assert (first.answer, again.answer, asked and asked.answer) == ("the secret", UNSET, UNSET)
+        assert [first.replayed, again.replayed, asked and asked.replayed] == [False, True, True]
+        assert await use.seq() == 1
+
+    async def test_where_no_answer_can_be_made_nothing_is_committed(self, use: Use) -> None:
+        def refuse(committed: Committed) -> Any:
+            raise HubError("action.failed")
+
+        def fail(committed: Committed) -> Any:
+            raise LookupError
+
+        for answer, code in ((refuse, "action.failed"), (fail, "server.error"), (lambda _: object(), "server.error")):
+            with pytest.raises(HubError) as refusal:
+                await use.commit(use.new(box, name="a"), key=claim("k"), answer=answer)
+            assert refusal.value.code == code
+        assert (await use.seq(), await use.storage.repeated("main", claim("k"))) == (0, None)
+        assert (await use.commit(use.new(box, name="a"), key=claim("k"), answer=lambda _: 1)).seq == 1
 
     async def test_the_listener_hears_of_commits_before_their_answers_and_in_order(self, use: Use) -> None:
         heard_first: list[bool] = []

@@ -102,10 +102,17 @@ class Use:
         return public_id(self._random.randbytes(8))
 
     async def commit(
-        self, *writes: Write, account: str = "main", key: KeyClaim | None = None, actor: str | None = "actor"
+        self,
+        *writes: Write,
+        account: str = "main",
+        key: KeyClaim | None = None,
+        actor: str | None = "actor",
+        answer: Callable[[Committed], Any] | None = None,
+        shown_once: bool = False,
     ) -> Committed:
         """Commit writes and return what became of them."""
-        return await self.storage.submit(Commit(account, writes, actor, "session", "request", key))
+        commit = Commit(account, writes, actor, "session", "request", key, answer, shown_once)
+        return await self.storage.submit(commit)
 
     def new(self, kind: Any, parent: Id | None = None, /, **data: Any) -> Create:
         """Return the creation of a record; fields not given have their defaults."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from hub.schema.times import from_millis
 from hub.schema.writes import Commit, Committed, KeyClaim
@@ -339,7 +340,9 @@ async def test_keys_are_kept_for_a_day_and_then_forgotten(path: Path) -> None:
         first = await use.commit(write, key=claims[0])
         now[0] += 24 * 3_600_000 - 1
         assert (await use.commit(write, key=claims[0])).replayed
+        assert await use.storage.repeated("main", claims[0]) is not None
         now[0] += 1
+        assert await use.storage.repeated("main", claims[0]) is None
         with pytest.raises(HubError, match=r"record\.exists"):
             await use.commit(write, key=claims[0])
         await use.delete(box, first.results[0].image["id"])
@@ -351,6 +354,19 @@ async def test_keys_are_kept_for_a_day_and_then_forgotten(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM idempotency").fetchone() == (0,)
     connection.close()
+
+
+async def test_an_answer_that_nobody_received_is_there_after_reopening(path: Path) -> None:
+    claims = {once: KeyClaim("user", f"{once}", b"one") for once in (False, True)}
+    async with opened(path) as use:
+        for once, claim in claims.items():
+            write = Commit("main", (use.new(box, name=f"{once}"),), key=claim, answer=str, shown_once=once)
+            use.storage.submit(write).cancel()
+    async with opened(path) as use:
+        for seq, (once, claim) in enumerate(claims.items(), 1):
+            found = await use.storage.repeated("main", claim)
+            assert found is not None
+            assert (found.seq, found.replayed, found.answer is UNSET) == (seq, True, once)
 
 
 async def test_the_file_is_whole_and_its_references_hold(path: Path) -> None:
