@@ -1,130 +1,55 @@
-"""action.call: run a declared action in the caller's name and answer with its result."""
+"""action.call: run a declared action in the caller's name and answer with its result. Decision 0011.
+
+A call with a key looks first whether it was done already. A run that others were quicker than is repeated, and then
+holds in this instance what they changed.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec import UNSET
 
-from handlers.base import Answer, Call, Needs, Services, handles
-from hub.access import Identity, Rights
-from hub.context import ActionWrite, ChangeRecord, DeleteRecord, NewRecord
+from handlers.action_context import ActionContext, Course, Repeated, Stale
+from handlers.base import Answer, Call, Needs, handles
+from handlers.records import claim
 from hub.schema.actions import ActionSpec
-from hub.schema.query import Query, parse_order
-from hub.schema.record import Image, Record, RecordType, type_of
-from hub.schema.where import both, equals, parse_where
-from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Update, Write
-from hub.wire import frames
+from hub.schema.record import Image
+from hub.schema.writes import Committed
 from hub.wire.codec import refine
 from hub.wire.errors import HubError
-from hub.wire.requests import ActionCall, ItemRef
+from hub.wire.requests import ActionCall
 
-ATTEMPTS: Final = 3
+RUNS: Final = 8
+"""How often an action is run at most in one call."""
 TIMEOUT_SECONDS: Final = 30.0
-_PLACEHOLDER: Final = "A" * 11
-
-
-class ActionContext:
-    """The Context of one run of an action; every read is inside the caller's account."""
-
-    def __init__(self, call: Call, request: ActionCall, target: Image | None) -> None:
-        self._call = call
-        self._request = request
-        self.services: Services = call.services
-        self.identity: Identity = call.identity
-        self.rights: Rights = call.rights
-        self.account: str = call.account
-        self.target = target
-        self.seq: int | None = None
-        """The `seq` of the last commit, which the answer carries."""
-
-    def now(self) -> str:
-        """Return the time in wire form."""
-        return self.services.clock()
-
-    def random(self, count: int) -> bytes:
-        """Return fresh random bytes."""
-        return self.services.random(count)
-
-    async def get(self, kind: type[Record], rec: str) -> Image:
-        """Return a live record; raise `record.not_found`."""
-        wanted = type_of(kind)
-        found = await self.services.storage.get(self.account, wanted, [rec])
-        if rec not in found:
-            raise HubError("record.not_found", f"There is no {wanted.name} with this id.")
-        return found[rec]
-
-    async def find(
-        self,
-        kind: type[Record],
-        where: dict[str, Any] | None = None,
-        *,
-        parent: str | None = None,
-        order: list[str] | None = None,
-        deleted: bool = False,
-    ) -> list[Image]:
-        """Return every live record that matches; with `deleted`, tombstones too."""
-        wanted = type_of(kind)
-        node = parse_where(wanted, where)
-        if parent is not None and wanted.parent_wire is not None:
-            node = both(equals(wanted, wanted.parent_wire, parent), node)
-        query = Query(wanted, node, parse_order(wanted, order), deleted=deleted)
-        found = await self.services.storage.find(self.account, query)
-        return found.records
-
-    async def submit(self, writes: Sequence[ActionWrite], *, account: str | None = None) -> Committed:
-        """Commit the writes together."""
-        call, request = self._call, self._request
-        key = None
-        if request.key is not None:
-            plain = msgspec.to_builtins(request)
-            del plain["id"], plain["key"]
-            body = msgspec.json.encode(plain, order="deterministic")
-            scope = self.identity.user or self.identity.credential or self.identity.source
-            key = KeyClaim(scope, request.key, hashlib.sha256(body).digest())
-        planned = tuple(self._plan(write) for write in writes)
-        commit = Commit(
-            account or self.account, planned, self.identity.user, call.peer.session_id, str(call.request_id), key
-        )
-        committed = await self.services.storage.submit(commit)
-        if account is None:
-            self.seq = committed.seq
-        return committed
-
-    def _plan(self, write: ActionWrite) -> Write:
-        kind = type_of(write.kind)
-        match write:
-            case NewRecord():
-                data = _trusted(kind, write.data, creating=True)
-                return Create(kind, self.services.new_id(), data, write.parent)
-            case ChangeRecord():
-                return Update(kind, write.rec, _trusted(kind, write.data, creating=False), write.if_version)
-            case DeleteRecord():
-                return Delete(kind, write.rec, write.if_version)
-
-    def progress(self, fraction: float | None = None, message: str | None = None) -> None:
-        """Tell the caller how far the action is."""
-        outlet = self._call.peer.outlet
-        if outlet is None:
-            return
-        self._call.progress_count += 1
-        push = frames.progress(self._call.request_id, self._call.progress_count, fraction, message)
-        outlet.push(outlet.codec.encode(push), ("progress", self._call.request_id))
-
-
-def _trusted(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
-    items = {name: value for name, value in data.items() if isinstance(value, ItemRef)}
-    given = {**data, **dict.fromkeys(items, _PLACEHOLDER)}
-    accepted = kind.accept_create(given, trusted=True) if creating else kind.accept_change(given, trusted=True)
-    return accepted | items
+_FIELDS: Final = frozenset(ActionCall.__struct_fields__)
 
 
 @handles(Needs.ACCOUNT)
 async def call_action(call: Call, request: ActionCall) -> Answer:
-    """Run an action; it is run again, at most twice more, where a version it relied on has changed."""
+    """Run an action; it is run again where a version that it relied on has changed."""
+    spec = _permitted(call, request)
+    if request.mode != "wait":
+        raise HubError("data.invalid", "Only mode `wait` is available in this version.", path="mode")
+    try:
+        args = msgspec.convert(request.args, spec.args)
+    except msgspec.ValidationError as error:
+        raise refine(error, prefix="args") from None
+    course = Course(claim(call, request))
+    try:
+        async with asyncio.timeout(request.timeout or TIMEOUT_SECONDS):
+            return await _in_turn(call, request, spec, args, course)
+    except TimeoutError:
+        if course.committed is not None:
+            return _answer(course.committed)
+        raise HubError("write.unknown" if course.unknown else "action.timeout", retry_after=1) from None
+
+
+def _permitted(call: Call, request: ActionCall) -> ActionSpec:
+    """Return the action that is called; raise where there is none, or not for this caller."""
     spec = call.services.registry.actions.get(request.action)
     if spec is None:
         raise HubError("action.unknown", f"There is no action {request.action[:64]!r}.", path="action")
@@ -133,24 +58,63 @@ async def call_action(call: Call, request: ActionCall) -> Answer:
             raise HubError("access.denied", "This action answers on the hub's own machine only.", path="action")
     else:
         call.rights.require(spec.needs)
-    if request.mode != "wait":
-        raise HubError("data.invalid", "Only mode `wait` is available in this version.", path="mode")
-    try:
-        args = msgspec.convert(request.args, spec.args)
-    except msgspec.ValidationError as error:
-        raise refine(error, prefix="args") from None
-    for attempt in range(1, ATTEMPTS + 1):
-        context = ActionContext(call, request, await _target(call, spec, request))
+    return spec
+
+
+async def _in_turn(call: Call, request: ActionCall, spec: ActionSpec, args: Any, course: Course) -> Answer:
+    """Answer what was done under this key before; else run the action, one call of a key at a time."""
+    key = course.claim
+    if key is None:
+        return await _run(call, request, spec, args, course)
+    storage = call.services.storage
+    async with call.services.turns.of([("key", call.account, key.scope, key.key)]):
+        if kept := await storage.repeated(call.account, key):
+            return _answer(kept)
         try:
-            async with asyncio.timeout(request.timeout or TIMEOUT_SECONDS):
-                result = await spec.run(context, args)
-            return Answer(msgspec.to_builtins(result), seq=context.seq)
-        except TimeoutError:
-            raise HubError("action.timeout", retry_after=1) from None
+            return await _run(call, request, spec, args, course)
         except HubError as refusal:
-            if refusal.code != "record.conflict" or attempt == ATTEMPTS:
+            # Another instance may have done just this meanwhile: then that is what happened, and no refusal.
+            if refusal.code != "write.unknown" and (kept := await storage.repeated(call.account, key)):
+                return _answer(kept)
+            raise
+
+
+async def _run(call: Call, request: ActionCall, spec: ActionSpec, args: Any, course: Course) -> Answer:
+    """Run the action until nobody was quicker, at most `RUNS` times."""
+    for run in range(1, RUNS + 1):
+        async with call.services.turns.of(course.holds):
+            context = ActionContext(call, course, await _target(call, spec, request))
+            result: Any = None
+            try:
+                result = await spec.run(context, args)
+            except Repeated:
+                pass
+            except Stale as stale:
+                if run == RUNS:
+                    raise
+                course.holds |= stale.things
+                continue
+            except HubError as refusal:
+                if refusal.path is not None and refusal.path.partition(".")[0] not in _FIELDS:
+                    refusal.path = None  # it names a field of a write, which the caller never saw
                 raise
-    raise HubError("record.conflict")
+            if course.committed is None:
+                return Answer(msgspec.to_builtins(result))
+            return _answer(course.committed)
+    raise AssertionError("the last run returns or raises")
+
+
+def _answer(committed: Committed) -> Answer:
+    """Return what the action answered when it committed; raise `action.failed` where that was shown once."""
+    if committed.answer is UNSET:
+        raise HubError(
+            "action.failed",
+            "This was done under this key before, and its answer is shown only once. If nobody received it, take back "
+            "what was made and call again with another key.",
+            path="key",
+            details={"seq": committed.seq},
+        )
+    return Answer(committed.answer, seq=committed.seq)
 
 
 async def _target(call: Call, spec: ActionSpec, request: ActionCall) -> Image | None:

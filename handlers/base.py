@@ -24,6 +24,7 @@ import msgspec
 
 from channels.live import Live, SessionState
 from channels.outlet import Outlet
+from handlers.turns import Turns
 from hub.access import GUEST, SYSTEM, Identity, Rights, RightsTable
 from hub.schema.fields import DeclarationError
 from hub.schema.record import RecordType
@@ -65,6 +66,8 @@ class Services:
     url: str | None = None
     clock: Callable[[], str] = system_clock
     random: Callable[[int], bytes] = secrets.token_bytes
+    turns: Turns = field(default_factory=Turns)
+    """What actions hold for themselves in this instance."""
     _ids: list[str] = field(default_factory=list)
     """The next ids: one call to the kernel for many, each used once."""
 

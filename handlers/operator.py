@@ -9,8 +9,10 @@ from msgspec import Meta
 
 from handlers import people
 from handlers.base import Services
-from hub.context import Context
+from hub.context import Context, NewRecord
 from hub.schema.actions import action
+from hub.schema.core.identity import ApiKey, Membership
+from hub.schema.writes import Committed
 from hub.wire.errors import HubError
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -114,17 +116,20 @@ async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
 @action("user.create", needs="user.create", operator=True)
 async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
     """Create a person and make them a member of this account."""
-    user = await people.create_user(_services(ctx), ctx.account, args.name, args.role, args.email)
-    return CreatedUser(user["id"], user["name"], args.role)
+    user, member = await people.create_person(_services(ctx), args.name, args.role, args.email)
+    made = CreatedUser(user["id"], user["name"], args.role)
+    return await ctx.submit([NewRecord(Membership, member)], lambda done: made)
 
 
 @action("api_key.issue", needs="api_key.create")
 async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     """Create an API key for this account; the key is shown once."""
-    record, key = await people.create_api_key(
-        _services(ctx), ctx.account, args.role, args.name, actor=ctx.identity.user
-    )
-    return CreatedKey(record["id"], key, args.role)
+    data, key = people.make_api_key(_services(ctx), args.role, args.name)
+
+    def made(done: Committed) -> CreatedKey:
+        return CreatedKey(done.results[0].image["id"], key, args.role)
+
+    return await ctx.submit([NewRecord(ApiKey, data)], made, shown_once=True)
 
 
 __all__ = ["create_account", "create_user", "issue_api_key", "signin_link"]

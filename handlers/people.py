@@ -138,10 +138,17 @@ async def create_account(services: Services, name: str, title: str = "") -> Imag
 
 async def create_user(services: Services, account: str, name: str, role: str, email: str | None = None) -> Image:
     """Create a user and their membership of an account."""
-    user = (await _commit(services, SYSTEM, _new(services, User, {"name": name, "email": email}))).results[0].image
-    member = {"user_id": user["id"], "role": role, "name": name, "email": email}
+    user, member = await create_person(services, name, role, email)
     await _commit(services, account, _new(services, Membership, member))
     return user
+
+
+async def create_person(
+    services: Services, name: str, role: str, email: str | None = None
+) -> tuple[Image, dict[str, Any]]:
+    """Create a user who is in no account yet; return it, and the data of a membership that changes that."""
+    user = (await _commit(services, SYSTEM, _new(services, User, {"name": name, "email": email}))).results[0].image
+    return user, {"user_id": user["id"], "role": role, "name": name, "email": email}
 
 
 async def owner_of(services: Services, account: str) -> str:
@@ -197,11 +204,16 @@ async def sign_out(services: Services, identity: Identity) -> None:
         await _commit(services, SYSTEM, Delete(type_of(Session), identity.credential), actor=identity.user)
 
 
+def make_api_key(services: Services, role: str, name: str, expires_at: str | None = None) -> tuple[dict[str, Any], str]:
+    """Return the data of an API key's record, and the key itself, of which it holds only the hash."""
+    key = auth.make_token(auth.API_KEY, services.random(32))
+    return {"name": name, "role": role, "digest": auth.digest(key), "expires_at": expires_at}, key
+
+
 async def create_api_key(
     services: Services, account: str, role: str, name: str, expires_at: str | None = None, actor: str | None = None
 ) -> tuple[Image, str]:
     """Create an API key; return its record and the key itself, which is shown this once."""
-    key = auth.make_token(auth.API_KEY, services.random(32))
-    data = {"name": name, "role": role, "digest": auth.digest(key), "expires_at": expires_at}
+    data, key = make_api_key(services, role, name, expires_at)
     committed = await _commit(services, account, _new(services, ApiKey, data), actor=actor)
     return committed.results[0].image, key

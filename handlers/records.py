@@ -15,6 +15,7 @@ from hub.schema.where import Node, both, equals, parse_where
 from hub.schema.writes import Create, Delete, Id, KeyClaim, Result, Update, Upsert, Write
 from hub.wire.errors import HubError
 from hub.wire.requests import (
+    ActionCall,
     ItemRef,
     ParentRef,
     RecordCreate,
@@ -164,7 +165,7 @@ def _accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
     return accepted | items if items else accepted
 
 
-def claim(call: Call, request: WriteRequest) -> KeyClaim | None:
+def claim(call: Call, request: WriteRequest | ActionCall) -> KeyClaim | None:
     """Return the claim of a request's idempotency key, bound to everything else that it says."""
     if request.key is None:
         return None

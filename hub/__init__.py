@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hub.schema.core.identity import Account, User
     from hub.schema.fields import Field, Ref
     from hub.schema.record import Image, Record
+    from hub.schema.writes import Committed
     from hub.wire.errors import HubError
     from hub.wire.requests import ItemRef
 
@@ -29,6 +30,7 @@ _HOMES = {
     "ActionWrite": "hub.context",
     "ChangeRecord": "hub.context",
     "Channel": "hub.schema.actions",
+    "Committed": "hub.schema.writes",
     "Context": "hub.context",
     "DeleteRecord": "hub.context",
     "Field": "hub.schema.fields",
@@ -43,8 +45,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Access", "Account", "ActionWrite", "ChangeRecord", "Channel", "Context", "DeleteRecord", "Field",
-    "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "action",
+    "Access", "Account", "ActionWrite", "ChangeRecord", "Channel", "Committed", "Context", "DeleteRecord",
+    "Field", "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "action",
 ]  # fmt: skip
 
 

@@ -5,8 +5,8 @@ Everything here is already limited to the caller's account and rights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ class DeleteRecord(msgspec.Struct, frozen=True):
 
 
 ActionWrite = NewRecord | ChangeRecord | DeleteRecord
+_R = TypeVar("_R")
 
 
 class Context(Protocol):
@@ -72,11 +73,18 @@ class Context(Protocol):
     ) -> list[Image]:
         """Return every live record that matches (≤ 100,000); with `deleted`, tombstones too."""
 
-    async def submit(self, writes: Sequence[ActionWrite], *, account: str | None = None) -> Committed:
-        """Commit the writes together as one `seq`; raise `record.conflict` and the like.
+    async def submit(
+        self, writes: Sequence[ActionWrite], answer: Callable[[Committed], _R], *, shown_once: bool = False
+    ) -> _R:
+        """Commit the writes together as one `seq`, and return what `answer` makes of them: the action's result.
 
-        The action is run again (at most twice more) when an `if_version` did not hold. `account` is
-        for operator actions that write elsewhere.
+        The result is kept with the caller's `key` in that same transaction, and is what the caller is answered, now
+        and whenever the call is repeated. So `answer` is pure and quick (it is called on another thread, perhaps
+        twice, with results whose images it leaves as they are); where it raises, nothing is committed. Of a result
+        that is `shown_once`, because it holds a secret, only that it was given is kept.
+
+        An action submits once. It is run again from its beginning when an `if_version` did not hold
+        (`record.conflict`); other refusals are those of the writes, without a path.
         """
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:

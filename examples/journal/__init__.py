@@ -53,5 +53,5 @@ async def archive(ctx: Context, args: Archive) -> Archived:
     old = {"day": {"$lt": args.before.isoformat()}, "archived": False}
     entries = await ctx.find(JournalEntry, old, parent=ctx.target["id"])
     ctx.progress(0.5, f"archiving {len(entries)} entries")
-    await ctx.submit([ChangeRecord(JournalEntry, e["id"], {"archived": True}, e["version"]) for e in entries])
-    return Archived(len(entries))
+    writes = [ChangeRecord(JournalEntry, e["id"], {"archived": True}, e["version"]) for e in entries]
+    return await ctx.submit(writes, lambda done: Archived(len(done.results)))

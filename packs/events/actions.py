@@ -9,9 +9,21 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, structs
 
-from hub import ActionWrite, ChangeRecord, Context, DeleteRecord, HubError, Image, ItemRef, NewRecord, Record, action
+from hub import (
+    ActionWrite,
+    ChangeRecord,
+    Committed,
+    Context,
+    DeleteRecord,
+    HubError,
+    Image,
+    ItemRef,
+    NewRecord,
+    Record,
+    action,
+)
 from packs.events import schedule_times as times
 from packs.events.import_items import ENTITIES, EVENT
 from packs.events.import_plan import Operation, plan
@@ -84,7 +96,11 @@ async def reschedule(ctx: Context, args: Reschedule) -> Rescheduled:
     if all(session[name] == value for name, value in change.items()):
         writes.clear()  # it is there already
     writes.append(ChangeRecord(EventSession, session["id"], change, session["version"]))
-    now = (await ctx.submit(writes)).results[-1].image
+    return await ctx.submit(writes, _rescheduled)
+
+
+def _rescheduled(done: Committed) -> Rescheduled:
+    now = done.results[-1].image
     return Rescheduled(now["id"], now["version"], now["starts_at"], now["ends_at"], now["location_id"])
 
 
@@ -155,13 +171,16 @@ async def import_programme(ctx: Context, args: ImportProgramme) -> Summary:
                 current |= {image["id"]: image for image in await ctx.find(_KINDS[entity], parent=event["id"])}
     ctx.progress(0.3, "comparing")
     found = plan(args.programme, event, known, current)
+    summary = found.summary
     if found.operations:
         ctx.progress(0.5, f"writing {len(found.operations)} records")
-        committed = await ctx.submit([as_write(operation) for operation in found.operations])
-        if event is None:
-            found.summary.event = committed.results[0].image["id"]
+
+        def summed_up(done: Committed) -> Summary:
+            return summary if event is not None else structs.replace(summary, event=done.results[0].image["id"])
+
+        summary = await ctx.submit([as_write(operation) for operation in found.operations], summed_up)
     ctx.progress(1.0, "done")
-    return found.summary
+    return summary
 
 
 async def _event(ctx: Context, acronym: str) -> Image | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from hub import ActionWrite, ChangeRecord, Image, ItemRef, NewRecord, Record
 from hub.access import OPERATOR, RightsTable
@@ -25,6 +25,7 @@ REGISTRY = Registry.of(["hub.schema.core", "packs.events"])
 RIGHTS = RightsTable(REGISTRY).of("editor")
 NOW = "2026-11-21T09:00:00.000Z"
 RUNS = 3
+R = TypeVar("R")
 
 
 class Desk:
@@ -120,10 +121,12 @@ class DeskContext:
             and matches(image)
         ]
 
-    async def submit(self, writes: Sequence[ActionWrite], *, account: str | None = None) -> Committed:
+    async def submit(
+        self, writes: Sequence[ActionWrite], answer: Callable[[Committed], R], *, shown_once: bool = False
+    ) -> R:
         if self._pause is not None:
             await self._pause()
-        return self.desk.commit(writes)
+        return answer(self.desk.commit(writes))
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:
         self.told.append((fraction, message))
