@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from hub.logs import naming
 from hub.schema.writes import ChangeSet
 from hub.wire.errors import HubError
 from storage.base import Storage
@@ -171,12 +172,17 @@ class Dispatcher:
             state.filling = _spawn(self._fill(account, state))
 
     async def _fill(self, account: str, state: _Account) -> None:
+        failed = False
         try:
             while state.known > state.position and self._accounts.get(account) is state:
                 try:
                     commits = await self._storage.changes(account, state.position, PAGE)
-                except HubError:
+                except HubError as error:
                     commits = []
+                    if not failed:
+                        failed = True
+                        with naming(None, None):
+                            log.warning("the log of account %s cannot be read: %s", account, error.__cause__ or error)
                 before = state.position
                 for commit in commits:
                     if commit.seq == state.position + 1:

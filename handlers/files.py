@@ -209,7 +209,7 @@ async def _pieces(services: Services, sha256: str, size: int) -> list[str]:
     try:
         return list(await services.blobs.pieces(sha256))
     except (BlobMissing, BlobCorrupt) as error:
-        raise damaged(sha256, error) from error
+        raise damaged(sha256, error) from None
 
 
 def revision(files: list[dict[str, Any]]) -> str:

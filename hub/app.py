@@ -128,7 +128,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     health = Health(
         VERSION,
         services.instance,
-        [Check("storage", storage.probe, needed=True)],
+        [Check("storage", storage.probe, needed=True), Check("storage:writing", storage.probe_writing, needed=False)],
         lambda: hub.draining,
     )
     app = http.build(hub, health, frozenset(settings.origins))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,6 +18,17 @@ from hub.schema.times import from_millis
 
 request_id: ContextVar[int | None] = ContextVar("request_id", default=None)
 session_id: ContextVar[str | None] = ContextVar("session_id", default=None)
+
+
+@contextmanager
+def naming(request: int | None, session: str | None) -> Iterator[None]:
+    """Give these ids to what is logged inside, whatever was set before; afterwards that holds again."""
+    requested, seated = request_id.set(request), session_id.set(session)
+    try:
+        yield
+    finally:
+        request_id.reset(requested)
+        session_id.reset(seated)
 
 
 class JsonFormatter(logging.Formatter):

@@ -105,7 +105,10 @@ class Storage(Protocol):
         """
 
     async def probe(self) -> None:
-        """Do the smallest honest read and write; raise where storage cannot serve."""
+        """Do the smallest honest read; raise where storage cannot serve."""
+
+    async def probe_writing(self) -> None:
+        """Do the smallest honest write; raise where storage serves reads at most."""
 
 
 class StorageRefused(Exception):

@@ -185,3 +185,6 @@ class MemoryStorage:
 
     async def probe(self) -> None:
         """Memory always serves."""
+
+    async def probe_writing(self) -> None:
+        """Memory always takes writes."""

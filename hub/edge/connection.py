@@ -21,8 +21,9 @@ from typing import Any
 
 from channels.outlet import Outlet
 from handlers.base import Call, Operations, Peer, Services
+from hub.edge.incidents import told
 from hub.edge.step import drive, step
-from hub.logs import request_id, session_id
+from hub.logs import naming, request_id, session_id
 from hub.schema.times import parse_time
 from hub.session import Received, Session
 from hub.wire import close
@@ -223,14 +224,10 @@ class Connection:
             self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
             if answer.then is not None:
                 answer.then()
-        except HubError as refusal:
+        except Exception as error:
+            new_id, session = self.hub.services.new_id, self.peer.session_id
+            refusal = told(error, new_id, op_name(request), request.id, session)
             self.outlet.answer(self.core.refuse(request.id, refusal))
-        except Exception:
-            incident = self.hub.services.new_id()
-            self._name(request)
-            log.exception("incident %s in %s", incident, op_name(request))
-            fault = HubError("server.error", f"An unexpected fault; the log has it as incident {incident}.")
-            self.outlet.answer(self.core.refuse(request.id, fault))
         finally:
             self._load -= weight
         if not self._room.is_set():
@@ -310,7 +307,8 @@ class Connection:
         self._flush_now()
 
     def _stalled(self) -> None:
-        log.info("a socket made no progress for %s s and is cut", STALL_SECONDS)
+        with naming(None, self.peer.session_id):
+            log.info("a socket made no progress for %s s and is cut", STALL_SECONDS)
         self.end(clean=False)
         self._spawn(self._shut(close.SLOW.code, close.SLOW.reason))
 
@@ -327,7 +325,8 @@ class Connection:
             try:
                 await work
             except OSError as error:
-                log.debug("closing a socket that is gone: %s", error)
+                with naming(None, self.peer.session_id):
+                    log.debug("closing a socket that is gone: %s", error)
 
         self._keep(self._loop.create_task(run()))
 

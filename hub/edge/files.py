@@ -30,6 +30,7 @@ from hub.edge import file_headers
 from hub.edge.exchange import bearer, peer_of
 from hub.edge.file_headers import Asked, Span
 from hub.edge.guard import error_body, is_operator
+from hub.edge.incidents import incident, told
 from hub.schema.record import Image
 from hub.schema.times import to_millis
 from hub.wire.errors import HubError
@@ -164,7 +165,7 @@ class Endpoint:
             except HubError as refusal:
                 if exchange.started:
                     raise
-                await exchange.refuse(refusal)
+                await exchange.refuse(told(refusal, self.services.new_id, scope["path"]))
         except Gone:
             log.debug("a client went away in the middle of a file")
         except TimeoutError:
@@ -173,12 +174,10 @@ class Endpoint:
             log.error("a download was cut off: %s", error)
         except asyncio.CancelledError:
             log.info("a transfer was cut off, because the hub stops")
-        except Exception:
-            incident = self.services.new_id()
-            log.exception("incident %s in %s", incident, scope["path"])
+        except Exception as error:
+            fault = incident(error, self.services.new_id(), scope["path"])
             if not exchange.started:
-                text = f"An unexpected fault; the log has it as incident {incident}."
-                await exchange.refuse(HubError("server.error", text))
+                await exchange.refuse(fault)
 
 
 class Upload(Endpoint):
@@ -216,7 +215,7 @@ class Download(Endpoint):
         try:
             blob = await self.services.blobs.open(sha256)
         except BlobMissing as error:
-            raise files.damaged(sha256, error) from error
+            raise files.damaged(sha256, error) from None
         async with blob:
             if image is not None and blob.size != image["size"]:
                 raise files.damaged(sha256, BlobCorrupt(f"{blob.size} bytes instead of {image['size']}"))

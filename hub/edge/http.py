@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from hub.edge.connection import Hub
 from hub.edge.exchange import answer, bearer, body_of, peer_of, refused
 from hub.edge.guard import Guard
 from hub.edge.health import Health
+from hub.edge.incidents import told
 from hub.edge.socket import SocketEndpoint
 from hub.logs import request_id
 from hub.wire import frames
@@ -30,7 +30,6 @@ from hub.wire.codec import FRAME_BYTES, JSON, check, convert, converted, readabl
 from hub.wire.errors import HubError
 from hub.wire.requests import SessionHello
 
-log = logging.getLogger("hub.edge")
 BODY_BYTES: Final = 64 * 1024
 
 
@@ -47,22 +46,17 @@ class HttpSide:
         try:
             member = JSON.decode(await body_of(request, FRAME_BYTES))
             number = readable_id(member)
+            request_id.set(number)
             message = convert(member)
             if isinstance(message, SessionHello):
                 raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
             if self.hub.draining:
                 raise HubError("server.draining", retry_after=1)
             peer = await peer_of(self.services, request)
-            request_id.set(number)
             result = await self.hub.operations.run(Call(self.services, peer, message.id), message)
             return answer(frames.ok(message.id, result.data, result.seq))
-        except HubError as refusal:
-            return refused(refusal, number)
-        except Exception:
-            incident = self.services.new_id()
-            log.exception("incident %s in /rpc", incident)
-            text = f"An unexpected fault; the log has it as incident {incident}."
-            return refused(HubError("server.error", text), number)
+        except Exception as error:
+            return refused(told(error, self.services.new_id, "/rpc", number), number)
 
     async def signin(self, request: Request) -> Response:
         """Exchange a one-use code for a session token."""
@@ -123,7 +117,7 @@ def build(hub: Hub, health: Health, origins: frozenset[str]) -> Guard:
     async def refusal(request: Request, error: Exception) -> Response:
         if not isinstance(error, HubError):
             raise error
-        return refused(error)
+        return refused(told(error, hub.services.new_id, request.url.path))
 
     started = time.time()
     routes = [

@@ -7,9 +7,9 @@ them and the callers. Knows no table.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,9 +33,10 @@ QUEUE: Final = 10_000
 """How many commits may wait; the next is refused at once."""
 PROBE_SECONDS: Final = 2.0
 READ_SECONDS: Final = 5.0
+FULL_SECONDS: Final = 10.0
+"""How long after a commit was refused on a full disk writing does not count as well."""
 
 T = TypeVar("T")
-log: Final = logging.getLogger(__name__)
 
 
 def _random_epoch() -> str:
@@ -203,7 +204,7 @@ class SqliteStorage:
                     if future.done():
                         continue
                     if error is not None:
-                        future.set_exception(self._fault(error))
+                        future.set_exception(_told(error))
                     else:
                         future.set_result({i: found[i] for i in wanted if i in found})
 
@@ -225,8 +226,15 @@ class SqliteStorage:
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
         return await self._ask(self._questions.lookup(kind, field, value))
 
-    async def probe(self, timeout: float = PROBE_SECONDS) -> None:
-        """Read and write for real; raise `HubError` where that fails or takes longer than `timeout` seconds."""
+    async def probe(self) -> None:
+        """Read for real; raise `HubError` where that fails."""
+        await self._ask(_read_probe)
+
+    async def probe_writing(self, timeout: float = PROBE_SECONDS) -> None:
+        """Write for real; raise `HubError` where that fails or takes longer than `timeout` seconds.
+
+        What is written here may fit where a commit did not: `storage.full` also where one was just refused so.
+        """
         loop = self._check()
         written: asyncio.Future[None] = loop.create_future()
 
@@ -241,12 +249,13 @@ class SqliteStorage:
         self._writer.put(Call(_write_probe, lambda error: _call_in(loop, settle, error)))
         try:
             async with asyncio.timeout(timeout):
-                await self._readers.ask(_read_probe)
                 await written
         except TimeoutError:
             raise HubError("server.unavailable", "The database did not answer in time.", retry_after=2) from None
         except sqlite3.Error as error:
             raise refusal(error) from None
+        if time.monotonic() - self._writer.full_at < FULL_SECONDS:
+            raise HubError("storage.full", retry_after=5)
 
     async def _ask(self, run: Read[T]) -> T:
         self._check()
@@ -255,23 +264,25 @@ class SqliteStorage:
         except HubError:
             raise
         except Exception as error:
-            raise self._fault(error) from None
+            raise _told(error) from error
 
     def _check(self) -> asyncio.AbstractEventLoop:
         if not self._serving or self._loop is None:
             raise HubError("server.unavailable", retry_after=1)
         return self._loop
 
-    def _fault(self, error: BaseException) -> HubError:
-        """Return what a caller is told of a read that failed, and log the rest."""
-        if isinstance(error, HubError):
-            return error
-        log.error("a read failed", exc_info=error)
-        return refusal(error) if isinstance(error, sqlite3.Error) else HubError("server.error")
-
 
 def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], value: Any) -> None:
     loop.call_soon_threadsafe(call, value)
+
+
+def _told(error: BaseException) -> HubError:
+    """Return what a caller is told of a read that failed; its cause is for whoever knows whose read it was."""
+    if isinstance(error, HubError):
+        return error
+    answer = refusal(error) if isinstance(error, sqlite3.Error) else HubError("server.error")
+    answer.__cause__ = error
+    return answer
 
 
 def _read_probe(connection: sqlite3.Connection) -> None:

@@ -8,10 +8,12 @@ that only those at fault fail. After a group the loop is handed one list of outc
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
+from hub.logs import naming
 from hub.schema.registry import Registry
 from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.errors import HubError
@@ -100,6 +103,8 @@ class Writer:
         self._wal_limit = WAL_BYTES
         # The last error of the database that was not the fault of one commit; None after a success.
         self.fault: str | None = None
+        # When a commit was last refused because the disk is full, by the monotonic clock.
+        self.full_at = -math.inf
         self.epoch = ""
 
     @property
@@ -222,10 +227,14 @@ class Writer:
     def _refusal(self, commit: Commit, error: Exception) -> HubError:
         """Return what is answered to the one commit that failed with an unexpected error, and log it."""
         answer = refusal(error) if isinstance(error, sqlite3.Error) else HubError("server.error")
+        if answer.code != "record.exists":
+            number = int(commit.request) if commit.request and commit.request.isdecimal() else None
+            with naming(number or None, commit.session):
+                log.error("a commit of account %s failed: %s: %s", commit.account, type(error).__name__, error)
+        if answer.code == "storage.full":
+            self.full_at = time.monotonic()
         if answer.code == "server.error":
-            log.error("a commit of account %s failed", commit.account, exc_info=error)
-        elif answer.code != "record.exists":
-            log.error("a commit of account %s failed: %s", commit.account, error)
+            answer.__cause__ = error  # the traceback is for the log line that the client is told of
         if isinstance(error, sqlite3.Error) and error_code(error) not in NO_FAULT:
             self.fault = str(error)
         return answer

@@ -295,4 +295,5 @@ class ReadContract:
 
     async def test_a_probe_of_a_working_keeper_is_silent(self, use: Use) -> None:
         await use.storage.probe()
+        await use.storage.probe_writing()
         assert use.storage.ready

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hub import logs
 from hub.schema.writes import Commit, Create, KeyClaim
 from hub.wire.errors import HubError
 from storage.sql.sqlite import SqliteStorage
@@ -100,6 +102,8 @@ def test_a_disk_that_is_really_full_refuses_writes_serves_reads_and_heals(tmp_pa
     assert found == {
         "codes": ["storage.full"],
         "ready": True,
+        "probe": "ok",
+        "probe of writing": "storage.full",
         "read": count,
         "healed": "ok",
         "probe after": "ok",
@@ -168,21 +172,31 @@ async def test_a_probe_says_that_writing_fails_and_heals_what_it_finds_well(use:
     assert not use.storage.ready
     faulty.fail("UPDATE meta", sqlite3.SQLITE_FULL, "database or disk is full")
     with pytest.raises(HubError, match=r"storage\.full"):
-        await use.storage.probe()
+        await use.storage.probe_writing()
     await use.storage.probe()
+    assert not use.storage.ready, "a read says nothing of writing"
+    await use.storage.probe_writing()
     assert use.storage.ready
 
 
-async def test_what_no_one_foresaw_is_logged_once_and_told_as_an_error(
-    use: Use, caplog: pytest.LogCaptureFixture
-) -> None:
-    parent = (await use.create(box, name="a"))["id"]
-    broken = Create(item, use.id(), item.accept_create({}) | {"label": "\ud800"}, parent)
-    futures = [*submit(use, "b"), use.storage.submit(Commit("main", (broken,))), *submit(use, "c")]
-    with caplog.at_level(logging.ERROR):
-        assert await codes(futures) == [2, "server.error", 3]
-    assert len(caplog.records) == 1
-    assert "failed" in caplog.text
+async def test_what_no_one_foresaw_is_logged_once_with_its_ids_and_told_as_an_error(use: Use) -> None:
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(logs.JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    try:
+        parent = (await use.create(box, name="a"))["id"]
+        broken = Create(item, use.id(), item.accept_create({}) | {"label": "\ud800"}, parent)
+        failing = use.storage.submit(Commit("main", (broken,), session="S", request="7"))
+        assert await codes([*submit(use, "b"), failing, *submit(use, "c")]) == [2, "server.error", 3]
+    finally:
+        logging.getLogger().removeHandler(handler)
+    (line,) = [json.loads(line) for line in text.getvalue().splitlines()]
+    assert (line["request"], line["session"], line["level"]) == (7, "S", "error")
+    assert line["message"].startswith("a commit of account main failed: UnicodeEncodeError: ")
+    told = failing.exception()
+    assert told is not None
+    assert isinstance(told.__cause__, UnicodeEncodeError), "for the incident of whoever asked"
 
 
 async def test_a_listener_that_fails_does_not_keep_answers_back(use: Use) -> None:

@@ -22,6 +22,7 @@ from hub.schema.times import from_millis
 from hub.schema.writes import Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import StorageRefused
+from storage.sql import sqlite as sqlite_module
 from storage.sql.sqlite import SqliteStorage
 from storage.sql.writer import Call
 from tests.storage.declared import Use, box, item, registry, ticking
@@ -277,7 +278,7 @@ def test_a_file_without_permission_is_refused() -> None:
     assert "cannot be written" in lines[1]
 
 
-async def test_a_full_disk_refuses_writes_serves_reads_and_heals(path: Path) -> None:
+async def test_a_full_disk_refuses_writes_serves_reads_and_heals(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(path) as use:
         kept = await use.create(box, name="first")
         pages = await limit(use, lambda count: count + 20)
@@ -297,6 +298,10 @@ async def test_a_full_disk_refuses_writes_serves_reads_and_heals(path: Path) -> 
         assert (await use.find(box, count=True, limit=1)).total == len(done) + 2
         assert use.told == await use.log()
         await use.storage.probe()
+        with pytest.raises(HubError, match=r"storage\.full"):
+            await use.storage.probe_writing()
+        monkeypatch.setattr(sqlite_module, "FULL_SECONDS", 0.0)
+        await use.storage.probe_writing()
 
 
 async def test_a_full_queue_refuses_at_once(path: Path) -> None:
@@ -313,12 +318,13 @@ async def test_a_full_queue_refuses_at_once(path: Path) -> None:
             fill()
         assert (refusal.value.code, refusal.value.retry_after) == ("server.unavailable", 1)
         with pytest.raises(HubError, match="did not answer in time"):
-            await keeper(use).probe(timeout=0.05)
+            await keeper(use).probe_writing(timeout=0.05)
+        await use.storage.probe()  # reading goes on meanwhile
         go.set()
         outcomes = await asyncio.gather(*futures)
         assert [o.seq for o in outcomes] == list(range(1, len(futures) + 1))
         assert 9 <= len(futures) <= 10
-        await use.storage.probe()
+        await use.storage.probe_writing()
 
 
 async def test_a_read_that_takes_too_long_is_broken_off(path: Path) -> None:

@@ -50,6 +50,20 @@ async def fill(client: Client, event: str) -> list[Message]:
     return answers
 
 
+async def health(http: httpx.AsyncClient, status: str) -> dict[str, str]:
+    """Wait until /health has a status; return that of each check of storage. What is not well says why."""
+    async with asyncio.timeout(20):
+        while (body := (await http.get("/health")).json())["status"] != status:
+            await asyncio.sleep(0.05)
+    checks = {name: check[0] for name, check in body["checks"].items() if name.startswith("storage")}
+    assert [check["output"] for check in checks.values() if check["status"] == "warn"] == (
+        ["HubError: storage.full: The disk of the server is full; reading goes on, writing waits for room."]
+        if status == "warn"
+        else []
+    )
+    return {name: check["status"] for name, check in checks.items()}
+
+
 async def test_a_full_disk_refuses_writes_and_uploads_serves_reads_and_heals(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -101,6 +115,9 @@ async def meet_a_full_disk(process: HubProcess, http: httpx.AsyncClient, client:
     assert (await http.get("/livez")).status_code == 200
     assert (await client.ok("record.get", type="event", rec=event))["version"] == 1
 
+    assert await health(http, "warn") == {"storage": "pass", "storage:writing": "warn"}
+    assert (await http.get("/readyz")).status_code == 200, "who reads is still sent here"
+
     (disk / "ballast").unlink()
     seq = (await client.ok("session.beat"))["seq"]
     assert (await client.seq("record.update", **update))[1] == seq + 1, "a refused write takes no number"
@@ -112,3 +129,4 @@ async def meet_a_full_disk(process: HubProcess, http: httpx.AsyncClient, client:
     (file,) = (await client.ok("record.find", type="event_file"))["records"]
     assert file["name"] == "room"
     assert sorted(await found()) == sorted([*written, str(10_000 + again)])
+    assert await health(http, "pass") == {"storage": "pass", "storage:writing": "pass"}
