@@ -76,6 +76,8 @@ class SessionState:
     """How often the session changed its account; what was begun in an earlier turn has no effect."""
     watches: dict[str, WatchGroup] = field(default_factory=dict)
     channels: set[str] = field(default_factory=set)
+    status: str = "active"
+    """What the client declared last, wherever the session is shown."""
     gone: asyncio.TimerHandle | None = None
     closing: Callable[[int, str], None] | None = None
     """How the edge is asked to close the socket."""
@@ -98,6 +100,8 @@ class Live:
         """Follows the account in which people and tokens live: from the first session on."""
         self.withdrawals = 0
         """How many changes of keys, tokens, users and memberships were heard of."""
+        self.deletions = 0
+        """How many deletions of records were heard of."""
         storage.listen(self._committed)
         bus.listen(self.dispatcher.offer, self.dispatcher.heads)
         self.watches.listen(self._lost_watch)
@@ -126,7 +130,17 @@ class Live:
             if row.type in _CREDENTIALS and row.before is not None:
                 self.withdrawals += 1
                 self._withdraw(commit.account, row, row.before)
+            if row.kind == "delete":
+                self.deletions += 1
+                self._end_channel(commit.account, f"{row.type}:{row.rec}")
         self.watches.tell(commit)
+
+    def _end_channel(self, account: str, name: str) -> None:
+        """The record of a channel is deleted: everybody leaves, and nobody is in it any more."""
+        for outlet in self.rosters.end((account, name)):
+            session = self._by_outlet.get(outlet)
+            if session is not None:
+                session.channels.discard(name)
 
     def _withdraw(self, account: str, row: ChangeRow, before: dict[str, Any]) -> None:
         """End the sessions whose key, token, user or membership is gone, or means something else now."""
@@ -161,7 +175,7 @@ class Live:
                 try:
                     await self.dispatcher.look()
                 except HubError as error:
-                    log.warning("the heads of the logs cannot be read: %s", error)
+                    log.warning("the heads of the logs cannot be read: %s", error.__cause__ or error)
 
     # -- watches -------------------------------------------------------------------------------------
 
@@ -329,7 +343,7 @@ class Live:
         session.outlet = outlet
         self._rotate(session, secret)
         self._by_outlet[outlet] = session
-        self.rosters.status(session.id, "active")
+        self.rosters.status(session.id, session.status)
 
     def cut(self, session: SessionState, *, clean: bool) -> None:
         """The socket of a session is gone: end it at once, or after the grace."""

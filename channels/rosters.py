@@ -21,6 +21,8 @@ STATE_BYTES: Final = 4096
 """The largest presence state of a session, as JSON."""
 MEMBERS: Final = 1000
 """The most members that the answer of a join lists."""
+LEAVES: Final = 100
+"""The most members that one push takes leave of where a channel ends."""
 _ACTIVITY: Final = ("active", "idle", "away")
 
 ChannelKey = tuple[str, str]
@@ -103,7 +105,14 @@ class Rosters:
         return [m.wire() for m in room.members.values()] if room else []
 
     def join(
-        self, channel: ChannelKey, outlet: Outlet, session: str, who: Who | None, state: dict[str, Any] | None, now: str
+        self,
+        channel: ChannelKey,
+        outlet: Outlet,
+        session: str,
+        who: Who | None,
+        state: dict[str, Any] | None,
+        now: str,
+        status: str = "active",
     ) -> tuple[list[dict[str, Any]], int]:
         """Let a socket hear a channel; with `state`, show its session there. Return members and version.
 
@@ -118,7 +127,7 @@ class Rosters:
             if member is None:
                 member = room.members[key] = _Member(who, now)
             known = member.sessions.get(session)
-            entry = _Entry(state, "active", known.since if known else now)
+            entry = _Entry(state, status, known.since if known else now)
             if known != entry:
                 member.sessions[session] = entry
                 self._tell(channel, room, "join" if fresh else "update", member, but=outlet)
@@ -170,6 +179,16 @@ class Rosters:
         for channel, room in list(self._rooms.items()):
             self._remove(channel, room, session)
 
+    def end(self, channel: ChannelKey) -> list[Outlet]:
+        """The channel is no more: tell everybody in it that all leave. Return the sockets that were in it."""
+        room = self._rooms.pop(channel, None)
+        if room is None:
+            return []
+        events = [{"kind": "leave", "member": member.wire()} for member in room.members.values()]
+        for start in range(0, len(events), LEAVES):
+            self._push(channel, room, events[start : start + LEAVES])
+        return list(room.joins)
+
     def _remove(self, channel: ChannelKey, room: _Room, session: str) -> None:
         found = self._entry(room, session)
         if found is not None:
@@ -199,11 +218,16 @@ class Rosters:
         self._push(channel, room, [{"kind": kind, "member": member.wire()}], but)
 
     def _push(self, channel: ChannelKey, room: _Room, events: list[dict[str, Any]], but: Outlet | None = None) -> None:
+        encoded: dict[str, msgspec.Raw] = {}
         for outlet, join in list(room.joins.items()):
             if outlet is but:
                 continue
             join.version += 1
-            frame = outlet.codec.encode(frames.presence(channel[1], join.version, events))
+            codec = outlet.codec
+            body = encoded.get(codec.subprotocol)
+            if body is None:
+                body = encoded[codec.subprotocol] = msgspec.Raw(codec.encode(events))
+            frame = codec.encode(frames.presence(channel[1], join.version, body))
             owner = ("presence", channel[1])
             if not outlet.push(frame, owner):
                 # The socket is behind. What waits of this channel is forgotten; the hole in the versions

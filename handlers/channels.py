@@ -5,6 +5,7 @@ from __future__ import annotations
 from channels.rosters import ChannelKey, Who, check_state
 from handlers.base import Answer, Call, Needs, handles
 from hub.schema.access import rank
+from hub.schema.record import RecordType
 from hub.wire.errors import HubError
 from hub.wire.names import split_channel
 from hub.wire.requests import ChannelJoin, ChannelLeave, PresenceUpdate
@@ -14,7 +15,6 @@ CHANNELS_PER_SOCKET = 100
 
 async def allowed(call: Call, name: str) -> ChannelKey:
     """Return the channel of a name that the caller may join; raise `channel.unknown` or `access.denied`."""
-    unknown = HubError("channel.unknown", path="channel")
     parts = split_channel(name)
     if parts is None:
         raise HubError("channel.unknown", "A channel is named namespace:id.", path="channel")
@@ -22,14 +22,22 @@ async def allowed(call: Call, name: str) -> ChannelKey:
     registry = call.services.registry
     if namespace in registry.types:
         kind = call.kind(namespace, "read", path="channel")
-        if rec not in await call.services.storage.get(call.account, kind, [rec]):
-            raise unknown
+        await _look(call, kind, rec)
     elif namespace in registry.channels:
         if call.peer.role is None or rank(call.peer.role) < rank(registry.channels[namespace].join):
             raise HubError("access.denied", f"Role {call.peer.role} may not join {namespace}.", path="channel")
     else:
-        raise unknown
+        raise HubError("channel.unknown", path="channel")
     return call.account, name
+
+
+async def _look(call: Call, kind: RecordType, rec: str) -> None:
+    """Raise `channel.unknown` where the record is not there, now that its deletion would be heard of."""
+    live, heard = call.services.live, -1
+    while heard != live.deletions:  # else what was read may have been deleted, and its channel ended, meanwhile
+        heard = live.deletions
+        if rec not in await call.services.storage.get(call.account, kind, [rec]):
+            raise HubError("channel.unknown", path="channel")
 
 
 def member(call: Call) -> Who | None:
@@ -58,7 +66,8 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     outlet = session.outlet
     if outlet is None:
         raise HubError("data.invalid", "The socket is gone.", path="op")
-    members, version = live.rosters.join(channel, outlet, session.id, member(call), state, call.services.clock())
+    now = call.services.clock()
+    members, version = live.rosters.join(channel, outlet, session.id, member(call), state, now, session.status)
     session.channels.add(request.channel)
     return Answer(
         {

@@ -169,6 +169,7 @@ async def beat(call: Call, request: SessionBeat) -> Answer:
     """Note that a client is alive."""
     peer = call.peer
     if request.status is not None and peer.session is not None:
+        peer.session.status = request.status
         call.services.live.rosters.status(peer.session.id, request.status)
     if peer.account is None:
         return Answer({"now": call.services.clock(), "seq": None})

@@ -58,8 +58,8 @@ class Codec(Protocol):
     def decode(self, frame: Frame) -> Any:
         """Return the plain values in a frame; raise `Undecodable`."""
 
-    def encode(self, message: Mapping[str, Any]) -> bytes:
-        """Return the payload of the frame that holds one message."""
+    def encode(self, message: Mapping[str, Any] | list[Any]) -> bytes:
+        """Return the payload of the frame that holds one message, or a part of one for `msgspec.Raw`."""
 
 
 def _decode_errors(error: Exception) -> Undecodable:
@@ -160,7 +160,7 @@ class JsonCodec:
         self._requests = msgspec.json.Decoder(_ANY_REQUEST)
         self._encoder = msgspec.json.Encoder()
 
-    def encode(self, message: Mapping[str, Any]) -> bytes:
+    def encode(self, message: Mapping[str, Any] | list[Any]) -> bytes:
         """Return the payload of the frame that holds one message."""
         return self._encoder.encode(message)
 
@@ -199,7 +199,7 @@ class MsgpackCodec:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError, ValueError) as error:
             raise _decode_errors(error) from None
 
-    def encode(self, message: Mapping[str, Any]) -> bytes:
+    def encode(self, message: Mapping[str, Any] | list[Any]) -> bytes:
         """Return the frame that holds one message."""
         return self._encoder.encode(message)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from hub.wire.errors import HubError
 
 Message = dict[str, Any]
@@ -46,7 +48,7 @@ def reset(watch: str, why: str) -> Message:
     return {"op": "reset", "watch": watch, "why": why}
 
 
-def presence(channel: str, version: int, events: list[Message]) -> Message:
+def presence(channel: str, version: int, events: list[Message] | msgspec.Raw) -> Message:
     """Build the push of roster changes; `version` counts the pushes of this join on this socket."""
     return {"op": "presence", "channel": channel, "version": version, "events": events}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels.rosters import MEMBERS, STATE_BYTES, Rosters, Who, check_state
+from channels.rosters import LEAVES, MEMBERS, STATE_BYTES, Rosters, Who, check_state
 from hub.wire.errors import HubError
 from tests.channels.scene import ACCOUNT, NOW, Listener, Message
 
@@ -20,10 +20,12 @@ class Room:
         self.rosters = Rosters()
         self.sockets: dict[str, Listener] = {}
 
-    def join(self, session: str, who: Who | None, state: Message | None = None, now: str = NOW) -> list[Message]:
+    def join(
+        self, session: str, who: Who | None, state: Message | None = None, now: str = NOW, status: str = "active"
+    ) -> list[Message]:
         """Let a session join; return the members."""
         socket = self.sockets.setdefault(session, Listener())
-        members, version = self.rosters.join(CHANNEL, socket.outlet, session, who, state, now)
+        members, version = self.rosters.join(CHANNEL, socket.outlet, session, who, state, now, status)
         assert version == 0
         return members
 
@@ -96,6 +98,31 @@ def test_a_state_that_stays_the_same_is_no_news(room: Room) -> None:
     room.rosters.update(CHANNEL, "a1", {"n": 1})
     room.rosters.status("a1", "active")
     assert len(room.heard("watcher")) == 1
+
+
+def test_a_session_joins_with_the_status_that_it_declared(room: Room) -> None:
+    room.join("watcher", None)
+    assert [m["status"] for m in room.join("a1", ADA, {}, status="idle")] == ["idle"]
+    room.join("a1", ADA, {}, status="idle")
+    assert room.heard("watcher") == [("join", "ada", "idle", 1)]
+
+
+def test_where_a_channel_ends_all_leave_and_nobody_is_in_it(room: Room) -> None:
+    assert room.rosters.end(CHANNEL) == []
+    room.join("watcher", None)
+    for n in range(LEAVES + 1):
+        room.join(f"s{n}", Who("user", f"u{n}", "U"), {})
+    room.heard("watcher")
+    assert set(room.rosters.end(CHANNEL)) == {socket.outlet for socket in room.sockets.values()}
+    pushes = room.sockets["watcher"].heard()
+    assert [len(push["events"]) for push in pushes] == [LEAVES, 1]
+    assert [push["version"] for push in pushes] == [LEAVES + 2, LEAVES + 3]
+    told = {(e["kind"], e["member"]["rec"]) for push in pushes for e in push["events"]}
+    assert told == {("leave", f"u{n}") for n in range(LEAVES + 1)}
+    room.rosters.status("s0", "away")
+    room.rosters.expire("s1")
+    assert room.heard("watcher") == room.heard("s2")[:0] == []
+    assert room.join("late", BOB) == []
 
 
 def test_the_status_is_that_of_the_most_active_session(room: Room) -> None:

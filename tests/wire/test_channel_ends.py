@@ -137,6 +137,45 @@ async def test_where_two_accounts_are_in_their_channels_neither_sees_the_other(t
             assert [(m["channel"], m["version"]) for m in told] == [(channel, 1)], "of the own update, and no more"
 
 
+async def test_the_channel_of_a_deleted_record_ends(tenant: Tenant, codec: str) -> None:
+    async with tenant.client("editor", codec) as one, tenant.client("viewer", codec) as other:
+        rec = await make_event(one)
+        channel, beside = f"event:{rec}", f"event:{await make_event(one, 'beside')}"
+        await join(one, beside, {})
+        await join(one, channel)
+        await join(other, channel, {"n": 1})
+        assert await kinds(one, 1) == ["join"]
+        await one.ok("record.delete", type="event", rec=rec)
+        for client, version in ((one, 2), (other, 1)):
+            push = await client.push("presence")
+            assert (push["channel"], push["version"]) == (channel, version)
+            assert [(e["kind"], e["member"]["name"]) for e in push["events"]] == [("leave", "viewer")]
+        for client in (one, other):
+            assert await client.refused("presence.update", channel=channel, state={}) == ("channel.unknown", "channel")
+            for op in ("presence.update", "channel.leave", "channel.join"):
+                assert await client.refused(op, channel=channel) == ("channel.unknown", "channel")
+        await other.ok("session.beat", status="idle")
+        for client in (one, other):
+            assert [m for m in await client.settled() if m["op"] == "presence"] == []
+        await one.ok("presence.update", channel=beside, state={"n": 1})
+        assert await kinds(one, 1) == ["update"], "other channels go on"
+
+
+async def test_a_broken_off_member_of_a_channel_that_ended_is_not_there_when_it_comes_back(tenant: Tenant) -> None:
+    async with tenant.client("editor") as one, tenant.client("viewer") as other:
+        rec = await make_event(one)
+        await join(one, f"event:{rec}")
+        await join(other, f"event:{rec}", {})
+        await cut(other)
+        assert await kinds(one, 2) == ["join", "update"]
+        await one.ok("record.delete", type="event", rec=rec)
+        assert await kinds(one, 1) == ["leave"]
+        async with connected(tenant.process.socket_url) as back:
+            await back.greet(tenant.keys["viewer"], resume=other.hello["resume"])
+            assert back.hello["session"] == other.hello["session"]
+            assert [m for m in await one.settled() if m["op"] == "presence"] == []
+
+
 async def test_a_role_that_may_not_read_the_records_joins_none_of_their_channels(tenant: Tenant, codec: str) -> None:
     async with tenant.client("owner", codec) as owner, tenant.client("viewer", codec) as viewer:
         (key,) = (await owner.ok("record.find", type="api_key", where={"name": "viewer"}))["records"]

@@ -80,6 +80,27 @@ async def test_one_who_only_listens_is_not_seen(tenant: Tenant) -> None:
         assert await one.refused("presence.update", channel=channel, state={}) == ("channel.unknown", "channel")
 
 
+async def test_a_session_is_shown_with_the_status_that_it_declared_last(tenant: Tenant, codec: str) -> None:
+    async with tenant.client("editor", codec) as one, tenant.client("viewer", codec) as other:
+        first, second = [f"event:{await make_event(one, acronym)}" for acronym in ("first", "second")]
+        await join(other, first)
+        await one.ok("session.beat", status="away")
+        assert [m["status"] for m in (await join(one, first, {}))["members"]] == ["away"]
+        await one.ok("session.beat", status="idle")
+        await one.ok("session.beat")
+        for channel in (second, first):
+            assert [m["status"] for m in (await join(one, channel, {}))["members"]] == ["idle"], channel
+        await cut(one)
+        async with connected(tenant.process.socket_url, codec) as back:
+            events = [(await other.push("presence"))["events"][0] for _ in range(3)]
+            await back.greet(tenant.keys["editor"], resume=one.hello["resume"])
+            assert (await join(back, first, {}))["members"][0]["status"] == "idle"
+            events.append((await other.push("presence"))["events"][0])
+            assert [e["member"]["status"] for e in events] == ["away", "idle", "away", "idle"]
+            await other.settled()
+            assert [m for m in other.pushes if m["op"] == "presence"] == [], "joining again was no news"
+
+
 async def test_several_sessions_of_one_user_are_one_member(tenant: Tenant) -> None:
     token = await tenant.sign_in()
     url = tenant.process.socket_url
