@@ -11,6 +11,14 @@ from tests.wire.tenant import Tenant, make_tenant
 from tests.wire.test_actions import at, move
 
 MISSING = "AAAAAAAAAAA"
+IMPORT = {
+    "action": "event.import_programme",
+    "args": {
+        "programme": {
+            "event": {"acronym": "p", "title": "P"}, "locations": [], "tracks": [], "persons": [], "sessions": []
+        }
+    },
+}  # fmt: skip
 
 
 async def make_talk(client: Client, event: str, room: str | None, title: str, hours: tuple[int, int] | None) -> str:
@@ -142,6 +150,44 @@ async def test_a_key_holds_for_its_user_over_another_socket_and_codec(tenant: Te
         reused = await two.call("action.call", **{**fields, **move(ids["one"], at(19))})
         assert (reused["code"], reused["path"]) == ("key.reused", "key")
         assert [e["version"] for e in await two.changes(watch)] == [2, 3], "neither moved it"
+
+
+async def test_a_repeated_move_is_answered_as_then_whatever_took_its_slot_since(editor: Client) -> None:
+    ids = await make_programme(editor)
+    fields = {**move(ids["one"], at(15)), "key": "move"}
+    first = await editor.call("action.call", **fields)
+    await editor.ok("action.call", **move(ids["one"], at(17)))
+    await editor.ok("action.call", **move(ids["two"], at(15)))
+    again = await editor.call("action.call", **fields)
+    assert (again["op"], again.get("data"), again.get("seq")) == ("ok", first["data"], first["seq"])
+    await editor.ok("record.delete", type="event_session", rec=ids["one"])
+    again = await editor.call("action.call", **fields)
+    assert (again["op"], again.get("data"), again.get("seq")) == ("ok", first["data"], first["seq"])
+
+
+async def test_another_call_with_a_used_key_is_refused_for_its_key_first(editor: Client) -> None:
+    ids = await make_programme(editor)
+    await editor.ok("action.call", **move(ids["one"], at(15)), key="move")
+    for other in (move(ids["one"], at(10)), move(MISSING, at(15)), IMPORT):
+        assert await editor.refused("action.call", **other, key="move") == ("key.reused", "key")
+
+
+async def test_a_repeated_import_is_answered_as_then(editor: Client) -> None:
+    first, again = [await editor.call("action.call", **IMPORT, key="import") for _ in range(2)]
+    assert first["data"]["counts"]["event"]["created"] == 1
+    assert (again["data"], again.get("seq")) == (first["data"], first["seq"])
+
+
+async def test_many_moves_into_one_room_at_once_are_all_done_unless_they_overlap(editor: Client) -> None:
+    ids = await make_programme(editor)
+    talks = [await make_talk(editor, ids["event"], None, f"t{n}", (n, n + 1)) for n in range(13)]
+    moves = [move(rec, at(n), location=ids["attic"]) for n, rec in enumerate(talks)]
+    moves[12]["args"]["starts_at"] = at(5, 30)
+    numbers = [await editor.send("action.call", **fields) for fields in moves]
+    codes = [(await editor.answer(number)).get("code", "ok") for number in numbers]
+    overlapping = [codes.pop(12), codes.pop(6), codes.pop(5)]
+    assert codes == ["ok"] * 10
+    assert overlapping in (["action.failed", "ok", "ok"], ["ok", "action.failed", "action.failed"])
 
 
 async def test_a_key_of_somebody_else_is_another_key(tenant: Tenant, codec: str) -> None:

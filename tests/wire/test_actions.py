@@ -144,6 +144,16 @@ async def test_progress_comes_before_the_answer_of_its_call(editor: Client) -> N
     assert editor.log.index(told[-1]) < editor.log.index(answer)
 
 
+async def test_a_person_is_made_once_under_a_key(tenant: Tenant) -> None:
+    async with operator(tenant.process) as client:
+        await client.greet(account=tenant.name)
+        ask = {"action": "user.create", "args": {"name": "Grace", "role": "viewer"}, "key": "grace"}
+        first, again = [await client.call("action.call", **ask) for _ in range(2)]
+        assert (again["data"], again["seq"]) == (first["data"], first["seq"])
+        found = await client.ok("record.find", type="membership", where={"name": "Grace"})
+        assert [record["user_id"] for record in found["records"]] == [first["data"]["id"]]
+
+
 # -- schema.describe ---------------------------------------------------------------------------------
 
 
