@@ -11,12 +11,12 @@ from handlers import people
 from handlers.base import Services
 from hub.context import Context, NewRecord
 from hub.schema.actions import action
-from hub.schema.core.identity import ApiKey, Membership
+from hub.schema.core.identity import AccountName, ApiKey, Membership
 from hub.schema.writes import Committed
 from hub.wire.errors import HubError
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
-AccountName = Annotated[str, Meta(min_length=1, max_length=64)]
+AccountOrId = Annotated[str, Meta(min_length=1, max_length=64)]
 Role = Literal["viewer", "member", "editor", "manager", "owner"]
 
 
@@ -38,7 +38,7 @@ class CreatedAccount(msgspec.Struct, frozen=True):
 class SignInLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """For `user` (a public id), or for the first owner of the account."""
 
-    account: AccountName = "main"
+    account: AccountOrId = "main"
     user: str | None = None
 
 

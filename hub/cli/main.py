@@ -120,7 +120,7 @@ def account_create(
         try:
             return (await hub.call("action.call", action="account.create", args=args)).data
         except HubError as error:
-            if (error.code, error.path) == ("data.invalid", "data.name"):
+            if (error.code, error.path) == ("data.invalid", "args.name"):
                 stop("An account's name has lower-case letters, digits, - and _, and begins with a letter or digit.")
             raise
 

@@ -15,13 +15,14 @@ from hub.schema.fields import Field, Ref
 from hub.schema.record import Record
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+AccountName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 _ONLY_HUB = Access(read="owner", create="nobody", update="nobody", delete="nobody", purge="nobody")
 
 
 class Account(Record, system=True, access=_ONLY_HUB, unique=(("name",),)):
     """A tenant: every record, channel and file belongs to exactly one."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    name: AccountName
     title: Annotated[str, Meta(max_length=200)] = ""
 
 
