@@ -22,8 +22,8 @@ from hub.wire.codec import refine
 from hub.wire.errors import HubError
 from hub.wire.requests import ActionCall
 
-RUNS: Final = 8
-"""How often an action is run at most in one call."""
+RUNS: Final = 4
+"""How often an action is run at most in one call: once, and three times again after a conflict."""
 TIMEOUT_SECONDS: Final = 30.0
 _FIELDS: Final = frozenset(ActionCall.__struct_fields__)
 

@@ -106,7 +106,7 @@ class DeskClient:
         self._next += len(requests)
         self._missing |= set(numbers)
         self._all_here.clear()
-        frame = self._codec.encode([{**r, "id": n} for r, n in zip(requests, numbers, strict=True)])  # type: ignore[arg-type]  # a frame may hold an array
+        frame = self._codec.encode([{**r, "id": n} for r, n in zip(requests, numbers, strict=True)])
         await self._connection.received(frame if self._codec.binary else frame.decode("utf-8"))
         async with asyncio.timeout(WAIT_SECONDS):
             await self._all_here.wait()
