@@ -15,6 +15,7 @@ import typer
 from aether_client.client import Client
 from aether_client.errors import HubError
 from hub import logs
+from hub.cli import people
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
 from hub.settings import page_url
 from hub.version import VERSION
@@ -32,6 +33,8 @@ app.add_typer(import_app, name="import")
 app.add_typer(account_app, name="account")
 app.add_typer(key_app, name="key")
 app.add_typer(user_app, name="user")
+user_app.add_typer(people.users)
+key_app.add_typer(people.keys)
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
@@ -81,18 +84,20 @@ async def _serve(settings: Settings, ready: Callable[[Assembled, str, str | None
 @app.command("signin-link")
 def signin_link(
     account: AccountName = "main",
+    user: Annotated[str | None, typer.Option(metavar="NAME|ID", help="Whom it signs in; default: the owner.")] = None,
     url: Annotated[str | None, typer.Option(help="Address of the page; default: where the hub listens.")] = None,
     data: Data = None,
     config: Config = None,
 ) -> None:
     """Print a one-use sign-in link.
 
-    It signs the account's owner in, once, within 15 minutes.
+    It signs the account's owner in, or the person named with --user, once, within 15 minutes.
     """
     settings = settings_for(os.environ, config, data=data)
 
     async def work(hub: Client) -> Any:
-        return (await hub.call("action.call", action="signin.link", args={"account": account})).data
+        args = {"account": account, "user": user}
+        return (await hub.call("action.call", action="signin.link", args=args)).data
 
     _print_link(settings, with_hub(settings, None, work), url)
 
@@ -134,6 +139,7 @@ def user_create(
     name: Annotated[str, typer.Argument(help="The person's name, as others see it.")],
     account: AccountName = "main",
     role: Annotated[Role, typer.Option(help="What they may do.")] = "editor",
+    another: Annotated[bool, typer.Option("--another", help="Also where somebody has this name already.")] = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -141,7 +147,8 @@ def user_create(
     settings = settings_for(os.environ, config, data=data)
 
     async def work(hub: Client) -> Any:
-        user = (await hub.call("action.call", action="user.create", args={"name": name, "role": role})).data
+        made = {"name": name, "role": role, "another": another}
+        user = (await hub.call("action.call", action="user.create", args=made)).data
         args = {"account": account, "user": user["id"]}
         return (await hub.call("action.call", action="signin.link", args=args)).data
 
@@ -172,10 +179,18 @@ def key_create(
 def import_conference(
     file: Annotated[Path, typer.Argument(help="A schedule.json of frab, pretalx or another c3voc tool.")],
     account: AccountName = "main",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    allow_deletions: Annotated[
+        bool, typer.Option("--allow-deletions", help="Import also what deletes most of what was imported before.")
+    ] = False,
     data: Data = None,
     config: Config = None,
 ) -> None:
-    """Import a conference programme; again, to bring in what changed in the file."""
+    """Import a conference programme; again, to bring in what changed in the file.
+
+    What is gone from the file is deleted in the hub. A file that would delete every session, or most of what was
+    imported before, is refused unless you allow it.
+    """
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from packs import events  # only this command needs the pack and the bar
@@ -203,10 +218,10 @@ def import_conference(
             for line in str(error).splitlines():
                 hint(f"  {line}")
             raise typer.Exit(1) from None
-        bar.update(task, completed=0.3, description="comparing and writing")
+        bar.update(task, completed=0.3, description="comparing" if dry_run else "comparing and writing")
 
         async def work(hub: Client) -> Any:
-            arguments = events.import_arguments(reading)
+            arguments = events.import_arguments(reading, dry_run=dry_run, allow_deletions=allow_deletions)
             answer = await hub.call(
                 "action.call", action=events.IMPORT_ACTION, args=arguments, within=120.0, timeout=120
             )
@@ -215,8 +230,11 @@ def import_conference(
         result = with_hub(settings, account, work)
         bar.update(task, completed=1.0)
     summary = events.import_summary(result)
-    print(events.render(summary, reading.warnings, reading.unlisted_warnings))
-    print(f"  its id:     event:{summary.event}")
+    print(events.render(summary, reading.warnings, reading.unlisted_warnings, dry_run=dry_run))
+    if summary.event is not None:
+        print(f"  its id:     event:{summary.event}")
+    if dry_run and not allow_deletions and events.caution(summary) is not None:
+        hint("It would be refused, since it deletes most of what was imported before; --allow-deletions does it.")
 
 
 @app.command()

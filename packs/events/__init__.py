@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from packs.events.import_summary import Summary, render, warning_lines
+from packs.events.import_summary import Summary, caution, render, warning_lines
 from packs.events.programme import Programme
 from packs.events.schedule_problems import Problem, ScheduleError
 from packs.events.schedule_reader import Reading, read_schedule
@@ -24,10 +24,10 @@ from packs.events.schedule_reader import Reading, read_schedule
 IMPORT_ACTION = "event.import_programme"
 
 
-def import_arguments(reading: Reading) -> dict[str, Any]:
+def import_arguments(reading: Reading, *, dry_run: bool = False, allow_deletions: bool = False) -> dict[str, Any]:
     """Return the arguments of the import action as plain values; what is at its default is left out."""
     found: dict[str, Any] = msgspec.to_builtins({"programme": reading.programme})
-    return found
+    return found | {name: True for name, on in (("dry_run", dry_run), ("allow_deletions", allow_deletions)) if on}
 
 
 def import_summary(result: Any) -> Summary:
@@ -42,6 +42,7 @@ __all__ = [
     "Reading",
     "ScheduleError",
     "Summary",
+    "caution",
     "import_arguments",
     "import_summary",
     "read_schedule",

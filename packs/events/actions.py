@@ -27,7 +27,7 @@ from hub import (
 from packs.events import schedule_times as times
 from packs.events.import_items import ENTITIES, EVENT
 from packs.events.import_plan import Operation, plan
-from packs.events.import_summary import Summary
+from packs.events.import_summary import Summary, caution
 from packs.events.programme import Programme, inconsistencies
 from packs.events.records import (
     Event,
@@ -144,9 +144,11 @@ def _length(session: Image) -> int:
 
 
 class ImportProgramme(Struct, frozen=True, forbid_unknown_fields=True):
-    """The programme as it now is in its source."""
+    """The programme as it now is in its source. With `dry_run` nothing is written, the answer is what would be."""
 
     programme: Programme
+    dry_run: bool = False
+    allow_deletions: bool = False
 
 
 @action("event.import_programme", needs="event.update")
@@ -155,6 +157,9 @@ async def import_programme(ctx: Context, args: ImportProgramme) -> Summary:
 
     The event is the one that was imported under this acronym before, else the live one with this acronym, else a new
     one. The same programme again writes nothing.
+
+    Answers `action.failed` where it would delete every session or most of what was imported before, as a broken
+    export does; `details` has the figures (`sessions`, `records`: `deleted`, `imported`). `allow_deletions` does it.
     """
     if faults := inconsistencies(args.programme):
         raise HubError(
@@ -172,7 +177,9 @@ async def import_programme(ctx: Context, args: ImportProgramme) -> Summary:
     ctx.progress(0.3, "comparing")
     found = plan(args.programme, event, known, current)
     summary = found.summary
-    if found.operations:
+    if found.operations and not args.dry_run:
+        if not args.allow_deletions and (doubt := caution(summary)) is not None:
+            raise HubError("action.failed", doubt.sentence, details=doubt.details)
         ctx.progress(0.5, f"writing {len(found.operations)} records")
 
         def summed_up(done: Committed) -> Summary:

@@ -1,19 +1,22 @@
 """What an import did, or would do, in numbers and in words.
 
-Knows: counts per record type, and the few single cases worth naming. Does not know how they came about.
+Knows: counts per record type, the few single cases worth naming, and when so much would be deleted that the source
+is more likely broken than changed. Does not know how they came about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct, structs
 
-from packs.events.import_items import ENTITIES
+from packs.events.import_items import ENTITIES, SESSION
 from packs.events.schedule_problems import Problem
 
 MOST_NAMED = 20
+FEW = 5
+"""Fewer deletions than these are believed, as long as the source still holds a session."""
 
 _WORDS = {
     "event": ("event", "event"),
@@ -72,9 +75,45 @@ class Summary(Struct, kw_only=True, forbid_unknown_fields=True):
         return sum(structs.asdict(counts)[fate] for counts in self.counts.values())
 
 
-def render(summary: Summary, warnings: Sequence[Problem] = (), unlisted: int = 0) -> str:
-    """Return the outcome of an import as lines for a terminal."""
+class Doubt(Struct, frozen=True):
+    """Why an import is not done unless it is asked for: a sentence, and the figures in it."""
+
+    sentence: str
+    details: dict[str, Any]
+
+
+def caution(summary: Summary) -> Doubt | None:
+    """Return the doubt about an import that deletes every session or most of what was imported before."""
+    sessions = summary.counts.get(SESSION, Counts())
+    deleted, imported = summary.total("deleted"), sum(map(_imported, summary.counts.values()))
+    stay = _imported(sessions) - sessions.deleted
+    emptied = sessions.deleted > 0 and stay + sessions.created + sessions.restored + sessions.adopted == 0
+    pairs = ((sessions.deleted, _imported(sessions)), (deleted, imported))
+    mostly = any(gone >= FEW and gone * 2 > of for gone, of in pairs)
+    if not emptied and not mostly:
+        return None
+    figures = f"{sessions.deleted} of {_imported(sessions)} sessions, {deleted} of {imported} records in all"
+    sentence = (
+        f"Nothing was imported, since it would delete most of what was imported before ({figures}). Look whether the "
+        "export is complete; where it is, --allow-deletions imports it (`allow_deletions` in a call of the action)."
+    )
+    details = {
+        "sessions": {"deleted": sessions.deleted, "imported": _imported(sessions)},
+        "records": {"deleted": deleted, "imported": imported},
+    }
+    return Doubt(sentence, details)
+
+
+def _imported(counts: Counts) -> int:
+    """Return how many live records of a type are there from an import before."""
+    return counts.updated + counts.unchanged + counts.deleted + counts.in_use
+
+
+def render(summary: Summary, warnings: Sequence[Problem] = (), unlisted: int = 0, *, dry_run: bool = False) -> str:
+    """Return the outcome of an import, or of one that was only tried, as lines for a terminal."""
     lines = list(warning_lines(warnings, unlisted))
+    if dry_run:
+        lines.append("Only tried, nothing was written. An import would be:")
     lines.append(f"{summary.title or 'Programme'}: {_headline(summary)}")
     for entity in ENTITIES:
         parts = [

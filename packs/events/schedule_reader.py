@@ -84,6 +84,7 @@ class _Reader:
         self.persons: dict[str, PersonEntry] = {}
         self.sessions: dict[str, SessionEntry] = {}
         self.presenters: list[PresenterEntry] = []
+        self.empty_days: list[str] = []  # paths of days without a session
         self.seen: dict[str, tuple[Any, str]] = {}  # by guid: the session as listed first, and where
 
     def read(self, document: Any) -> Programme | None:
@@ -102,6 +103,9 @@ class _Reader:
             self._session(slot)
         if not self.sessions:
             self.findings.warn(below(path, "days"), "the programme holds no session")
+        else:
+            for where in self.empty_days:
+                self.findings.warn(where, "the day holds no session")
         event = self._event(conference, path, zone, [slot.day for slot in slots if slot.day])
         if event is None:
             return None
@@ -187,12 +191,16 @@ class _Reader:
             opens = self._moment(found, place, "day_start")
             on = self._day(found, place, "date") or (opens.date() if opens else None)
             rooms, rooms_path = self.values.get(found, place, "rooms")
+            empty = True
             for room, sessions, room_path in self._rooms(rooms, rooms_path):
                 for session, session_path in self.values.members(sessions, room_path, "the sessions of a room"):
                     if (raw := self.values.object(session, session_path, "a session")) is None:
                         continue
+                    empty = False
                     moment = self._moment(raw, session_path, "date")
                     yield _Slot(raw, session_path, room, on, opens and opens.replace(tzinfo=None), moment)
+            if empty:
+                self.empty_days.append(rooms_path)
 
     def _rooms(self, value: Any, path: str) -> Iterator[tuple[str, Any, str]]:
         """Yield name, sessions and path of each room of a day, listed by name or as objects."""

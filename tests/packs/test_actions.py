@@ -222,3 +222,73 @@ async def test_a_programme_that_does_not_hold_together_is_refused() -> None:
     assert (refused.value.code, refused.value.path, desk.commits) == ("data.invalid", "args.programme", 0)
     assert refused.value.details is not None
     assert len(refused.value.details["problems"]) == 2
+
+
+def broken(name: str) -> ImportProgramme:
+    """A real programme as a broken export has it: the conference, and no day of it."""
+    return ImportProgramme(programme=Programme(event=sample(name).programme.event))
+
+
+async def test_a_programme_that_lost_its_sessions_is_refused_with_the_figures() -> None:
+    desk = Desk()
+    await call(desk, import_programme, sample("frab-camp2019.json"))
+    before = desk.records("event_session")
+    with pytest.raises(HubError) as refused:
+        await call(desk, import_programme, broken("frab-camp2019.json"))
+    assert refused.value.code == "action.failed"
+    assert "79 of 79 sessions, 274 of 275 records in all" in str(refused.value.message)
+    assert "--allow-deletions" in str(refused.value.message)
+    assert refused.value.details == {
+        "sessions": {"deleted": 79, "imported": 79},
+        "records": {"deleted": 274, "imported": 275},
+    }
+    assert (desk.commits, desk.records("event_session")) == (1, before)
+
+
+async def test_deletions_that_are_allowed_are_done() -> None:
+    desk = Desk()
+    await call(desk, import_programme, sample("frab-camp2019.json"))
+    allowed = msgspec.structs.replace(broken("frab-camp2019.json"), allow_deletions=True)
+    done: Summary = await call(desk, import_programme, allowed)
+    assert done.total("deleted") == 274
+    assert desk.records("event_session") == []
+
+
+@pytest.mark.parametrize(("kept", "refused"), [(39, True), (40, False), (79, False)])
+async def test_a_programme_that_lost_more_than_half_is_refused(kept: int, refused: bool) -> None:
+    desk = Desk()
+    whole = sample("frab-camp2019.json").programme
+    await call(desk, import_programme, ImportProgramme(programme=whole))
+    there = {session.guid for session in whole.sessions[:kept]}
+    part = msgspec.structs.replace(
+        whole,
+        sessions=[session for session in whole.sessions if session.guid in there],
+        presenters=[presenter for presenter in whole.presenters if presenter.session in there],
+    )
+    if refused:
+        with pytest.raises(HubError, match="most of what was imported before"):
+            await call(desk, import_programme, ImportProgramme(programme=part))
+    else:
+        await call(desk, import_programme, ImportProgramme(programme=part))
+    assert len(desk.records("event_session")) == (79 if refused else kept)
+
+
+async def test_a_small_programme_may_change_its_one_session_but_not_lose_it() -> None:
+    desk, event = Desk(), EventEntry(acronym="conf", title="Conf")
+    for guid in ("a", "b"):
+        one = Programme(event=event, sessions=[SessionEntry(guid=guid, title=guid)])
+        await call(desk, import_programme, ImportProgramme(programme=one))
+    assert [session["guid"] for session in desk.records("event_session")] == ["b"]
+    with pytest.raises(HubError, match="1 of 1 sessions"):
+        await call(desk, import_programme, ImportProgramme(programme=Programme(event=event)))
+
+
+async def test_an_import_that_is_only_tried_writes_nothing_and_answers_what_it_would_do() -> None:
+    desk, args = Desk(), sample("pretalx-rc3.json")
+    tried: Summary = await call(desk, import_programme, msgspec.structs.replace(args, dry_run=True))
+    assert (desk.commits, tried.event, tried.total("created")) == (0, None, 172)
+    done: Summary = await call(desk, import_programme, args)
+    assert done.counts == tried.counts
+    lost = msgspec.structs.replace(broken("pretalx-rc3.json"), dry_run=True)
+    assert (await call(desk, import_programme, lost)).total("deleted") == 171
+    assert desk.commits == 1

@@ -335,3 +335,10 @@ def test_a_conference_is_called_and_dated_by_what_there_is() -> None:
     turned = read(schedule(session(), start="2026-12-30", end="2026-12-27"))
     assert (turned.programme.event.starts_on, turned.programme.event.ends_on) == ("2026-12-30", None)
     assert len(turned.warnings) == 1
+
+
+def test_a_day_without_sessions_is_named() -> None:
+    second = {"index": 2, "date": "2026-12-28", "rooms": []}
+    first = {"index": 1, "date": "2026-12-27", "rooms": {"Curie": [session()]}}
+    (warning,) = read(schedule(days=[first, second])).warnings
+    assert (warning.path, warning.message) == ("schedule.conference.days[1].rooms", "the day holds no session")
