@@ -7,6 +7,7 @@ import { EventPage } from "./page.js";
 import { accountCard, memory, signInCard, takeCode } from "./signin.js";
 import { showStatus } from "./status.js";
 import { toaster } from "./toast.js";
+import { titleWords } from "./text.js";
 import { h, place } from "./dom.js";
 
 const LAST_EVENT = "aether.event";
@@ -97,7 +98,7 @@ function chooseEvent() {
   const all = [...(events?.records.values() ?? [])].sort((a, b) => (a.title ?? "").localeCompare(b.title ?? ""));
   const wanted = [new URLSearchParams(location.hash.slice(1)).get("event"), page.event?.id, localStorage.getItem(LAST_EVENT)];
   const event = wanted.map((id) => events?.records.get(id ?? "")).find(Boolean) ?? likely(all);
-  switcher.replaceChildren(...all.map(({ id, title }) => h("option", { value: id, text: title || "Untitled event" })));
+  switcher.replaceChildren(...all.map(({ id, title }) => h("option", { value: id, text: titleWords(title) })));
   switcher.closest("label").hidden = all.length < 2;
   if (event) switcher.value = event.id;
   page.choose(event, events?.ready);

@@ -4,7 +4,7 @@
 
 import { avatar, h, place, setMarked, setText } from "./dom.js";
 import { highlight, snippet } from "./search.js";
-import { paragraphs } from "./text.js";
+import { insideSentence, paragraphs, titleWords } from "./text.js";
 
 /** @typedef {import("./people.js").Person} Person */
 /**
@@ -54,9 +54,9 @@ export class Card {
     setText(this.track, talk.track?.name ?? "");
     this.track.hidden = talk.track === null;
     this.track.title = talk.track?.name ?? "";
-    setMarked(this.title, highlight(talk.title || "Untitled", words));
+    setMarked(this.title, highlight(titleWords(talk.title), words));
     setMarked(this.subtitle, highlight(talk.subtitle, words));
-    setMarked(this.people, highlight(talk.speakers.join(", "), words));
+    setMarked(this.people, highlight(talk.speakers.map(insideSentence).join(", "), words));
     element.style.setProperty("--lines", String(lines));
     setMarked(this.snippet, highlight(lines > 0 ? this.#excerpt(talk, words, lines) : "", words));
     this.#showWatchers(watchers);
@@ -78,7 +78,7 @@ export class Card {
     element.classList.toggle("edited", watchers.some(({ editing }) => editing));
     if (watchers.length > 0) element.style.setProperty("--ring", String(watchers[0].hue));
     place(this.watchers, watchers.slice(0, 3).map(avatar));
-    setText(this.told, watchers.map(({ name, editing }) => `${name} ${editing ? "is editing" : "is looking at"} this.`).join(" "));
+    setText(this.told, watchers.map(({ name, editing }) => `${insideSentence(name)} ${editing ? "is editing" : "is looking at"} this.`).join(" "));
   }
 
   /** Somebody else changed it. */

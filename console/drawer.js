@@ -3,7 +3,7 @@
  */
 
 import { avatar, h, icon, place } from "./dom.js";
-import { paragraphs, safeAddress } from "./text.js";
+import { insideSentence, paragraphs, safeAddress } from "./text.js";
 import { duration } from "./time.js";
 import { TitleEditor } from "./title.js";
 
@@ -71,7 +71,7 @@ export class Drawer {
     this.element.style.setProperty("--hue", String(talk.hue));
     this.element.dataset.id = talk.id;
     place(this.watchers, watchers.map((person) => h("span", { class: "watcher" }, avatar(person),
-      h("span", { text: `${person.name.split(" ")[0]} ${person.editing ? "is editing" : "is reading"}` }))));
+      h("span", { text: `${insideSentence(person.name.split(" ")[0])} ${person.editing ? "is editing" : "is reading"}` }))));
     const shown = JSON.stringify([talk.record, talk.speakers, talk.room?.name, talk.track?.name, times.zone, changed]);
     if (shown === this.#shown) return;
     this.#shown = shown;
@@ -96,7 +96,7 @@ export class Drawer {
     ];
     return [
       talk.subtitle ? h("p", { class: "drawer-subtitle", text: talk.subtitle }) : null,
-      talk.speakers.length > 0 ? h("p", { class: "drawer-speakers", data: { testid: "drawer-speakers" }, text: talk.speakers.join(", ") }) : null,
+      talk.speakers.length > 0 ? h("p", { class: "drawer-speakers", data: { testid: "drawer-speakers" }, text: talk.speakers.map(insideSentence).join(", ") }) : null,
       h("dl", { class: "facts" }, ...facts),
       ...prose(record.abstract, "abstract"),
       ...prose(record.description === record.abstract ? "" : record.description, "description"),

@@ -9,6 +9,7 @@ import { peopleOf, showRoster, watchersByTalk } from "./people.js";
 import { matches, terms } from "./search.js";
 import { command } from "./signin.js";
 import { Store } from "./store.js";
+import { insideSentence, titleWords } from "./text.js";
 import { ago, zoneWords } from "./time.js";
 import { Timetable } from "./timetable.js";
 
@@ -176,7 +177,7 @@ export class EventPage {
   /** Draw everything from what is known now. */
   draw() {
     const { store } = this;
-    document.title = this.event?.title ? `${this.event.title} · Aether Hub` : "Aether Hub";
+    document.title = this.event?.title ? `${insideSentence(titleWords(this.event.title))} · Aether Hub` : "Aether Hub";
     const programme = store === null ? null : (this.#programme ??= store.programme(this.event.timezone));
     const members = this.#channel?.members ?? [];
     const people = peopleOf(members);
@@ -218,7 +219,7 @@ export class EventPage {
   #drawHead({ talks, rooms, days, times, chosen }, ready) {
     const { title, starts_on, ends_on } = this.event;
     find(".event-head").hidden = false;
-    setText(find("[data-testid=event-title]"), title || "Untitled event");
+    setText(find("[data-testid=event-title]"), titleWords(title));
     const count = (/** @type {number} */ n, /** @type {string} */ word) => `${n} ${word}${n === 1 ? "" : "s"}`;
     const dated = days.filter(Boolean);
     const [from, to] = [starts_on ?? dated[0], ends_on ?? dated.at(-1)];
@@ -288,7 +289,7 @@ export class EventPage {
     find("main").inert = narrow.matches && talk !== undefined;
     if (talk === undefined) return;
     const { updated_at, updated_by, version } = talk.record;
-    const changed = version > 1 ? `changed ${ago(Date.parse(updated_at), Date.now())}${updated_by ? ` by ${this.#nameOf(updated_by)}` : ""}` : null;
+    const changed = version > 1 ? `changed ${ago(Date.parse(updated_at), Date.now())}${updated_by ? ` by ${insideSentence(this.#nameOf(updated_by))}` : ""}` : null;
     this.drawer.draw(talk, { times, watchers: watchers.get(talk.id) ?? [], changed });
   }
 }

@@ -5,6 +5,7 @@
 import { avatar, h, icon } from "./dom.js";
 import { keyOf } from "./people.js";
 import { changeWords } from "./programme.js";
+import { insideSentence, titleWords } from "./text.js";
 import { ago } from "./time.js";
 
 /** @param {string} title @param {string} testid @param {...Node} children */
@@ -36,7 +37,7 @@ function people({ members, people: known, me, mySession, byId, open }) {
     const busy = states.map((/** @type {any} */ { state }) => state).find((/** @type {any} */ state) => byId.has(state?.session));
     const talk = busy ? byId.get(busy.session) : null;
     const where = talk
-      ? h("button", { type: "button", class: "link", text: talk.title, title: talk.title, onclick: () => open(talk.id) })
+      ? h("button", { type: "button", class: "link", text: titleWords(talk.title), title: talk.title, onclick: () => open(talk.id) })
       : mine ? null : h("span", { text: member.status === "active" ? "Looking at the programme" : "Away" });
     return h("li", {}, avatar(person), h("div", {},
       h("strong", { text: person.name }), mine ? h("span", { class: "you", text: states.length > 0 ? "you, also on another page" : "you" }) : null,
@@ -60,8 +61,8 @@ function tracks({ tracks: all, talks, track, chooseTrack }) {
 /** @param {any} scene */
 function edits({ edits: all, byId, open, nameOf, now }) {
   const items = all.filter((/** @type {any} */ { talk }) => byId.has(talk)).map((/** @type {any} */ { talk, before, record, at, own }) => (
-    h("li", {}, h("button", { type: "button", class: "link", text: record.title, title: record.title, onclick: () => open(talk) }),
-      h("p", { text: `${changeWords(before, record)} · ${own ? "you" : nameOf(record.updated_by)} · ${ago(at, now)}` }))
+    h("li", {}, h("button", { type: "button", class: "link", text: titleWords(record.title), title: record.title, onclick: () => open(talk) }),
+      h("p", { text: `${changeWords(before, record)} · ${own ? "you" : insideSentence(nameOf(record.updated_by))} · ${ago(at, now)}` }))
   ));
   return section("Latest changes", "changes", h("ul", { class: "edits" }, ...items));
 }
@@ -69,7 +70,7 @@ function edits({ edits: all, byId, open, nameOf, now }) {
 /** @param {any} scene */
 function files({ files: all, download }) {
   const items = all.map((/** @type {any} */ file) => (
-    h("li", {}, h("button", { type: "button", class: "file", data: { testid: "file", id: file.id }, title: `Download ${file.name}`, onclick: () => download(file) },
+    h("li", {}, h("button", { type: "button", class: "file", data: { testid: "file", id: file.id }, title: `Download ${insideSentence(file.name)}`, onclick: () => download(file) },
       icon("file"), h("span", { text: file.name }), h("small", { text: sizeWords(file.size) })))
   ));
   return section("Files", "files", h("ul", { class: "files" }, ...items));

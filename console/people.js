@@ -6,6 +6,7 @@
 
 import { avatar, h, place } from "./dom.js";
 import { HUES, hashOf, initials } from "./programme.js";
+import { insideSentence } from "./text.js";
 
 /**
  * @typedef {object} Person somebody on one talk, or on the page
@@ -83,7 +84,7 @@ export function showRoster(list, members, people, me) {
   const shown = sorted.length > MOST_AVATARS ? sorted.slice(0, MOST_AVATARS - 1) : sorted;
   const items = shown.map((member) => {
     const person = /** @type {Person} */ (people.get(keyOf(member)));
-    const label = `${person.name}${isMe(member) ? " (you)" : ""}${member.status === "active" ? "" : `, ${member.status}`}`;
+    const label = `${insideSentence(person.name)}${isMe(member) ? " (you)" : ""}${member.status === "active" ? "" : `, ${member.status}`}`;
     return h("li", { class: member.status === "active" ? "" : "absent", data: { testid: "member", name: person.name, status: member.status }, title: label },
       avatar({ ...person, name: label }), h("span", { class: "visually-hidden", text: label }));
   });

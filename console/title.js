@@ -4,6 +4,7 @@
  */
 
 import { h, icon, setText } from "./dom.js";
+import { insideSentence, titleWords } from "./text.js";
 
 const MOST_TRIES = 3; // changes of other fields that may overtake one save
 
@@ -47,7 +48,7 @@ export class TitleEditor {
   refresh() {
     const record = this.host.record();
     if (!record) return;
-    setText(this.heading, record.title || "Untitled");
+    setText(this.heading, titleWords(record.title));
     if (this.active && record.title !== this.#base.title && this.conflict.hidden && !this.field.disabled) this.#ask(record);
   }
 
@@ -128,8 +129,8 @@ export class TitleEditor {
       this.save();
     };
     this.conflict.replaceChildren(
-      h("p", {}, h("strong", { text: this.host.nameOf(latest.updated_by) }), " changed this title while you were writing:"),
-      h("blockquote", { text: latest.title }),
+      h("p", {}, h("strong", { text: insideSentence(this.host.nameOf(latest.updated_by)) }), " changed this title while you were writing:"),
+      h("blockquote", { text: titleWords(latest.title) }),
       h("div", { class: "row" },
         h("button", { type: "button", text: "Use theirs", data: { testid: "conflict-take" }, onclick: take }),
         h("button", { type: "button", text: "Save mine instead", data: { testid: "conflict-keep" }, onclick: keep })),
