@@ -1,4 +1,4 @@
-"""Actions of the core: accounts, sign-in links and keys. The first two answer on DIR/hub.sock only."""
+"""Actions of the core: accounts, people, sign-in links and keys. All but that for keys answer on DIR/hub.sock only."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from msgspec import Meta
 
 from handlers import people
 from handlers.base import Services
-from hub.context import Context, NewRecord
+from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
 from hub.schema.actions import action
 from hub.schema.core.identity import AccountName, ApiKey, Membership
+from hub.schema.record import Image
 from hub.schema.writes import Committed
 from hub.wire.errors import HubError
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+NameOrId = Annotated[str, Meta(min_length=1, max_length=200)]
 AccountOrId = Annotated[str, Meta(min_length=1, max_length=64)]
 Role = Literal["viewer", "member", "editor", "manager", "owner"]
 
@@ -36,10 +38,10 @@ class CreatedAccount(msgspec.Struct, frozen=True):
 
 
 class SignInLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """For `user` (a public id), or for the first owner of the account."""
+    """For `user` (a name or public id) of the account, or for its first owner."""
 
     account: AccountOrId = "main"
-    user: str | None = None
+    user: NameOrId | None = None
 
 
 class SignInCode(msgspec.Struct, frozen=True):
@@ -54,11 +56,12 @@ class SignInCode(msgspec.Struct, frozen=True):
 
 
 class CreateUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new person and their role in the account that the caller is in."""
+    """A new person and their role in the account that the caller is in. `another`: also where the name is taken."""
 
     name: Name
     role: Role
     email: Annotated[str, Meta(max_length=254)] | None = None
+    another: bool = False
 
 
 class CreatedUser(msgspec.Struct, frozen=True):
@@ -67,6 +70,35 @@ class CreatedUser(msgspec.Struct, frozen=True):
     id: str
     name: str
     role: str
+
+
+class SetRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`user`: the name or public id of a person in the account that the caller is in."""
+
+    user: NameOrId
+    role: Role
+
+
+class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`user`: the name or public id of a person in the account that the caller is in."""
+
+    user: NameOrId
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A person and their role; of one who was removed, the role that they had."""
+
+    id: str
+    name: str
+    role: str
+
+
+class SignedOut(msgspec.Struct, frozen=True):
+    """`ended`: in how many places the person was signed in."""
+
+    id: str
+    name: str
+    ended: int
 
 
 class CreateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,7 +140,10 @@ async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
     account = await people.find_account(services, args.account)
     if account is None:
         raise HubError("record.not_found", f"There is no account {args.account!r}.", path="args.account")
-    user = args.user or await people.owner_of(services, account["id"])
+    if args.user is None:
+        user = await people.owner_of(services, account["id"])
+    else:
+        user = (await people.find_member(services, account["id"], args.user, "args.user"))["user_id"]
     code, expires = await people.create_signin_code(services, user)
     return SignInCode(code, expires, services.url)
 
@@ -116,9 +151,64 @@ async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
 @action("user.create", needs="user.create", operator=True)
 async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
     """Create a person and make them a member of this account."""
-    user, member = await people.create_person(_services(ctx), args.name, args.role, args.email)
+    services = _services(ctx)
+    if not args.another and await people.is_taken(services, ctx.account, args.name):
+        text = "Somebody of this name is in this account already; with `another` there will be two."
+        raise HubError("record.exists", text, path="args.name")
+    user, member = await people.create_person(services, args.name, args.role, args.email)
     made = CreatedUser(user["id"], user["name"], args.role)
     return await ctx.submit([NewRecord(Membership, member)], lambda done: made)
+
+
+@action("user.role", needs="membership.update", operator=True)
+async def set_role(ctx: Context, args: SetRole) -> Member:
+    """Give a person of this account another role; their sockets are closed and come back with it."""
+    member = await people.find_member(_services(ctx), ctx.account, args.user, "args.user")
+    held = [] if args.role == "owner" else await _another_owner(ctx, member)
+    change = ChangeRecord(Membership, member["id"], {"role": args.role}, member["version"])
+    return await _settled(ctx, [*held, change], Member(member["user_id"], member["name"], args.role))
+
+
+@action("user.remove", needs="membership.delete", operator=True)
+async def remove_user(ctx: Context, args: Person) -> Member:
+    """End a person's membership of this account; their sockets in it are closed."""
+    member = await people.find_member(_services(ctx), ctx.account, args.user, "args.user")
+    delete = DeleteRecord(Membership, member["id"], member["version"])
+    gone = Member(member["user_id"], member["name"], member["role"])
+    return await _settled(ctx, [*await _another_owner(ctx, member), delete], gone)
+
+
+@action("user.sign_out", needs="session.delete", operator=True)
+async def sign_out_user(ctx: Context, args: Person) -> SignedOut:
+    """End a person's sessions everywhere, and their unused sign-in links; sockets are closed."""
+    services = _services(ctx)
+    member = await people.find_member(services, ctx.account, args.user, "args.user")
+    ended = await people.end_sessions(services, member["user_id"], ctx.identity.user)
+    return SignedOut(member["user_id"], member["name"], ended)
+
+
+async def _another_owner(ctx: Context, member: Image) -> list[ActionWrite]:
+    """Return the write that holds another owner to their role while this member loses it.
+
+    Raises `action.failed` where there is no other: an account has an owner at any time.
+    """
+    if member["role"] != "owner":
+        return []
+    others = [image for image in await ctx.find(Membership, {"role": "owner"}) if image["id"] != member["id"]]
+    if not others:
+        text = f"{member['name']} is the only owner of this account; make somebody else an owner first."
+        raise HubError("action.failed", text, path="args.user")
+    return [ChangeRecord(Membership, others[0]["id"], {"role": "owner"}, others[0]["version"])]
+
+
+async def _settled(ctx: Context, writes: list[ActionWrite], answer: Member) -> Member:
+    try:
+        return await ctx.submit(writes, lambda done: answer)
+    except HubError as refusal:
+        if refusal.code != "record.not_found":
+            raise
+        text = "Somebody else was just removed from this account; look again, then repeat it."
+        raise HubError("record.conflict", text, retry_after=1) from None
 
 
 @action("api_key.issue", needs="api_key.create")
@@ -132,4 +222,12 @@ async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     return await ctx.submit([NewRecord(ApiKey, data)], made, shown_once=True)
 
 
-__all__ = ["create_account", "create_user", "issue_api_key", "signin_link"]
+__all__ = [
+    "create_account",
+    "create_user",
+    "issue_api_key",
+    "remove_user",
+    "set_role",
+    "sign_out_user",
+    "signin_link",
+]

@@ -161,6 +161,39 @@ async def owner_of(services: Services, account: str) -> str:
     return str(oldest["user_id"])
 
 
+async def find_member(services: Services, account: str, who: str, path: str) -> Image:
+    """Return the membership of a person, who is given by the user's public id or by their name in this account.
+
+    Raises `record.not_found`, and `data.invalid` where several people have the name.
+    """
+    kind = type_of(Membership)
+    for field in ("user_id", "name"):
+        found = (await services.storage.find(account, Query(kind, equals(kind, field, who)))).records
+        if len(found) > 1:
+            ids = sorted(str(image["user_id"]) for image in found)
+            text = f"{len(found)} people here have this name; give the id of one: {', '.join(ids[:10])}."
+            raise HubError("data.invalid", text, path=path, details={"users": ids[:100]})
+        if found:
+            return found[0]
+    raise HubError("record.not_found", "There is nobody of this name or id in this account.", path=path)
+
+
+async def is_taken(services: Services, account: str, name: str) -> bool:
+    """Say whether a member of the account has this name."""
+    kind = type_of(Membership)
+    found = await services.storage.find(account, Query(kind, equals(kind, "name", name), limit=1))
+    return bool(found.records)
+
+
+async def end_sessions(services: Services, user: str, actor: str | None = None) -> int:
+    """End every session of a user, unused sign-in links too; return how many tokens there were."""
+    kind = type_of(Session)
+    found = (await services.storage.find(SYSTEM, Query(kind, equals(kind, "user_id", user)))).records
+    if found:
+        await _commit(services, SYSTEM, *(Delete(kind, image["id"]) for image in found), actor=actor)
+    return sum(image["kind"] == "token" for image in found)
+
+
 async def create_signin_code(services: Services, user: str) -> tuple[str, str]:
     """Return a one-use code that signs a user in, and when it expires."""
     code = auth.make_token(auth.SIGNIN_CODE, services.random(32))

@@ -35,6 +35,39 @@ def test_a_link_has_the_address_of_the_running_hub_or_a_hint(tmp_path: Path) -> 
     assert alone.stderr.startswith(f"No hub runs on {hub.data} now; start it before you open the link: ")
 
 
+def test_people_and_keys_are_listed_changed_and_ended(tmp_path: Path) -> None:
+    hub = HubProcess(tmp_path / "data")
+
+    def run(*words: str) -> list[str]:
+        done = aether(*words, "--data", str(hub.data))
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if line]
+
+    try:
+        run("user", "create", "Grace Hopper")
+        twice = aether("user", "create", "Grace Hopper", "--data", str(hub.data))
+        assert (twice.returncode, twice.stdout) == (1, "")
+        assert "record.exists" in twice.stderr
+        assert [line.split("\t")[1:3] for line in run("user", "list")] == [
+            ["editor", "Grace Hopper"], ["owner", "Owner"],
+        ]  # fmt: skip
+        rec = run("user", "role", "Grace Hopper", "viewer")[0].split("\t")[0]
+        assert run("signin-link", "--user", "Grace Hopper")[0].startswith(f"{hub.url}/#signin=aec_")
+        assert run("user", "sign-out", rec) == [f"{rec}\tGrace Hopper"]
+        assert run("user", "remove", rec) == [f"{rec}\tGrace Hopper"]
+        assert len(run("user", "list")) == 1
+        last = aether("user", "remove", "Owner", "--data", str(hub.data))
+        assert (last.returncode, last.stdout) == (1, "")
+        assert "only owner" in last.stderr
+        hub.secrets.add(run("key", "create", "--name", "signage")[0])
+        key, role, name, *_ = run("key", "list")[0].split("\t")
+        assert (role, name) == ("viewer", "signage")
+        assert run("key", "revoke", key) == [key]
+        assert run("key", "list") == []
+    finally:
+        hub.stop()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -317,6 +317,9 @@ def _of_actions(book: Book) -> None:
     action("signin.link", "an account", args=lambda x: {"account": x.name})
     action("signin.link", "a user", args=lambda x: {"account": "main", "user": x.records["user"]})
     action("user.create", "an account", args=lambda x: {"name": x.account, "role": "owner"})
+    action("user.role", "a user", args=lambda x: {"user": x.records["user"], "role": "viewer"})
+    action("user.remove", "a user", args=lambda x: {"user": x.records["user"]})
+    action("user.sign_out", "a user", args=lambda x: {"user": x.records["user"]})
     action("api_key.issue", "a name", args=lambda x: {"name": x.acronym, "role": "viewer"})
     action("api_key.issue", "an account", args=lambda x: {"role": "viewer", "account": x.account})
 

@@ -1,0 +1,111 @@
+"""Commands about people and keys that are there already: list them, change a role, remove, sign out, revoke.
+
+`hub.cli.main` mounts `users` into `aether user` and `keys` into `aether key`, beside `create`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from aether_client.client import Client
+from aether_client.sync.report import printable
+from hub.cli.link import hint, settings_for, with_hub
+
+users = typer.Typer(rich_markup_mode=None)
+keys = typer.Typer(rich_markup_mode=None)
+
+Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
+Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+AccountName = Annotated[str, typer.Option(help="Id or name of the account.")]
+Role = Literal["viewer", "member", "editor", "manager", "owner"]
+Who = Annotated[str, typer.Argument(metavar="NAME|ID", help="The person: `aether user list` shows both.")]
+
+
+@users.command("list")
+def user_list(account: AccountName = "main", data: Data = None, config: Config = None) -> None:
+    """List the people of the account: id, role, name and mail."""
+    for person in _records("membership", "name", account, data, config):
+        _print_row(person["user_id"], person["role"], person["name"], person["email"])
+
+
+@users.command("role")
+def user_role(
+    user: Who,
+    role: Annotated[Role, typer.Argument(help="What they may do from now on.")],
+    account: AccountName = "main",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Give a person another role; their pages come back with it."""
+    done = _act("user.role", {"user": user, "role": role}, account, data, config)
+    _print_row(done["id"], done["role"], done["name"])
+
+
+@users.command("remove")
+def user_remove(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
+    """End a person's membership of the account, at once.
+
+    Keys that they made stay: see `aether key list`.
+    """
+    done = _act("user.remove", {"user": user}, account, data, config)
+    _print_row(done["id"], done["name"])
+    hint("They are out of this account. Keys that they made go on: `aether key list` shows them.")
+
+
+@users.command("sign-out")
+def user_sign_out(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
+    """End a person's sessions everywhere, at once; a new link lets them in again."""
+    done = _act("user.sign_out", {"user": user}, account, data, config)
+    _print_row(done["id"], done["name"])
+    hint(f"Sessions that ended: {done['ended']}.")
+
+
+@keys.command("list")
+def key_list(account: AccountName = "main", data: Data = None, config: Config = None) -> None:
+    """List the API keys of the account: id, role, name, since when and until when."""
+    for key in _records("api_key", "created_at", account, data, config):
+        _print_row(key["id"], key["role"], key["name"], key["created_at"], key["expires_at"])
+
+
+@keys.command("revoke")
+def key_revoke(
+    key: Annotated[str, typer.Argument(metavar="ID", help="The key's id: `aether key list` shows it.")],
+    account: AccountName = "main",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Revoke an API key; what was opened with it is closed at once."""
+
+    async def work(hub: Client) -> Any:
+        return (await hub.call("record.delete", type="api_key", rec=key)).data
+
+    print(with_hub(settings_for(os.environ, config, data=data), account, work)["rec"])
+
+
+def _print_row(*cells: str | None) -> None:
+    print("\t".join(printable(cell or "-") for cell in cells))
+
+
+def _act(action: str, args: dict[str, Any], account: str, data: str | None, config: Path | None) -> Any:
+    async def work(hub: Client) -> Any:
+        return (await hub.call("action.call", action=action, args=args)).data
+
+    return with_hub(settings_for(os.environ, config, data=data), account, work)
+
+
+def _records(kind: str, order: str, account: str, data: str | None, config: Path | None) -> list[dict[str, Any]]:
+    async def work(hub: Client) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        page: dict[str, Any] = {}
+        while True:
+            answer = (await hub.call("record.find", type=kind, order=[order], limit=1000, **page)).data
+            found += answer["records"]
+            if answer.get("next") is None:
+                return found
+            page = {"after": answer["next"]}
+
+    return with_hub(settings_for(os.environ, config, data=data), account, work)
