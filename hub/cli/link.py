@@ -15,6 +15,7 @@ import os
 import shlex
 import shutil
 import sys
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -47,7 +48,9 @@ def refusals() -> tuple[type[Exception], ...]:
 
 
 def stop(sentence: str) -> NoReturn:
-    """End the command with one sentence on stderr and exit code 1."""
+    """End the command with one sentence on stderr and exit code 1; with AETHER_DEBUG, say first where it comes from."""
+    if os.environ.get("AETHER_DEBUG") and sys.exc_info()[0] is not None:
+        traceback.print_exc()
     console.print(Text.assemble(("aether:", "red"), f" {sentence}"))
     raise typer.Exit(1)
 

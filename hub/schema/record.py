@@ -58,10 +58,10 @@ class Record:
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
-        if access is None:
-            raise DeclarationError(f"{cls.__name__} has no rule; declare access=Access(read=…, create=…, …)")
         if unknown:
             raise DeclarationError(f"{cls.__name__}: unknown option {', '.join(unknown)}")
+        if access is None:
+            raise DeclarationError(f"{cls.__name__} has no rule; declare access=Access(read=…, create=…, …)")
         parent_type = type_of(parent) if parent is not None else None
         if parent_type is not None and parent_type.name == "account":
             parent_type = None  # the account is the scope of every record, not a column of its own

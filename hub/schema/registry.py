@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Iterable
 from functools import cached_property
 from types import ModuleType
@@ -35,15 +36,10 @@ class Registry:
         """Return the registry of everything declared in these packages and their modules."""
         registry = cls()
         for name in packages:
-            try:
-                package = importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                    raise  # the pack is there, what it imports is not
-                raise DeclarationError(f"there is no pack {name}; install it, or correct the setting packs") from None
+            package = _load(name, name)
             registry.add_module(package)
             for found in pkgutil.walk_packages(getattr(package, "__path__", []), f"{name}."):
-                registry.add_module(importlib.import_module(found.name))
+                registry.add_module(_load(name, found.name))
         registry.check()
         return registry
 
@@ -117,3 +113,32 @@ class Registry:
         ]
         plain.append(sorted([a.name, a.needs] for a in self.actions.values()))
         return hashlib.sha256(msgspec.json.encode(plain)).hexdigest()[:16]
+
+
+def _load(pack: str, name: str) -> ModuleType:
+    """Import a module of a pack; what is wrong with it is told with pack, file and line."""
+    try:
+        return importlib.import_module(name)
+    except DeclarationError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{pack}.".startswith(f"{error.name}."):
+            raise DeclarationError(
+                f"there is no pack {pack}; install it where this hub is installed, put the folder it is in into "
+                "PYTHONPATH, or correct the setting packs"
+            ) from None
+        raise _broken(pack, error) from error
+    except Exception as error:  # the code of strangers may fail in any way
+        raise _broken(pack, error) from error
+
+
+def _broken(pack: str, error: Exception) -> DeclarationError:
+    if isinstance(error, SyntaxError):
+        place, what = f"{error.filename}, line {error.lineno}", error.msg
+    else:
+        place, what = "", str(error)
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            if f"{frame.f_globals.get('__name__')}.".startswith(f"{pack}."):
+                place = f"{frame.f_code.co_filename}, line {line}"
+    where = f" ({place})" if place else ""
+    return DeclarationError(f"the pack {pack} cannot be loaded: {type(error).__name__}: {what}{where}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ RULE = 'Access(read="viewer", create="editor", update="editor", delete="editor")
             f'class Thing(Record, access={RULE}, unique=(("nmae",),)):\n    name: str\n',
             "names 'nmae', which is no field",
         ),
+        (f"class Thing(Record, acess={RULE}):\n    name: str\n", "Thing: unknown option acess"),
         ("@action('thing.do')\nasync def do(ctx, args): ...\n", "needs"),
     ],
 )
@@ -50,5 +54,37 @@ def test_a_pack_that_is_not_there_is_named(name: str) -> None:
 def test_what_a_pack_misses_is_not_taken_for_the_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "lacking.py").write_text("import surely_not_installed\n", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="surely_not_installed"):
+    with pytest.raises(DeclarationError, match=r"the pack lacking cannot be loaded: .*'surely_not_installed' .*line 1"):
         Registry.of(["lacking"])
+
+
+@pytest.mark.parametrize(
+    ("source", "fault", "line"),
+    [
+        ("import os\n\ndef broken(:\n", "SyntaxError: invalid syntax", 3),
+        ("from hub import Acces\n", "ImportError: cannot import name 'Acces'", 1),
+        ("import os\nos.nowhere\n", "AttributeError: ", 2),
+    ],
+)
+def test_a_pack_that_cannot_be_loaded_is_named_with_file_and_line(
+    tmp_path: Path, source: str, fault: str, line: int
+) -> None:
+    (tmp_path / "mypack").mkdir()
+    (tmp_path / "mypack" / "__init__.py").write_text("", "utf-8")
+    (tmp_path / "mypack" / "records.py").write_text(source, "utf-8")
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
+    environment = clean | {"PYTHONPATH": str(tmp_path), "AETHER_PACKS": "mypack"}
+    command = [str(Path(sys.executable).with_name("aether")), "serve", "--port", "0", "--data", str(tmp_path / "data")]
+
+    def started(**more: str) -> str:
+        done = subprocess.run(command, env=environment | more, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (1, "")
+        return done.stderr
+
+    sentence = started()
+    assert sentence.count("\n") == 1
+    assert sentence.startswith(f"aether: the pack mypack cannot be loaded: {fault}")
+    assert f"{tmp_path / 'mypack' / 'records.py'}, line {line})" in sentence
+    told = started(AETHER_DEBUG="1")
+    assert "Traceback" in told
+    assert told.splitlines()[-1] == sentence.strip()
