@@ -32,6 +32,7 @@ for name in ${!AETHER_@}; do
     [ "$name" = AETHER_PROOF ] || unset "$name"
 done
 
-# The whole suite: one process for each of two cores, a file never divided. A chosen part runs in one process.
-[ $# -gt 0 ] || set -- -n 2 --dist loadfile
+# The whole suite: one process for each of two cores, a file never divided, the longest first (tests/conftest.py).
+# A chosen part runs in one process.
+[ $# -gt 0 ] || set -- -n 2 --dist loadfile --no-loadscope-reorder
 exec .venv/bin/python -m pytest -q "$@"
