@@ -1,7 +1,8 @@
 """How a command reaches the hub of a data folder: over DIR/hub.sock, where a hub runs or is started here.
 
-If no hub holds the folder, one is started inside this process, listening on that socket only, and taken
-down again afterwards. Either way the command speaks the same wire, as the operator.
+If no hub runs on the folder, one is started inside this process, listening on that socket only, and taken
+down again afterwards; a folder that never had a hub is refused, since a mistyped one would become a second, empty hub.
+Either way the command speaks the same wire, as the operator.
 
 The hub itself is loaded only where one is started here: a command beside a running hub needs none of it.
 """
@@ -86,12 +87,24 @@ async def connected(settings: Settings, account: str | None = None) -> AsyncIter
     socket = Path(settings.data) / "hub.sock"
     async with contextlib.AsyncExitStack() as stack:
         if not await _answers(socket):
+            _look_for_hub(settings)
             await _start_or_find(settings, socket, stack)
         client = Client(socket, account=account, name="aether-cli", reconnect=False)
         await stack.enter_async_context(client)
         async with asyncio.timeout(15):
             await client.online()
         yield client
+
+
+def _look_for_hub(settings: Settings) -> None:
+    """End the command where no hub was ever started on the data folder."""
+    folder = Path(settings.data)
+    if any((folder / name).exists() for name in ("hub.db", "secret", "hub.lock")):
+        return
+    stop(
+        f"There is no hub in the data folder {folder.absolute()}. Name the folder of your hub with --data, "
+        f"or start a new hub on this one: {call_of(settings, 'serve')}"
+    )
 
 
 async def _start_or_find(settings: Settings, socket: Path, stack: contextlib.AsyncExitStack) -> None:

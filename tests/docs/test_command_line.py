@@ -13,7 +13,7 @@ import pytest
 
 from hub.app import DataFolder
 from hub.settings import page_url
-from tests.wire.hubprocess import HubProcess
+from tests.wire.hubprocess import REPOSITORY, HubProcess
 
 
 def aether(*words: str) -> subprocess.CompletedProcess[str]:
@@ -21,6 +21,33 @@ def aether(*words: str) -> subprocess.CompletedProcess[str]:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
     command = [str(Path(sys.executable).with_name("aether")), *words]
     return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
+
+
+def begun(data: Path) -> Path:
+    """Return a data folder on which a hub was started, and ended before it made anything."""
+    folder = DataFolder(data)
+    folder.take()
+    folder.release()
+    return data
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["key", "create", "--role", "owner"],
+        ["account", "create", "festival"],
+        ["signin-link"],
+        ["import", "conference", str(REPOSITORY / "examples" / "data" / "frab-camp2019.json")],
+    ],
+)
+def test_only_serve_begins_a_hub(tmp_path: Path, words: list[str]) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path):
+        done = aether(*words, "--data", str(folder))
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert done.stderr.startswith(f"aether: There is no hub in the data folder {folder}. ")
+        assert "--data" in done.stderr
+        assert f"serve --data {folder}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_link_has_the_address_of_the_running_hub_or_a_hint(tmp_path: Path) -> None:
@@ -78,7 +105,7 @@ def test_people_and_keys_are_listed_changed_and_ended(tmp_path: Path) -> None:
     ],
 )
 def test_a_refusal_is_one_sentence_on_stderr(tmp_path: Path, words: list[str], sentence: str) -> None:
-    done = aether(*words, "--data", str(tmp_path / "data"))
+    done = aether(*words, "--data", str(begun(tmp_path / "data")))
     assert done.returncode in {1, 2}
     assert (done.stdout, done.stderr.count("\n")) == ("", 1)
     assert sentence in done.stderr

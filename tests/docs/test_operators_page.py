@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aether_client import Client
+from tests.docs.test_command_line import begun
 from tests.docs.tour import REPOSITORY, Step, section, steps
 from tests.wire.hubprocess import HubProcess
 
@@ -82,7 +83,9 @@ def test_a_link_bears_the_address_of_the_proxy(tmp_path: Path) -> None:
     (step,) = steps(section(PAGE, "In front of it"))
     serve, link = step.commands
     assert serve == "AETHER_ORIGINS=https://hub.example .venv/bin/aether serve"
-    printed = shell(Step((link,), None), a_clone(tmp_path / "clone"))
+    clone = a_clone(tmp_path / "clone")
+    begun(clone / "var")
+    printed = shell(Step((link,), None), clone)
     assert re.fullmatch(r"https://hub\.example/#signin=aec_\S+\n", printed)
 
 
