@@ -229,6 +229,14 @@ class _Comparison:
         for item in self.items:
             if item.entity == entity and item.ident not in self.bound and item.ident not in self.making:
                 self.summary.count(entity).absent += 1
+                self.summary.name("absent", entity, self._described(item))
+
+    def _described(self, item: Item) -> str:
+        """Return the text by which people know an item of the source: of a presenter, who and where."""
+        if item.entity != PRESENTER:
+            return label(item.values) or item.key
+        names = {other.ident: label(other.values) for other in self.items}
+        return " in ".join(names.get(target, "") for _, target in reversed([*item.targets]))
 
     def _gone(self, changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Image]:
         """Return the records to delete: gone from the source, and nothing that stays refers to them."""

@@ -27,6 +27,8 @@ _WORDS = {
     "event_presenter": ("presenter", "presenters"),
 }
 
+_FATES = {"absent": "deleted in the hub", "in_use": "still in use"}
+
 
 class Counts(Struct, kw_only=True, forbid_unknown_fields=True):
     """How many records of one type had which fate."""
@@ -44,7 +46,10 @@ class Counts(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Case(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One case worth naming: an edit that stayed (`kept`) or gave way (`overwritten`), a record still `in_use`."""
+    """One case worth naming.
+
+    By `fate`: an edit that stayed (`kept`) or gave way (`overwritten`), a record still `in_use`, one `absent`.
+    """
 
     fate: str
     entity: str
@@ -117,7 +122,7 @@ def render(summary: Summary, warnings: Sequence[Problem] = (), unlisted: int = 0
     lines.append(f"{summary.title or 'Programme'}: {_headline(summary)}")
     for entity in ENTITIES:
         parts = [
-            f"{number} {fate.replace('_', ' ')}"
+            f"{number} {_FATES.get(fate, fate)}"
             for fate, number in structs.asdict(summary.counts.get(entity, Counts())).items()
             if number and fate not in {"kept", "overwritten"}
         ]
@@ -127,6 +132,7 @@ def render(summary: Summary, warnings: Sequence[Problem] = (), unlisted: int = 0
         ("kept", "edited in the hub, the edit stays"),
         ("overwritten", "edited in the hub, but newer in the source: overwritten"),
         ("in_use", "gone from the source, but still in use: kept"),
+        ("absent", "deleted in the hub, stays so until it changes in the source"),
     ):
         lines += _cases(summary, fate, sentence)
     return "\n".join(lines)
@@ -141,7 +147,9 @@ def warning_lines(warnings: Sequence[Problem], unlisted: int = 0) -> list[str]:
 
 def _headline(summary: Summary) -> str:
     if summary.writes == 0:
-        return "nothing to write, the hub already holds this programme"
+        absent = summary.total("absent")
+        held = f"all of this programme but the {absent} deleted in it" if absent else "this programme"
+        return f"nothing to write, the hub already holds {held}"
     fates = ("created", "restored", "adopted", "updated", "deleted", "unchanged")
     return ", ".join(f"{summary.total(fate)} {fate}" for fate in fates if summary.total(fate)) or "nothing changed"
 
@@ -155,5 +163,5 @@ def _cases(summary: Summary, fate: str, sentence: str) -> list[str]:
         for case in summary.cases
         if case.fate == fate
     ]
-    more = f", and {total - len(named)} more" if total > len(named) else ""
-    return [f"  {sentence}: {', '.join(named)}{more}"]
+    more = [f"    and {total - len(named)} more"] if total > len(named) else []
+    return [f"  {sentence}:", *(f"    {name}" for name in named), *more]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from hub import DeleteRecord
 from packs.events import Problem, Programme, render, warning_lines
 from packs.events.import_summary import MOST_NAMED, Summary
 from packs.events.programme import SessionEntry
-from tests.packs.conference import change, conference, imported
+from packs.events.records import EventPresenter
+from tests.packs.conference import change, conference, delete, imported
 from tests.packs.desk import Desk
 
 
@@ -39,8 +41,8 @@ def test_edits_that_stayed_or_gave_way_are_named() -> None:
         SessionEntry(guid="b", title="Closing", location="Meitner"),
     ]
     text = render(imported(desk, conference(sessions=newer)).summary)
-    assert "  edited in the hub, the edit stays: session “Ours” (subtitle)" in text
-    assert "  edited in the hub, but newer in the source: overwritten: session “Ours” (title)" in text
+    assert "  edited in the hub, the edit stays:\n    session “Ours” (subtitle)\n" in text
+    assert "  edited in the hub, but newer in the source: overwritten:\n    session “Ours” (title)" in text
     assert "  sessions:   1 updated, 1 unchanged" in text
 
 
@@ -61,4 +63,24 @@ def test_long_lists_are_cut_and_counted() -> None:
     for n in range(30):
         summary.count("event_session").kept += 1
         summary.name("kept", "event_session", f"Session {n}", "title")
-    assert "session “Session 19” (title), and 10 more" in render(summary)
+    lines = render(summary).splitlines()
+    assert lines[-2:] == ["    session “Session 19” (title)", "    and 10 more"]
+    assert max(map(len, lines)) < 100
+
+
+def test_what_was_deleted_in_the_hub_is_explained() -> None:
+    desk = Desk()
+    imported(desk, conference())
+    for presenter in desk.records("event_presenter"):
+        if presenter["session_id"] == desk.the("event_session", guid="a")["id"]:
+            desk.commit([DeleteRecord(EventPresenter, presenter["id"])])
+    delete(desk, "event_session", guid="a")
+    lines = render(imported(desk, conference()).summary).splitlines()
+    assert lines[0] == "Conf: nothing to write, the hub already holds all of this programme but the 3 deleted in it"
+    assert "  sessions:   1 unchanged, 1 deleted in the hub" in lines
+    assert lines[-4:] == [
+        "  deleted in the hub, stays so until it changes in the source:",
+        "    session “Opening”",
+        "    presenter “Ada in Opening”",
+        "    presenter “Grace in Opening”",
+    ]
