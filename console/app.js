@@ -58,7 +58,7 @@ function leave(why) {
   hub.account = null;
   events?.stop();
   events = null;
-  page.choose(null);
+  page.forget();
   switcher.replaceChildren();
   show("signin");
   signIn.say(why);
@@ -76,6 +76,7 @@ hub.on("online", (session) => {
     return;
   }
   show("app");
+  learnRights(session);
   find("#signout").title = `Sign out${session.display?.user ? ` ${session.display.user}` : ""}`;
   if (events !== null) return;
   events = hub.watch({ type: "event" });
@@ -84,6 +85,16 @@ hub.on("online", (session) => {
   events.on("error", toasts.error);
   if (events.ready) chooseEvent();
 });
+/** Ask what this session may do; a page that cannot know shows nothing to edit with. @param {any} session */
+async function learnRights(session) {
+  try {
+    const { types } = await hub.describe({ types: ["event_session"] });
+    if (hub.session === session) page.allow(types.event_session?.permissions ?? []);
+  } catch (error) {
+    if (hub.session === session && hub.state === "online") toasts.error(error);
+  }
+}
+
 hub.on("notice", ({ message }) => toasts.note(message));
 
 /** The event to open when nobody said which: running, else the next, else the last. @param {any[]} all */

@@ -55,7 +55,7 @@ export class Drawer {
   /** Show a talk, or nothing. @param {string | null} id */
   show(id) {
     if (id === this.open) return;
-    this.title.end();
+    this.title.leave();
     this.open = id;
     this.#shown = "";
     this.element.hidden = id === null;

@@ -16,6 +16,7 @@ export const SCALE = {
 };
 
 const MINUTE = 60_000;
+const LANE = 0.75; // of a column: what one of several sessions side by side needs
 
 /**
  * Lay a day out.
@@ -64,6 +65,20 @@ export function layoutDay(slots, rooms, scale = SCALE) {
       ? [{ from: edges[place], to: edges[place + 1], top: tops[place], height: span.height, minutes: span.minutes }] : []
   ));
   return { places, pauses, at, height: tops[tops.length - 1], from: edges[0], to: edges[edges.length - 1] };
+}
+
+/**
+ * How wide each room's column is, in columns of a room in which nothing overlaps: sessions side by side stay readable.
+ * @param {Place[]} places
+ * @param {number} rooms
+ * @returns {{wide: number[], from: number[], units: number}} `from`: where a column begins · `units`: all together
+ */
+export function columnsOf(places, rooms) {
+  const wide = Array.from({ length: rooms }, (_none, room) => (
+    Math.max(1, ...places.filter(({ column }) => column === room).map(({ lanes }) => lanes * LANE))
+  ));
+  const from = wide.map((_width, room) => wide.slice(0, room).reduce((sum, width) => sum + width, 0));
+  return { wide, from, units: wide.reduce((sum, width) => sum + width, 0) };
 }
 
 /**

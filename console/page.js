@@ -7,7 +7,7 @@ import { Drawer } from "./drawer.js";
 import { downloadFile, drawPanel } from "./panel.js";
 import { peopleOf, showRoster, watchersByTalk } from "./people.js";
 import { matches, terms } from "./search.js";
-import { command } from "./signin.js";
+import { command, whereToRun } from "./signin.js";
 import { Store } from "./store.js";
 import { insideSentence, titleWords } from "./text.js";
 import { ago, zoneWords } from "./time.js";
@@ -23,6 +23,9 @@ export class EventPage {
   /** whether the hub has said which events there are */
   known = false;
 
+  /** @type {Set<string>} what this session's role may do to talks, such as "event_session.update"; empty until told */
+  rights = new Set();
+
   /** @type {Store | null} */
   store = null;
 
@@ -31,6 +34,9 @@ export class EventPage {
 
   /** @type {import("../clients/javascript/channel.js").Channel | null} */
   #channel = null;
+
+  /** @type {Element | null} the day that was brought into sight */
+  #shownTab = null;
 
   day = /** @type {string | null} */ (null);
   query = "";
@@ -47,6 +53,7 @@ export class EventPage {
       save: (id, title, if_version) => hub.update("event_session", id, { title }, { if_version }),
       fetch: (id) => hub.get("event_session", id),
       online: () => hub.state === "online",
+      may_edit: () => this.rights.has("event_session.update"),
       editing: () => this.#tell(),
       failed: toasts.error,
       nameOf: (user) => this.#nameOf(user),
@@ -76,6 +83,19 @@ export class EventPage {
     this.draw();
   }
 
+  /** What the hub says that this session may do. @param {string[]} permissions */
+  allow(permissions) {
+    this.rights = new Set(permissions);
+    this.draw();
+  }
+
+  /** Nobody is signed in any more. */
+  forget() {
+    this.drawer.title.forget();
+    this.rights.clear();
+    this.choose(null);
+  }
+
   /** @param {string} event */
   #follow(event) {
     this.#readAddress();
@@ -99,12 +119,33 @@ export class EventPage {
   open(id) {
     if (id === this.talk) return;
     const before = this.talk;
+    this.#leaveTitle();
     this.talk = id;
     this.remember(before === null);
     this.draw();
     this.#tell();
     if (id !== null) find(".drawer").focus({ preventScroll: true });
-    else if (before !== null) this.timetable.find(before)?.querySelector("button")?.focus({ preventScroll: true });
+    else if (before !== null) this.#focusCard(before);
+  }
+
+  /** Where a reader goes on after the drawer: at the card of the talk, else at the programme. @param {string} talk */
+  #focusCard(talk) {
+    const card = this.timetable.find(talk)?.querySelector("button") ?? find(".programme");
+    card.focus({ preventScroll: true });
+  }
+
+  /** Over a narrow page the drawer is all there is: nothing else takes the focus. @param {boolean} covered */
+  #cover(covered) {
+    for (const part of [".skip", ".bar", "main", ".panel"]) find(part).inert = covered;
+    const drawer = find(".drawer");
+    if (covered) drawer.setAttribute("aria-modal", "true");
+    else drawer.removeAttribute("aria-modal");
+    if (covered && !drawer.contains(document.activeElement) && !find(".toasts").contains(document.activeElement)) drawer.focus({ preventScroll: true });
+  }
+
+  /** Another talk or none is opened. */
+  #leaveTitle() {
+    if (this.drawer.title.leave()) this.toasts.note("Your unsaved title is kept: open the talk again to go on.");
   }
 
   /** Put what is chosen into the address. @param {boolean} [step] as a step that "back" undoes */
@@ -137,6 +178,7 @@ export class EventPage {
     this.search.addEventListener("input", () => {
       this.query = this.search.value;
       this.draw();
+      this.#showFound();
     });
     this.search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key !== "Escape") return;
@@ -161,10 +203,14 @@ export class EventPage {
       next.focus();
     });
     addEventListener("popstate", () => {
+      const before = this.talk;
       this.#readAddress();
+      if (this.talk !== before) this.#leaveTitle();
       this.draw();
       this.#tell();
     });
+    this.tabs.addEventListener("scroll", () => this.#hintTabs());
+    new ResizeObserver(() => this.#hintTabs()).observe(this.tabs);
     narrow.addEventListener("change", () => this.draw());
   }
 
@@ -172,6 +218,13 @@ export class EventPage {
     this.query = "";
     this.search.value = "";
     this.draw();
+  }
+
+  /** Bring the first result into sight, wherever the page was scrolled to. */
+  #showFound() {
+    find(".programme").scrollTop = 0;
+    const top = find(".strip").getBoundingClientRect().top - find(".bar").offsetHeight; // of a narrow page, which scrolls as a whole
+    if (narrow.matches && top < 0) scrollBy({ top, behavior: "instant" });
   }
 
   /** Draw everything from what is known now. */
@@ -205,6 +258,8 @@ export class EventPage {
   #drawWithout() {
     find(".event-head").hidden = true;
     find(".strip").hidden = true;
+    document.body.classList.remove("drawer-open");
+    this.#cover(false);
     find(".panel").replaceChildren();
     if (this.known) this.#drawImport("No programme yet");
     else this.timetable.drawWaiting();
@@ -212,7 +267,9 @@ export class EventPage {
 
   /** @param {string} title */
   #drawImport(title) {
-    this.timetable.drawNothing(title, mark(), h("p", { text: "Load one on the machine of the hub. It appears here by itself." }), command("aether import conference FILE"));
+    const account = this.hub.session?.display?.account;
+    const words = account && account !== "main" ? `import conference FILE --account ${account}` : "import conference FILE";
+    this.timetable.drawNothing(title, mark(), h("p", { text: "Load one on the machine of the hub. It appears here by itself." }), command(words), whereToRun());
   }
 
   /** @param {ReturnType<Store["programme"]>} programme @param {boolean} ready */
@@ -239,6 +296,19 @@ export class EventPage {
       tab.tabIndex = selected ? 0 : -1;
       return tab;
     }));
+    this.#hintTabs();
+    const chosenTab = this.tabs.querySelector("[aria-selected=true]");
+    if (chosenTab !== null && this.#shownTab !== chosenTab) {
+      this.#shownTab = chosenTab;
+      this.tabs.scrollLeft = chosenTab.offsetLeft - this.tabs.offsetLeft - (this.tabs.clientWidth - chosenTab.offsetWidth) / 2;
+    }
+  }
+
+  /** Days that do not fit fade out at the side where there are more. */
+  #hintTabs() {
+    const { scrollLeft, clientWidth, scrollWidth, classList } = this.tabs;
+    classList.toggle("more-before", scrollLeft > 2);
+    classList.toggle("more-after", scrollLeft + clientWidth < scrollWidth - 2);
   }
 
   /** @param {string} day @param {import("./time.js").Times} times */
@@ -284,9 +354,11 @@ export class EventPage {
       this.remember();
       this.#tell();
     }
+    const left = talk === undefined && find(".drawer").contains(document.activeElement) ? this.drawer.open : null;
     this.drawer.show(talk?.id ?? null);
     document.body.classList.toggle("drawer-open", talk !== undefined);
-    find("main").inert = narrow.matches && talk !== undefined;
+    this.#cover(narrow.matches && talk !== undefined);
+    if (left !== null) this.#focusCard(left);
     if (talk === undefined) return;
     const { updated_at, updated_by, version } = talk.record;
     const changed = version > 1 ? `changed ${ago(Date.parse(updated_at), Date.now())}${updated_by ? ` by ${insideSentence(this.#nameOf(updated_by))}` : ""}` : null;

@@ -35,16 +35,31 @@ export function takeCode() {
   return code;
 }
 
-/** A command with a button that copies it. @param {string} text */
-export function command(text) {
-  const copied = h("span", { class: "visually-hidden", role: "status" });
+/** The command in the folder of the hub, as README.md installs it; where it is another the page cannot know. */
+const AETHER = ".venv/bin/aether";
+
+/** @param {string} text */
+const code = (text) => h("code", { text });
+
+/** Where a command of this page works, and what to do elsewhere. @param {...(Node | string)} more */
+export const whereToRun = (...more) => h("p", { class: "where" },
+  "Run it in the hub's folder. Installed another way? Take the ", code("aether"), " that starts the hub, with the same ", code("--data"), ". ", ...more);
+
+/** A command of the hub with a button that copies it. @param {string} words after its name */
+export function command(words) {
+  return copyLine(`${AETHER} ${words}`);
+}
+
+/** A line with a button that copies it. @param {string} text */
+function copyLine(text) {
+  const told = h("span", { class: "visually-hidden", role: "status" });
   const button = h("button", { type: "button", class: "quiet", "aria-label": `Copy ${text}`, onclick: async () => {
     await navigator.clipboard.writeText(text);
-    copied.textContent = "Copied";
+    told.textContent = "Copied";
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1500);
   } }, icon("copy"));
-  return h("div", { class: "command" }, h("code", { text }), navigator.clipboard ? button : null, copied);
+  return h("div", { class: "command" }, h("code", { text }), navigator.clipboard ? button : null, told);
 }
 
 /**
@@ -92,7 +107,7 @@ export function signInCard({ onToken }) {
     h("div", { class: "card-large" }, mark(),
       h("h1", { id: "signin-title", text: "Sign in to Aether Hub" }),
       h("p", { id: "signin-hint", text: "On the machine of the hub, run this and open the link it prints. A link works once, for 15 minutes." }),
-      command("aether signin-link"), form, problem),
+      command("signin-link"), whereToRun("For another account than main add ", code("--account NAME"), "."), form, problem),
   );
   return { element, redeem, say };
 }

@@ -96,7 +96,14 @@ export function ago(moment, now) {
   return new Intl.DateTimeFormat(LOCALE, { day: "numeric", month: "short" }).format(moment);
 }
 
+/** "Etc/GMT-1" → "UTC+1": such a name counts westwards, which nobody expects; other names stay. @param {string} zone */
+export function zoneName(zone) {
+  const [, sign, hours] = /^Etc\/GMT(?:([+-])(\d+))?$/.exec(zone) ?? [];
+  if (sign !== undefined && Number(hours) !== 0) return `UTC${sign === "-" ? "+" : "−"}${hours}`;
+  return /^(Etc\/)?(GMT[+-]?0?|UCT|UTC|Universal|Zulu|Greenwich)$/.test(zone) ? "UTC" : zone;
+}
+
 /** The zone in words: "Europe/Berlin", or that it is the reader's own. @param {{zone: string, named: boolean}} chosen */
 export const zoneWords = ({ zone, named }) => (
-  named ? `Times in ${zone}` : `Times in your own zone (${zone}): the event names none`
+  named ? `Times in ${zoneName(zone)}` : `Times in your own zone (${zoneName(zone)}): the event names none`
 );

@@ -4,7 +4,7 @@
 
 import { Card } from "./card.js";
 import { h, place } from "./dom.js";
-import { layoutDay } from "./layout.js";
+import { columnsOf, layoutDay } from "./layout.js";
 import { duration } from "./time.js";
 
 /** @typedef {import("./programme.js").Talk} Talk */
@@ -64,11 +64,14 @@ export class Timetable {
     const rooms = [...scene.rooms, NO_ROOM].filter(({ id }) => used.has(id));
     const slots = scene.talks.map(({ id, room, start, end }) => ({ id, room: room?.id ?? "", start: start ?? 0, end }));
     const plan = layoutDay(slots, rooms.map(({ id }) => id));
+    const columns = columnsOf(plan.places, rooms.length);
     const byId = new Map(scene.talks.map((talk) => [talk.id, talk]));
     const cards = plan.places.map(({ id, column, top, height, lane, lanes }) => {
       const element = this.#card(/** @type {Talk} */ (byId.get(id)), scene, { alone: false, lines: Math.floor((height - TEXT_FROM) / TEXT_LINE) });
       const set = (/** @type {string} */ name, /** @type {number} */ value) => element.style.setProperty(name, String(value));
       set("--column", column);
+      set("--from", columns.from[column]);
+      set("--wide", columns.wide[column]);
       set("--top", Math.round(top));
       set("--height", Math.round(height));
       set("--lane", lane);
@@ -91,7 +94,8 @@ export class Timetable {
       grid = h("div", { class: "grid" }, h("div", { class: "grid-head" }), h("div", { class: "grid-body" }));
       place(this.element, [grid]);
     }
-    grid.style.setProperty("--rooms", String(rooms.length));
+    grid.style.setProperty("--units", String(columns.units));
+    grid.style.setProperty("--columns", columns.wide.map((width) => `minmax(0, ${width}fr)`).join(" "));
     grid.style.setProperty("--tall", String(Math.round(plan.height)));
     const [head, body] = grid.children;
     const names = rooms.map(({ id, name }) => {
@@ -128,8 +132,9 @@ export class Timetable {
   /** Nothing to draw: say why. @param {string} title @param {Node | null} [above] @param {...Node} below */
   drawNothing(title, above = null, ...below) {
     const held = /** @type {HTMLElement | null} */ (this.element.querySelector(":scope > .nothing"));
-    if (held?.dataset.title === title) return; // so that a button in it keeps the focus
-    place(this.element, [h("div", { class: "nothing", data: { testid: "empty", title } }, above, h("h2", { text: title }), ...below)]);
+    const said = [title, ...below.map(({ textContent }) => textContent)].join("\n");
+    if (held?.dataset.said === said) return; // so that a button in it keeps the focus
+    place(this.element, [h("div", { class: "nothing", data: { testid: "empty", said } }, above, h("h2", { text: title }), ...below)]);
   }
 
   /** The programme is on its way. */

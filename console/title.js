@@ -1,6 +1,6 @@
 /**
- * The title of a talk, edited in place: Enter saves, Esc gives up, and a meanwhile changed title is a question,
- * not a loss.
+ * The title of a talk, edited in place by who may: Enter saves, Esc gives up, and a meanwhile changed title is a
+ * question, not a loss. What was typed and neither saved nor given up is kept until the page is left.
  */
 
 import { h, icon, setText } from "./dom.js";
@@ -14,6 +14,7 @@ const MOST_TRIES = 3; // changes of other fields that may overtake one save
  * @property {(id: string, title: string, if_version: number) => Promise<any>} save
  * @property {(id: string) => Promise<any>} fetch the record as the hub has it
  * @property {() => boolean} online
+ * @property {() => boolean} may_edit whether this person's role may change a title
  * @property {(editing: boolean) => void} editing
  * @property {(error: any) => void} failed
  * @property {(user: string | null) => string} nameOf
@@ -22,6 +23,9 @@ const MOST_TRIES = 3; // changes of other fields that may overtake one save
 export class TitleEditor {
   /** @type {any} the record when editing began; null while reading */
   #base = null;
+
+  /** @type {Map<string, {base: any, text: string}>} by talk: what was typed there and left, not saved and not given up */
+  #drafts = new Map();
 
   /** @param {TitleHost} host */
   constructor(host) {
@@ -34,7 +38,8 @@ export class TitleEditor {
     this.cancelled = h("button", { type: "button", text: "Cancel", data: { testid: "title-cancel" }, onclick: () => this.end() });
     this.problem = h("p", { class: "problem", role: "alert", hidden: true, data: { testid: "title-error" } });
     this.conflict = h("div", { class: "conflict", role: "alert", hidden: true, data: { testid: "title-conflict" } });
-    this.reading = h("div", { class: "title-reading" }, this.heading, this.pencil);
+    this.draft = h("p", { class: "draft", hidden: true, data: { testid: "title-draft" } });
+    this.reading = h("div", { class: "title-reading" }, this.heading, this.pencil, this.draft);
     this.buttons = h("div", { class: "row" }, this.hint, this.cancelled, this.button);
     this.writing = h("div", { class: "title-writing", hidden: true }, this.field, this.problem, this.conflict, this.buttons);
     this.element = h("div", { class: "title" }, this.reading, this.writing);
@@ -49,22 +54,48 @@ export class TitleEditor {
     const record = this.host.record();
     if (!record) return;
     setText(this.heading, titleWords(record.title));
+    const may_edit = this.host.may_edit();
+    if (!may_edit) this.leave();
+    this.pencil.hidden = !may_edit;
+    this.#showDraft(may_edit ? this.#drafts.get(record.id)?.text : undefined);
     if (this.active && record.title !== this.#base.title && this.conflict.hidden && !this.field.disabled) this.#ask(record);
   }
 
+  /** Begin, with what was typed here before where there is some. */
   begin() {
-    if (this.active) return;
-    this.#base = this.host.record();
-    this.field.value = this.#base.title;
+    const record = this.host.record();
+    if (this.active || !record || !this.host.may_edit()) return;
+    const draft = this.#drafts.get(record.id);
+    this.#drafts.delete(record.id);
+    this.#base = draft?.base ?? record;
+    this.field.value = draft?.text ?? record.title ?? "";
     this.#say("");
     this.#show(true);
     this.field.focus();
-    this.field.select();
+    if (draft === undefined) this.field.select();
     this.#grow();
+    this.refresh();
     this.host.editing(true);
   }
 
-  /** Back to reading; nothing is saved. */
+  /** The reader goes elsewhere: keep what was typed. Returns whether there was anything to keep. */
+  leave() {
+    if (!this.active) return false;
+    const base = this.#base;
+    const text = this.field.value;
+    const typed = text !== (base.title ?? "");
+    if (typed) this.#drafts.set(base.id, { base, text });
+    this.end();
+    return typed && !this.field.disabled; // what is being saved needs no word
+  }
+
+  /** Nobody is signed in any more: nothing of theirs stays. */
+  forget() {
+    this.end();
+    this.#drafts.clear();
+  }
+
+  /** Back to reading; nothing is saved or kept. */
   end() {
     if (!this.active) return;
     const focused = this.element.contains(document.activeElement);
@@ -91,14 +122,21 @@ export class TitleEditor {
     try {
       await this.#send(title, base);
       if (this.#base === base) this.end();
+      else if (this.#drafts.get(base.id)?.base === base) this.#drafts.delete(base.id);
+      this.refresh();
     } catch (error) {
-      if (this.#base !== base) return; // given up meanwhile
       const known = /** @type {any} */ (error);
+      if (this.#base !== base) {
+        if (this.#drafts.get(base.id)?.base === base) this.host.failed(known); // left meanwhile: it is still kept
+        return;
+      }
       if (known.code === "data.invalid") this.#say(known.message);
       else if (known.code !== "record.conflict") this.host.failed(known);
     } finally {
-      this.#busy(false);
-      if (this.active && this.conflict.hidden) this.field.focus();
+      if (this.#base === base) {
+        this.#busy(false);
+        if (this.conflict.hidden) this.field.focus();
+      }
     }
   }
 
@@ -112,12 +150,29 @@ export class TitleEditor {
         if (/** @type {any} */ (error).code !== "record.conflict" || tries === MOST_TRIES) throw error;
         const latest = await this.host.fetch(base.id);
         if (latest.title !== base.title) {
-          this.#ask(latest);
+          if (this.#base === base) this.#ask(latest);
           throw error;
         }
         ({ version } = latest);
       }
     }
+  }
+
+  /** @param {string | undefined} text what was typed here before; undefined = nothing */
+  #showDraft(text) {
+    this.draft.hidden = text === undefined;
+    if (text === undefined || this.draft.dataset.text === text) return;
+    this.draft.dataset.text = text;
+    const discard = () => {
+      this.#drafts.delete(this.host.record()?.id);
+      this.refresh();
+      this.pencil.focus();
+    };
+    this.draft.replaceChildren(
+      h("span", {}, "You left an unsaved title: ", h("bdi", { text: titleWords(text) })),
+      h("button", { type: "button", text: "Continue", data: { testid: "draft-continue" }, onclick: () => this.begin() }),
+      h("button", { type: "button", text: "Discard", data: { testid: "draft-discard" }, onclick: discard }),
+    );
   }
 
   /** Somebody was quicker: let the writer choose. @param {any} latest */

@@ -84,6 +84,14 @@ export class Hub extends Connection {
   }
 
   /**
+   * The types, operators and actions that this session may use: `{hash, types, actions}`.
+   * @param {{types?: string[], have?: string}} [options]
+   */
+  describe(options = {}) {
+    return this.request("schema.describe", given(options));
+  }
+
+  /**
    * Keep a query's records current until `stop` of the answer.
    * @param {{type: string, where?: object, parent?: Reference, order?: string[], fields?: string[], limit?: number}} query
    */

@@ -23,6 +23,7 @@ FLAGS = (
     "--disable-sync",
 )
 DESKTOP = ViewportSize(width=1440, height=900)
+PHONE = ViewportSize(width=390, height=844)
 
 Visit = Callable[[str], Awaitable[Visitor]]
 

@@ -1,4 +1,4 @@
-"""A real hub for the page: three people of account `main`, on a port and a folder that outlive every restart."""
+"""A real hub for the page: four people of account `main`, on a port and a folder that outlive every restart."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ PROGRAMME: Final = Path(__file__).resolve().parents[2] / "examples/data/frab-cam
 STOP_SECONDS: Final = 20.0
 _NO_KEPT_CONNECTIONS: Final = httpx.Limits(max_keepalive_connections=0)  # the hub at their other end is killed
 EDITORS: Final = ("Ada Brandt", "Jonas Weber")
-"""Who belongs to account `main` beside its owner."""
+"""Who may edit in account `main`, beside its owner."""
+VIEWER: Final = "Vera Lund"
+"""Who may only read there."""
 
 
 async def _make_people(data: Path) -> dict[str, str]:
@@ -34,7 +36,8 @@ async def _make_people(data: Path) -> dict[str, str]:
             await app.first_start(services)
             account = await people.find_account(services, "main")
             assert account is not None
-            made = [await people.create_user(services, account["id"], name, "editor") for name in EDITORS]
+            roles = {**dict.fromkeys(EDITORS, "editor"), VIEWER: "viewer"}
+            made = [await people.create_user(services, account["id"], name, role) for name, role in roles.items()]
         finally:
             await parts.storage.close()
     finally:

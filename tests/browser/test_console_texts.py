@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, ViewportSize, expect
+from playwright.async_api import Locator, expect
 
-from tests.browser.conftest import DESKTOP, Visit
+from tests.browser.conftest import DESKTOP, PHONE, Visit
 from tests.browser.page_hub import PageHub
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-PHONE = ViewportSize(width=390, height=844)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
