@@ -13,6 +13,7 @@ from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRec
 from hub.schema.actions import action
 from hub.schema.core.identity import AccountName, ApiKey, Membership
 from hub.schema.record import Image
+from hub.schema.texts import problem_of
 from hub.schema.writes import Committed
 from hub.wire.errors import HubError
 
@@ -123,10 +124,17 @@ def _services(ctx: Context) -> Services:
     return services
 
 
+def _refuse_unseen(name: str | None, path: str) -> None:
+    problem = problem_of(name) if name is not None else None
+    if problem is not None:
+        raise HubError("data.invalid", problem, path=path)
+
+
 @action("account.create", needs="account.create", operator=True)
 async def create_account(ctx: Context, args: CreateAccount) -> CreatedAccount:
     """Create an account, with a first owner where one is named."""
     services = _services(ctx)
+    _refuse_unseen(args.owner, "args.owner")
     account = await people.create_account(services, args.name, args.title)
     if args.owner is not None:
         await people.create_user(services, account["id"], args.owner, "owner")
@@ -152,6 +160,7 @@ async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
 async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
     """Create a person and make them a member of this account."""
     services = _services(ctx)
+    _refuse_unseen(args.name, "args.name")
     if not args.another and await people.is_taken(services, ctx.account, args.name):
         text = "Somebody of this name is in this account already; with `another` there will be two."
         raise HubError("record.exists", text, path="args.name")
@@ -214,6 +223,7 @@ async def _settled(ctx: Context, writes: list[ActionWrite], answer: Member) -> M
 @action("api_key.issue", needs="api_key.create")
 async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     """Create an API key for this account; the key is shown once."""
+    _refuse_unseen(args.name, "args.name")
     data, key = people.make_api_key(_services(ctx), args.role, args.name)
 
     def made(done: Committed) -> CreatedKey:

@@ -8,6 +8,7 @@ no table and no database.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -101,8 +102,11 @@ class _Plan:
 
     secrets: frozenset[str]
     references: tuple[tuple[str, RecordType], ...]
+    # Those of them whose record has the same parent.
+    siblings: frozenset[str]
     # Fields that hold a number with a fraction, also where it is given as a whole one.
     numbers: tuple[str, ...]
+    check: Callable[[Image], None] | None
 
 
 @lru_cache(1024)
@@ -111,7 +115,9 @@ def _plan(kind: RecordType) -> _Plan:
     return _Plan(
         secrets=frozenset(name for name, spec in fields if spec.option.secret),
         references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
+        siblings=frozenset(name for name, spec in fields if spec.option.same_parent),
         numbers=tuple(name for name, spec in fields if spec.kind == "number"),
+        check=kind.check,
     )
 
 
@@ -234,7 +240,9 @@ class _Work:
         image |= self.filled(plan, data)
         secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
         if plan.references:
-            self.check_references(plan, image)
+            self.check_references(kind, plan, image, image)
+        if plan.check is not None:
+            plan.check(image)
         if self.get(kind, rec) is not None:
             raise HubError("record.exists", "There is already a record with this id.", path="id")
         for unique in kind.unique:
@@ -266,9 +274,11 @@ class _Work:
         differing = {name: value for name, value in change.items() if not _same(old[name], value)}
         if not differing and not secrets:
             return old
-        self.check_references(plan, differing)
         meta = {"version": old["version"] + 1, "updated_at": self.now, "updated_by": self.commit.actor}
         image = {**old, **meta, **differing}
+        self.check_references(kind, plan, differing, image)
+        if plan.check is not None:
+            plan.check(image)
         for unique in kind.unique:
             if any(name in differing for name in unique):
                 self.release(kind, unique, old)
@@ -351,11 +361,16 @@ class _Work:
                 details={"version": image["version"]},
             )
 
-    def check_references(self, plan: _Plan, data: dict[str, Any]) -> None:
+    def check_references(self, kind: RecordType, plan: _Plan, data: dict[str, Any], image: Image) -> None:
         for name, target in plan.references:
             value = data.get(name)
-            if value is not None:
-                self.live(target, value, f"data.{name}")
+            if value is None:
+                continue
+            found = self.live(target, value, f"data.{name}")
+            wire = kind.parent_wire
+            if name in plan.siblings and wire is not None and found[wire] != image[wire]:
+                text = f"This {target.name} belongs to another {wire.removesuffix('_id')}."
+                raise HubError("data.invalid", text, path=f"data.{name}")
 
     def unique(self, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         key = (self.account, kind.name, names, values)

@@ -49,12 +49,14 @@ class Field:
 
     `folded` keeps a folded copy, needed by operators that begin with `i`. `read_only` fields are set by
     the hub and by actions only; `write_once` at creation only. `secret` never leaves storage.
-    `hidden_from` is the highest role of the ladder that does not see the field.
+    `hidden_from` is the highest role of the ladder that does not see the field. `same_parent` is for references:
+    what is referred to belongs to the same parent as the record itself.
     """
 
     folded: bool = False
     read_only: bool = False
     write_once: bool = False
+    same_parent: bool = False
     secret: bool = False
     hidden_from: str | None = None
 
@@ -76,6 +78,7 @@ class FieldSpec:
     default: Any
     accepts: Any
     plain: Callable[[Any], Any] | None
+    min_length: int = 0
     max_length: int | None = None
     item: str | None = None
     ref: type | None = None
@@ -178,6 +181,7 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
         required, default = False, None
     return FieldSpec(
         name, wire, kind, nullable, required, default, accepts, plain,
+        min_length=max((m.min_length or 0 for m in metas), default=0),
         max_length=min(lengths) if lengths else None, item=item, ref=ref, choices=choices, option=option,
     )  # fmt: skip
 

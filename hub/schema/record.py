@@ -22,7 +22,8 @@ from typing import Any, Final, cast, get_type_hints
 import msgspec
 
 from hub.schema.access import Access
-from hub.schema.fields import RESERVED, DeclarationError, FieldSpec, field_from_annotation
+from hub.schema.fields import RESERVED, SORTABLE_TEXT, DeclarationError, FieldSpec, field_from_annotation
+from hub.schema.texts import problem_of
 from hub.wire.codec import refine
 from hub.wire.errors import HubError
 
@@ -34,6 +35,8 @@ class Record:
     """The base of every record type. Options are class keywords.
 
     `parent`: the type it belongs to (None: directly to the account). `access`: the rule, required.
+    `check`: a pure function that is given the whole image of each record before it is written, and raises
+    `HubError("data.invalid", …, path="data.<field>")` where its fields do not go together.
     `unique`: tuples of field names (the parent's name may be one) that no two live records share; always
     within the account. `indexes`: tuples of field names to index. `searchable`: text fields for full
     text. `sortable`: fields to order by (default: all that can be). `system`: the type is global and
@@ -42,11 +45,13 @@ class Record:
     """
 
     __record_type__: RecordType
+    __check__: Callable[[Image], None] | None
 
     def __init_subclass__(
         cls,
         *,
         access: Access | None = None,
+        check: Callable[[Image], None] | None = None,
         parent: type[Record] | None = None,
         unique: tuple[tuple[str, ...], ...] = (),
         indexes: tuple[tuple[str, ...], ...] = (),
@@ -62,6 +67,7 @@ class Record:
             raise DeclarationError(f"{cls.__name__}: unknown option {', '.join(unknown)}")
         if access is None:
             raise DeclarationError(f"{cls.__name__} has no rule; declare access=Access(read=…, create=…, …)")
+        cls.__check__ = check
         parent_type = type_of(parent) if parent is not None else None
         if parent_type is not None and parent_type.name == "account":
             parent_type = None  # the account is the scope of every record, not a column of its own
@@ -112,6 +118,11 @@ class RecordType:
     change_struct: type[msgspec.Struct]
 
     @cached_property
+    def check(self) -> Callable[[Image], None] | None:
+        """What looks at each image before it is written, where that is declared."""
+        return self.declared.__check__
+
+    @cached_property
     def references(self) -> frozenset[str]:
         """The wire names of the fields that refer to records."""
         return frozenset(w for w, s in self.fields.items() if s.kind == "ref")
@@ -120,6 +131,14 @@ class RecordType:
     def _converters(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
         """What makes plain values of the accepted ones, for those fields where that is something."""
         return tuple((w, s.plain) for w, s in self.fields.items() if s.plain is not None)
+
+    @cached_property
+    def _seen(self) -> tuple[tuple[str, bool], ...]:
+        """The texts that may not be empty, so people must see something; and whether they are names of one line."""
+        texts = [
+            (w, s.max_length) for w, s in self.fields.items() if s.kind == "text" and s.min_length and not s.choices
+        ]
+        return tuple((wire, longest is not None and longest <= SORTABLE_TEXT) for wire, longest in texts)
 
     @cached_property
     def _hub_sets(self) -> frozenset[str]:
@@ -140,11 +159,14 @@ class RecordType:
         if not trusted:
             self._refuse_read_only(data, path, creating=True)
         try:
-            return self._plain(msgspec.structs.asdict(msgspec.convert(data, self.create_struct)))
+            image = self._plain(msgspec.structs.asdict(msgspec.convert(data, self.create_struct)))
         except msgspec.ValidationError as error:
             raise refine(error, prefix=path) from None
         except ValueError as error:
             raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
+        if not trusted:
+            self._refuse_unseen(image, path)
+        return image
 
     def accept_change(self, data: dict[str, Any], *, trusted: bool = False, path: str = "data") -> Image:
         """Return the given fields of a change, converted; raise `data.invalid`."""
@@ -152,11 +174,14 @@ class RecordType:
             self._refuse_read_only(data, path, creating=False)
         try:
             value = msgspec.convert(data, self.change_struct)
-            return self._plain({wire: getattr(value, wire) for wire in data})
+            image = self._plain({wire: getattr(value, wire) for wire in data})
         except msgspec.ValidationError as error:
             raise refine(error, prefix=path) from None
         except ValueError as error:
             raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
+        if not trusted:
+            self._refuse_unseen(image, path)
+        return image
 
     def _plain(self, image: Image) -> Image:
         for wire, plain in self._converters:
@@ -164,6 +189,12 @@ class RecordType:
             if value is not None:
                 image[wire] = plain(value)
         return image
+
+    def _refuse_unseen(self, image: Image, path: str) -> None:
+        for wire, one_line in self._seen:
+            text = image.get(wire)
+            if text is not None and (problem := problem_of(text, one_line=one_line)):
+                raise HubError("data.invalid", problem, path=f"{path}.{wire}")
 
     def _refuse_read_only(self, data: dict[str, Any], path: str, *, creating: bool) -> None:
         refused = self._hub_sets if creating else self._never_changed
@@ -254,6 +285,9 @@ def _build(
         raise DeclarationError(f"{cls.__name__}: cannot sort by {', '.join(sorted(wanted - can_sort))}")
     if file and not {"name", "sha256", "size", "content_type"} <= set(fields):
         raise DeclarationError(f"{cls.__name__}: a file type has name, sha256, size and content_type")
+    for spec in specs:
+        if spec.option.same_parent and (spec.ref is None or parent is None or referred(spec).parent is not parent):
+            raise DeclarationError(f"{cls.__name__}.{spec.name}: it refers to no record that has the same parent")
     name = snake(cls.__name__)
     return RecordType(
         name=name,

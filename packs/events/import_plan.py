@@ -5,6 +5,7 @@ live records). Does not know storage, rights or the wire; the writes it returns 
 
 The rules:
 - A field is written only if the *source* changed it since the last import; an edit made in the hub stays until then.
+  Start and end of a session go together: where only one is changed and would not fit the other, both are written.
 - What the source has for the first time is created. If the hub has a live record with the same natural key (made by
   hand), that record is adopted: only its empty fields are filled.
 - What disappeared from the source is deleted softly and forgotten; when it comes back it is new. It is kept as long
@@ -29,6 +30,7 @@ from packs.events.import_items import (
     NATURAL_KEYS,
     PRESENTER,
     REFERENCES,
+    SESSION,
     Ident,
     Item,
     items_of,
@@ -149,6 +151,19 @@ class _Comparison:
 
     def _field_is_due(self, item: Item, field: str, value: Any) -> bool:
         """Tell whether the source may write this field of a live record."""
+        return self._changed(item, field, value) or self._goes_along(item, field)
+
+    def _goes_along(self, item: Item, field: str) -> bool:
+        """Tell whether the start or end of a session has to follow the other one, which the source has changed."""
+        if item.entity != SESSION or field not in {"starts_at", "ends_at"}:
+            return False
+        other = "ends_at" if field == "starts_at" else "starts_at"
+        if not self._changed(item, other, item.values[other]):
+            return False
+        times = {field: self.bound[item.ident][field], other: item.values[other]}
+        return None not in times.values() and bool(times["ends_at"] < times["starts_at"])
+
+    def _changed(self, item: Item, field: str, value: Any) -> bool:
         row = self.rows.get(item.ident)
         if row is not None and field in row["values"]:
             return bool(row["values"][field] != value)

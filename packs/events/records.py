@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from hub import Access, Field, Record, Ref
+from hub import Access, Field, HubError, Image, Record, Ref
 from packs.events.programme import (
     TAG_COUNT,
     Acronym,
@@ -33,6 +33,8 @@ _PROGRAMME = Access(read="viewer", create="editor", update="editor", delete="edi
 _BOOKKEEPING = Access(read="editor", create="editor", update="editor", delete="editor")
 
 Folded = Field(folded=True)
+Sibling = Field(same_parent=True)
+"""Of a reference: to a record of the same event."""
 
 FileName = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"\A(?!\.{1,2}\Z)[^/\\\x00-\x1f\x7f]+\Z")]
 """A name within a folder, never a path."""
@@ -72,10 +74,18 @@ class EventPerson(Record, parent=Event, access=_PROGRAMME, unique=(("event", "so
     source_id: Annotated[SourceId, Field(write_once=True)] | None = None  # None: made in the hub
 
 
+def _in_order(session: Image) -> None:
+    """Raise `data.invalid` where a session ends before it starts."""
+    starts, ends = session["starts_at"], session["ends_at"]
+    if starts is not None and ends is not None and ends < starts:
+        raise HubError("data.invalid", "A session does not end before it starts.", path="data.ends_at")
+
+
 class EventSession(
     Record,
     parent=Event,
     access=_PROGRAMME,
+    check=_in_order,
     unique=(("event", "guid"),),
     indexes=(("event", "starts_at"), ("location", "ends_at")),
     searchable=("title", "subtitle", "abstract", "description"),
@@ -97,15 +107,15 @@ class EventSession(
     tags: Annotated[list[Tag], Meta(max_length=TAG_COUNT)] = []
     do_not_record: bool = False
     recording_license: License = ""
-    location: Ref[EventLocation] | None = None
-    track: Ref[EventTrack] | None = None
+    location: Annotated[Ref[EventLocation], Sibling] | None = None
+    track: Annotated[Ref[EventTrack], Sibling] | None = None
 
 
 class EventPresenter(Record, parent=Event, access=_PROGRAMME, unique=(("event", "session", "person"),)):
     """That a person presents a session; `sort` is the order on stage."""
 
-    session: Ref[EventSession]
-    person: Ref[EventPerson]
+    session: Annotated[Ref[EventSession], Sibling]
+    person: Annotated[Ref[EventPerson], Sibling]
     sort: int = 0
 
 

@@ -206,3 +206,19 @@ def test_what_was_made_in_the_hub_without_a_key_is_left_alone(desk: Desk) -> Non
     imported(desk, Programme(event=conference().event))
     assert [s["title"] for s in desk.records("event_session")] == ["Breakfast", "Breakfast"]
     assert [p["name"] for p in desk.records("event_person")] == ["Cook"]
+
+
+def test_a_session_moved_in_the_hub_follows_its_source_where_a_new_end_would_lie_before_its_start(desk: Desk) -> None:
+    day = "2031-01-01T{}:00:00.000Z".format
+    first = [SessionEntry(guid="t", title="Timed", starts_at=day(10), ends_at=day(12))]
+    imported(desk, conference(sessions=first, presenters=[]))
+    change(desk, "event_session", {"starts_at": day(15), "ends_at": day(17)}, guid="t")
+    shorter = [SessionEntry(guid="t", title="Timed", starts_at=day(10), ends_at=day(11))]
+    imported(desk, conference(sessions=shorter, presenters=[]))
+    session = desk.the("event_session", guid="t")
+    assert (session["starts_at"], session["ends_at"]) == (day(10), day(11))
+    change(desk, "event_session", {"starts_at": day("09")}, guid="t")
+    longer = [SessionEntry(guid="t", title="Timed", starts_at=day(10), ends_at=day(13))]
+    imported(desk, conference(sessions=longer, presenters=[]))
+    session = desk.the("event_session", guid="t")
+    assert (session["starts_at"], session["ends_at"]) == (day("09"), day(13)), "each for itself where that goes"
