@@ -10,7 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -27,7 +27,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8400
     data: Annotated[str, Meta(min_length=1, description="Folder of the database, the files and hub.sock.")] = "var"
     database_url: Annotated[
-        str, Meta(pattern="^$|^sqlite:///.+", description="Database; empty means SQLite at `data`/hub.db.")
+        str,
+        Meta(
+            pattern="^$|^sqlite:///.+",
+            title="empty or an address such as sqlite:///folder/hub.db",
+            description="Database; empty means SQLite at `data`/hub.db.",
+        ),
     ] = ""
     durability: Annotated[
         Literal["full", "normal"],
@@ -37,8 +42,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
     ] = ("packs.events",)
     origins: Annotated[
-        tuple[str, ...],
-        Meta(description="Web origins besides the hub's own that may open a socket, such as `https://app.example`."),
+        tuple[Annotated[str, Meta(pattern=r"^https?://[^/?#@\s,]+$")], ...],
+        Meta(
+            title="a list of origins such as https://app.example, each without a path",
+            description="Web origins besides the hub's own that may open a socket, such as `https://app.example`.",
+        ),
     ] = ()
     max_file_bytes: Annotated[int, Meta(ge=1, le=2**50, description="The largest file that is accepted, in bytes.")] = (
         4 * 1024**3
@@ -102,6 +110,7 @@ def load(
             values[name], sources[name] = _from_text(name, text), f"as {variable}"
     for name, value in (options or {}).items():
         if value is not None:
+            value = _from_text(name, value) if isinstance(value, str) else value
             values[name], sources[name] = value, f"as --{name.replace('_', '-')}"
     types = field_types()
     for name, value in values.items():
@@ -111,9 +120,27 @@ def load(
             raise SettingsError(f"There is no setting {name!r} (given {sources[name]}){hint}")
         try:
             values[name] = msgspec.convert(value, types[name], strict=not isinstance(value, str))
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"The setting {name} (given {sources[name]}) is wrong: {error}.") from None
+        except msgspec.ValidationError:
+            wanted = expected(types[name])
+            raise SettingsError(f"The setting {name} (given {sources[name]}) is wrong: it must be {wanted}.") from None
     return Settings(**values)
+
+
+def expected(annotation: Any) -> str:
+    """Return what a value of an annotated type must be, in words for the person who gave another."""
+    kind, *notes = get_args(annotation)
+    said: dict[str, Any] = {}
+    for note in notes:
+        said |= {name: value for name in ("title", "ge", "le") if (value := getattr(note, name)) is not None}
+    if "title" in said:
+        return str(said["title"])
+    if get_origin(kind) is Literal:
+        *others, last = (f"{value!r}" for value in get_args(kind))
+        return f"{', '.join(others)} or {last}"
+    if kind in {int, float}:
+        number = "a whole number" if kind is int else "a number"
+        return f"{number} from {said['ge']} to {said['le']}"
+    return "a list of texts" if get_origin(kind) is tuple else "a text that is not empty"
 
 
 def _read_file(file: Path) -> dict[str, Any]:

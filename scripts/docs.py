@@ -100,8 +100,9 @@ def settings() -> str:
         rows.append((f"`{f.name}`", f"`{PREFIX}{f.name.upper()}`", f"`{default}`", (meta and meta.description) or ""))
     text = (
         "Later sources win: defaults, a TOML file (`--config FILE` or `AETHER_CONFIG`), variables, options of\n"
-        "`aether serve`. Lists are separated by commas in variables. A misspelt or mistyped setting stops the\n"
-        "start with one sentence that names it. `aether settings` prints what is in force.\n\n"
+        "`aether serve` (`--log-level` sets `log_level`). Lists are separated by commas in variables and\n"
+        "options. A misspelt or mistyped setting stops the start with one sentence that names it. `aether settings`\n"
+        "prints what is in force.\n\n"
     )
     return "# Settings\n\n" + text + table(("setting", "variable", "default", "meaning"), rows)
 

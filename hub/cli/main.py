@@ -17,6 +17,7 @@ from aether_client.errors import HubError
 from hub import logs
 from hub.cli import people
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
+from hub.cli.options import Config, every_setting
 from hub.settings import page_url
 from hub.version import VERSION
 
@@ -37,23 +38,18 @@ user_app.add_typer(people.users)
 key_app.add_typer(people.keys)
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
-Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
 AccountName = Annotated[str, typer.Option(help="Id or name of the account.")]
 Role = Literal["viewer", "member", "editor", "manager", "owner"]
 
 
 @app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 picks a free one.")] = None,
-    data: Data = None,
-    config: Config = None,
-) -> None:
+@every_setting
+def serve(*, config: Path | None = None, **options: str | None) -> None:
     """Run a hub until Ctrl-C.
 
-    Every setting can also be an AETHER_… variable or stand in the TOML file of --config: see docs/settings.md.
+    Every setting is an option here, an AETHER_… variable, or a line in the TOML file of --config: see docs/settings.md.
     """
-    settings = settings_for(os.environ, config, host=host, port=port, data=data)
+    settings = settings_for(os.environ, config, **options)
     logs.configure(settings.log_level, settings.log_format)
 
     def ready(parts: Assembled, url: str, link: str | None) -> None:

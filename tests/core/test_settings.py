@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from hub.cli.main import app
 from hub.settings import NOT_SETTINGS, Settings, SettingsError, field_types, load
 
 
@@ -75,13 +77,13 @@ def test_variables_of_others_are_left_alone() -> None:
             {"AETHER_PORT": "many"},
             "",
             {},
-            "The setting port (given as AETHER_PORT) is wrong: Expected `int`, got `str`.",
+            "The setting port (given as AETHER_PORT) is wrong: it must be a whole number from 0 to 65535.",
         ),
         (
             {"AETHER_PORT": "65536"},
             "",
             {},
-            "The setting port (given as AETHER_PORT) is wrong: Expected `int` <= 65535.",
+            "The setting port (given as AETHER_PORT) is wrong: it must be a whole number from 0 to 65535.",
         ),
         ({"AETHER_PORT": ""}, "", {}, "The setting port (given as AETHER_PORT) is wrong"),
         ({}, "port = 1.5\n", {}, "The setting port (given in FILE) is wrong"),
@@ -92,12 +94,33 @@ def test_variables_of_others_are_left_alone() -> None:
             {},
             "",
             {"log_level": "loud"},
-            "The setting log_level (given as --log-level) is wrong: Invalid enum value 'loud'.",
+            "The setting log_level (given as --log-level) is wrong: it must be 'debug', 'info', 'warning' or 'error'.",
         ),
-        ({"AETHER_DURABILITY": "FULL"}, "", {}, "The setting durability (given as AETHER_DURABILITY) is wrong"),
+        (
+            {"AETHER_DURABILITY": "FULL"},
+            "",
+            {},
+            "The setting durability (given as AETHER_DURABILITY) is wrong: it must be 'full' or 'normal'.",
+        ),
+        *(
+            (
+                {"AETHER_ORIGINS": origin},
+                "",
+                {},
+                "The setting origins (given as AETHER_ORIGINS) is wrong: it must be a list of origins such as "
+                "https://app.example, each without a path.",
+            )
+            for origin in ("foo", "app.example", "https://app.example/", "https://", "ftp://app.example", "*")
+        ),
         ({"AETHER_DRAIN_SECONDS": "-1"}, "", {}, "The setting drain_seconds (given as AETHER_DRAIN_SECONDS) is wrong"),
         ({"AETHER_DRAIN_SECONDS": "nan"}, "", {}, "The setting drain_seconds (given as AETHER_DRAIN_SECONDS) is wrong"),
-        ({"AETHER_DATABASE_URL": "postgres://x"}, "", {}, "The setting database_url (given as AETHER_DATABASE_URL)"),
+        (
+            {"AETHER_DATABASE_URL": "postgres://x"},
+            "",
+            {},
+            "The setting database_url (given as AETHER_DATABASE_URL) is wrong: it must be empty or an address such as "
+            "sqlite:///folder/hub.db.",
+        ),
         ({}, "port = \n", {}, "The settings file FILE is not TOML"),
         ({}, "port = 1\nport = 2\n", {}, "The settings file FILE is not TOML"),
     ],
@@ -130,3 +153,16 @@ def test_a_secret_value_is_not_repeated_in_the_sentence() -> None:
     with pytest.raises(SettingsError) as refused:
         load({"AETHER_PORT": "hunter2"})
     assert "hunter2" not in str(refused.value)
+
+
+def test_every_setting_is_an_option_of_serve() -> None:
+    shown = CliRunner().invoke(app, ["serve", "--help"], env={"COLUMNS": "200"}).output
+    for name in field_types():
+        assert f"--{name.replace('_', '-')} " in shown
+
+
+def test_an_option_is_read_like_a_variable() -> None:
+    given = {"packs": "packs.events, my.pack", "port": "7", "drain_seconds": "2.5"}
+    settings = load({}, None, given)
+    assert settings == load({f"AETHER_{name.upper()}": text for name, text in given.items()})
+    assert (settings.packs, settings.port) == (("packs.events", "my.pack"), 7)
