@@ -47,7 +47,7 @@ def test_a_declaration_that_cannot_work_stops_the_start_with_a_sentence(
 
 @pytest.mark.parametrize("name", ["nowhere", "examples.nowhere"])
 def test_a_pack_that_is_not_there_is_named(name: str) -> None:
-    with pytest.raises(DeclarationError, match=f"there is no pack {name}"):
+    with pytest.raises(DeclarationError, match=f"there is no pack {name}; install it .* PYTHONPATH"):
         Registry.of([name])
 
 

@@ -34,7 +34,7 @@ def test_the_page_shows_the_pack_as_it_is() -> None:
 
 def test_the_program_on_the_page_runs_as_it_stands(hub: HubProcess) -> None:
     page = (REPOSITORY / "docs" / "developers.md").read_text("utf-8")
-    _, program = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    _, program, _ = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=hub.data.parents[1],
@@ -112,3 +112,24 @@ def test_the_pack_needs_nothing_but_the_public_names() -> None:
     imports = [line for line in text.splitlines() if line.startswith(("import ", "from "))]
     rooms = ("hub.", "channels", "handlers", "storage", "packs")
     assert not [line for line in imports if line.split()[1].startswith(rooms)]
+
+
+async def test_the_pack_that_returns_what_it_made_runs_from_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (REPOSITORY / "docs" / "developers.md").read_text("utf-8")
+    *_, pack = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "packages" / "mypack").mkdir(parents=True)
+    (tmp_path / "packages" / "mypack" / "__init__.py").write_text(pack, "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    hub = HubProcess(tmp_path / "data", packs="packs.events,mypack")
+    try:
+        async with Client(hub.unix) as client:
+            args = {"name": "Poetry", "titles": ["Odes", "Elegies"]}
+            made = (await client.call("action.call", action="shelf.stock", args=args)).data
+            books = (await client.call("record.find", type="book", order=["title"])).data["records"]
+    finally:
+        hub.stop()
+    assert [book["title"] for book in made["books"]] == ["Odes", "Elegies"]
+    assert {book["shelf_id"] for book in books} == {made["shelf"]}
+    assert {book["id"] for book in books} == {book["id"] for book in made["books"]}
