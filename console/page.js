@@ -70,6 +70,7 @@ export class EventPage {
   choose(event, known = false) {
     this.known = known;
     const same = event !== null && this.event?.id === event.id;
+    if (!same) this.#leaveTitle();
     this.event = event;
     this.#programme = null;
     if (!same) {
@@ -298,7 +299,8 @@ export class EventPage {
     }));
     this.#hintTabs();
     const chosenTab = this.tabs.querySelector("[aria-selected=true]");
-    if (chosenTab !== null && this.#shownTab !== chosenTab) {
+    if (this.tabs.hidden) this.#shownTab = null; // what is hidden forgets where it was scrolled to
+    else if (chosenTab !== null && this.#shownTab !== chosenTab) {
       this.#shownTab = chosenTab;
       this.tabs.scrollLeft = chosenTab.offsetLeft - this.tabs.offsetLeft - (this.tabs.clientWidth - chosenTab.offsetWidth) / 2;
     }

@@ -64,8 +64,11 @@ const VISIBLE = /[^\s\p{Z}\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}\u28
 const TURNS = /[\u202A-\u202E\u2066-\u2069]/g; // embeds, overrides and isolates: they turn what follows
 const RIGHT_TO_LEFT = /[\u200F\u202A-\u202E\u2066-\u2069]|\p{Script=Hebrew}|\p{Script=Arabic}|\p{Script=Syriac}|\p{Script=Thaana}|\p{Script=Nko}|\p{Script=Adlam}/u;
 
+/** Whether a reader sees anything of a text. @param {string | null | undefined} text */
+export const canBeSeen = (text) => VISIBLE.test(text ?? "");
+
 /** A title, or what stands for one of which nothing can be seen. @param {string | null | undefined} title */
-export const titleWords = (title) => (title && VISIBLE.test(title) ? title : "(no title)");
+export const titleWords = (title) => (title && canBeSeen(title) ? title : "(no title)");
 
 /** A name to stand inside a sentence: it cannot turn the words around it. @param {string} name */
 export const insideSentence = (name) => (RIGHT_TO_LEFT.test(name) ? `\u2068${name.replace(TURNS, "")}\u2069` : name);

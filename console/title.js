@@ -4,7 +4,7 @@
  */
 
 import { h, icon, setText } from "./dom.js";
-import { insideSentence, titleWords } from "./text.js";
+import { canBeSeen, insideSentence, titleWords } from "./text.js";
 
 const MOST_TRIES = 3; // changes of other fields that may overtake one save
 
@@ -108,7 +108,7 @@ export class TitleEditor {
 
   async save() {
     const title = this.field.value.replace(/\s+/g, " ").trim();
-    if (title === "") {
+    if (!canBeSeen(title)) {
       this.#say("A talk needs a title.");
       return;
     }

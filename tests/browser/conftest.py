@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, ViewportSize, async_playwright
+from playwright.async_api import Browser, ViewportSize, async_playwright, expect
 
 from tests.browser.page_hub import PageHub
-from tests.browser.visitor import Visitor
+from tests.browser.visitor import BACK_MS, Visitor
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
@@ -24,6 +24,8 @@ FLAGS = (
 )
 DESKTOP = ViewportSize(width=1440, height=900)
 PHONE = ViewportSize(width=390, height=844)
+
+expect.set_options(timeout=BACK_MS)  # a page that went without a word is a member for 10 seconds
 
 Visit = Callable[[str], Awaitable[Visitor]]
 
