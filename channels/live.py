@@ -264,10 +264,10 @@ class Live:
         return Started(group, "", max(self.dispatcher.position(query.account), position), events=missed)
 
     def unwatch(self, session: SessionState, watch: str) -> None:
-        """Stop a watch once; raise `call.unknown` where the session does not hold it."""
+        """Stop a watch once; raise `record.not_found` where the session does not hold it."""
         group = session.watches.get(watch)
         if group is None or session.outlet is None:
-            raise HubError("call.unknown", "This session holds no such watch.", path="watch")
+            raise HubError("record.not_found", "This session holds no such watch.", path="watch")
         count = group.outlets.get(session.outlet, 0) - 1
         if count > 0:
             group.outlets[session.outlet] = count

@@ -37,7 +37,7 @@ async def call_action(call: Call, request: ActionCall) -> Answer:
     try:
         args = msgspec.convert(request.args, spec.args)
     except msgspec.ValidationError as error:
-        raise refine(error, prefix="args") from None
+        raise refine(error, prefix="args", kind=spec.args) from None
     course = Course(claim(call, request))
     try:
         async with asyncio.timeout(request.timeout or TIMEOUT_SECONDS):

@@ -20,7 +20,8 @@ VERBS = ("read", "create", "update", "delete", "purge")
 async def describe(call: Call, request: SchemaDescribe) -> Answer:
     """Describe what this session may use; with the current hash in `have`, only the hash."""
     registry, rights = call.services.registry, call.rights
-    tag = f"{registry.hash}-{rights.fingerprint}"
+    operator = call.identity.source == "operator"
+    tag = f"{registry.hash}-{rights.fingerprint}{'-operator' if operator else ''}"
     if request.have == tag:
         return Answer({"hash": tag, "types": {}, "actions": {}, "unchanged": True})
     types: dict[str, Any] = {}
@@ -30,7 +31,7 @@ async def describe(call: Call, request: SchemaDescribe) -> Answer:
             types[name] = _type(kind, rights)
     for n, name in enumerate(request.types or []):
         registry.type(name, path=f"types.{n}")
-    return Answer({"hash": tag, "types": types, "actions": _actions(registry, rights)})
+    return Answer({"hash": tag, "types": types, "actions": _actions(registry, rights, operator, request.types)})
 
 
 def _type(kind: RecordType, rights: Rights) -> dict[str, Any]:
@@ -58,10 +59,14 @@ def _type(kind: RecordType, rights: Rights) -> dict[str, Any]:
     }
 
 
-def _actions(registry: Registry, rights: Rights) -> dict[str, Any]:
+def _actions(registry: Registry, rights: Rights, operator: bool, types: list[str] | None) -> dict[str, Any]:
+    """Describe the actions that the caller may call; with `types`, those on records of these, or that need them."""
     found: dict[str, Any] = {}
     for name, spec in sorted(registry.actions.items()):
-        if spec.operator or not rights.allows(spec.needs):
+        if not (operator if spec.operator else rights.allows(spec.needs)):
+            continue
+        concerned = {spec.needs.partition(".")[0], spec.target.name if spec.target else ""}
+        if types is not None and concerned.isdisjoint(types):
             continue
         found[name] = {
             "doc": spec.doc,

@@ -142,7 +142,7 @@ def _take_over(call: Call, session: SessionState) -> None:
         closing = session.closing
         call.services.live.cut(session, clean=False)
         if closing is not None:
-            closing(close.IDLE.code, "resumed on another socket")
+            closing(close.RESUMED.code, close.RESUMED.reason)
 
 
 @handles(Needs.IDENTITY)

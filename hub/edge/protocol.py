@@ -303,10 +303,28 @@ class HubProtocol(WebSocketsSansIOProtocol):
         super().keepalive_timeout()
         self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
+    async def run_asgi(self) -> None:
+        """Run the endpoint; that an upgrade was refused, or that its peer is gone, is no line in the log."""
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:
+            self.logger.exception("Exception in ASGI application\n")
+            self.send_500_response()
+        else:
+            if not self.handshake_complete and self.initial_response is None:
+                self.logger.error("The endpoint ended without an answer to the upgrade.")
+                self.send_500_response()
+        if self.close_timer is None:
+            self.transport.close()
+
     async def send(self, message: ASGISendEvent) -> None:
-        """Send what the application says; raise `ClientDisconnected` once a close was sent."""
+        """Send what the application says; raise `ClientDisconnected` once a close was sent, or the peer is gone."""
         if not self.handshake_complete or self.initial_response is not None:
             await super().send(message)
+            if message["type"] == "websocket.accept" and not self.handshake_complete:
+                raise ClientDisconnected
             return
         if self.close_sent:
             raise ClientDisconnected

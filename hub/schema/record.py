@@ -161,7 +161,7 @@ class RecordType:
         try:
             image = self._plain(msgspec.structs.asdict(msgspec.convert(data, self.create_struct)))
         except msgspec.ValidationError as error:
-            raise refine(error, prefix=path) from None
+            raise refine(error, prefix=path, kind=self.create_struct) from None
         except ValueError as error:
             raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
         if not trusted:
@@ -176,7 +176,7 @@ class RecordType:
             value = msgspec.convert(data, self.change_struct)
             image = self._plain({wire: getattr(value, wire) for wire in data})
         except msgspec.ValidationError as error:
-            raise refine(error, prefix=path) from None
+            raise refine(error, prefix=path, kind=self.change_struct) from None
         except ValueError as error:
             raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
         if not trusted:

@@ -62,7 +62,13 @@ class Codec(Protocol):
         """Return the payload of the frame that holds one message, or a part of one for `msgspec.Raw`."""
 
 
-def _decode_errors(error: Exception) -> Undecodable:
+_HALF_PAIR = re.compile(r"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+
+
+def _decode_errors(error: Exception, text: str = "") -> Undecodable:
+    problem = str(error)
+    if "surrogate" in problem or ("truncated" in problem and _HALF_PAIR.search(text)):
+        return Undecodable("A text in the frame holds one half of a surrogate pair, such as \\ud800; send both.")
     if isinstance(error, RecursionError):
         return Undecodable(f"The frame nests deeper than {NESTING} levels; flatten it.")
     if isinstance(error, UnicodeDecodeError):
@@ -153,7 +159,7 @@ class JsonCodec:
         try:
             return self._decoder.decode(frame)
         except (msgspec.MsgspecError, UnicodeDecodeError, UnicodeEncodeError, RecursionError) as error:
-            raise _decode_errors(error) from None
+            raise _decode_errors(error, frame if isinstance(frame, str) else frame.decode("utf-8", "replace")) from None
 
     def __init__(self) -> None:
         self._decoder = msgspec.json.Decoder()
@@ -290,8 +296,11 @@ def _is_key(key: str) -> bool:
     return not _CONTROL.search(key) and "\r" not in key and "\n" not in key and "\t" not in key
 
 
-def refine(error: msgspec.ValidationError, code: str = "data.invalid", prefix: str = "") -> HubError:
-    """Turn a validation error of msgspec into a refusal with the path in the client's words."""
+def refine(error: msgspec.ValidationError, code: str = "data.invalid", prefix: str = "", kind: Any = None) -> HubError:
+    """Turn a validation error of msgspec into a refusal with the path in the client's words.
+
+    With `kind`, the type that was asked for, the sentence lists the values that are possible.
+    """
     message, _, where = str(error).partition(" - at `")
     path = where.rstrip("`").removeprefix("$").lstrip(".")
     path = re.sub(r"\[(\d+)\]", r".\1", path).replace("[...]", ".*").lstrip(".")
@@ -302,10 +311,33 @@ def refine(error: msgspec.ValidationError, code: str = "data.invalid", prefix: s
         path = f"{path}.{name}" if path else name
         message = "There is no such field; remove it." if unknown else "This field is required."
     else:
-        message = in_words(message)
+        message = in_words(message, _choices(kind, path) if kind is not None else ())
     if prefix:
         path = f"{prefix}.{path}" if path else prefix
     return HubError(code, message, path=path or None)
+
+
+@functools.lru_cache(1024)
+def _choices(kind: Any, path: str) -> tuple[str, ...]:
+    """Return the texts that are possible at a path of a type, or none where anything else is."""
+    here = [msgspec.inspect.type_info(kind)]
+    for step in [*filter(None, path.split(".")), None]:
+        below: list[msgspec.inspect.Type] = []
+        for found in here:
+            if isinstance(found, msgspec.inspect.UnionType):
+                here.extend(found.types)  # looked at in this same turn
+            elif isinstance(found, msgspec.inspect.Metadata):
+                here.append(found.type)
+            elif step is not None and isinstance(found, msgspec.inspect.StructType):
+                below += [field.type for field in found.fields if field.encode_name == step]
+            elif step is not None and isinstance(found, msgspec.inspect.ListType):
+                below.append(found.item_type)
+            elif step is not None and isinstance(found, msgspec.inspect.DictType):
+                below.append(found.value_type)
+            elif step is None and isinstance(found, msgspec.inspect.LiteralType):
+                return tuple(str(value) for value in found.values)
+        here = below
+    return ()
 
 
 def readable_id(member: Any) -> int | None:
@@ -329,7 +361,7 @@ def convert(member: Any) -> Request:
     try:
         return msgspec.convert(member, kind)
     except msgspec.ValidationError as error:
-        raise refine(error) from None
+        raise refine(error, kind=kind) from None
 
 
 def converted(value: Any, kind: type[_T], prefix: str) -> _T:
@@ -337,4 +369,4 @@ def converted(value: Any, kind: type[_T], prefix: str) -> _T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise refine(error, prefix=prefix) from None
+        raise refine(error, prefix=prefix, kind=kind) from None

@@ -7,11 +7,14 @@ stays as it is. Knows nothing of codes, paths or fields.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 _SHOWN: Final = 64
 """How many characters of a value that a client made up a sentence repeats."""
+
+_LISTED: Final = 20
+"""How many possible values a sentence lists."""
 
 _KINDS: Final[dict[str, str]] = {
     "str": "text",
@@ -78,10 +81,12 @@ def _size(found: re.Match[str]) -> str:
     return f"A number of {words[found['sign']]} {shown} is expected here."
 
 
-def _choice(found: re.Match[str]) -> str:
-    value = found["value"]
+def _choice(value: str, choices: Sequence[str]) -> str:
     said = value if len(value) <= _SHOWN else f"{value[:_SHOWN]}…"
-    return f"{said} is not one of the values that are possible here; schema.describe lists them."
+    if choices and len(choices) <= _LISTED:
+        listed = " or ".join(filter(None, (", ".join(choices[:-1]), choices[-1])))
+        return f"{said} is not possible here; send {listed}."
+    return f"{said} is not one of the values that are possible here."
 
 
 def _format(found: re.Match[str]) -> str:
@@ -113,13 +118,20 @@ _PHRASES: Final[tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ..
         re.compile(r"Expected `array` of length (?P<limit>\d+), got (?P<given>\d+)\Z"),
         lambda found: f"A list of {_count(found['limit'], 'item')} is expected here, not of {found['given']}.",
     ),
-    (re.compile(r"Invalid (?:enum )?value (?P<value>.+)\Z", re.DOTALL), _choice),
     (re.compile(r"Invalid (?P<what>.+)\Z", re.DOTALL), _format),
 )
 
 
-def in_words(problem: str) -> str:
-    """Return a sentence for a problem that msgspec found; the path is cut off already."""
+_VALUE: Final = re.compile(r"Invalid (?:enum )?value (?P<value>.+)\Z", re.DOTALL)
+
+
+def in_words(problem: str, choices: Sequence[str] = ()) -> str:
+    """Return a sentence for a problem that msgspec found; the path is cut off already.
+
+    `choices` are the values that are possible there, where they are known.
+    """
+    if (value := _VALUE.match(problem)) is not None:
+        return _choice(value["value"], choices)
     for pattern, say in _PHRASES:
         found = pattern.match(problem)
         if found is not None:

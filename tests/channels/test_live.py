@@ -146,7 +146,7 @@ async def test_a_second_start_counts_and_is_stopped_twice(scene: Scene) -> None:
     assert len(scene.live.watches) == 0
     with pytest.raises(HubError) as refused:
         scene.live.unwatch(session, watch)
-    assert (refused.value.code, refused.value.path) == ("call.unknown", "watch")
+    assert (refused.value.code, refused.value.path) == ("record.not_found", "watch")
 
 
 async def test_a_socket_holds_a_hundred_watches_and_one_it_holds_may_be_started_again(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from hub.wire.codec import refine
+from hub.wire.codec import JSON, Undecodable, refine
 from hub.wire.sentences import in_words
 
 
@@ -49,7 +49,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("pair", [1], "A list of 2 items is expected here, not of 1."),
     ("extra", [], "An object is expected here, not a list."),
     ("open", {}, "True or false is expected here, not an object."),
-    ("mode", "later", "'later' is not one of the values that are possible here; schema.describe lists them."),
+    ("mode", "later", "'later' is not possible here; send background or wait."),
     ("begins", "soon", "A time such as 2026-11-21T08:54:49.123Z is expected here."),
     ("begins", "2026-11-21T08:54:49", "A time needs its zone here, such as Z or +02:00 at its end."),
     ("day", "soon", "A date such as 2026-11-21 is expected here."),
@@ -65,7 +65,7 @@ def refusal(data: dict[str, Any]) -> tuple[str, str | None, str]:
     """Return code, path and sentence that wrong data is answered."""
     with pytest.raises(msgspec.ValidationError) as raised:
         msgspec.convert(data, Talk)
-    error = refine(raised.value, prefix="data")
+    error = refine(raised.value, prefix="data", kind=Talk)
     return error.code, error.path, error.message
 
 
@@ -78,6 +78,42 @@ def test_the_path_leads_into_lists_and_objects() -> None:
     longer = "Text has at most 3 characters here; shorten it."
     assert refusal({"tags": ["a", "long"]}) == ("data.invalid", "data.tags.1", longer)
     assert refusal({"extra": {"a": "b"}})[1:] == ("data.extra.*", "A whole number is expected here, not text.")
+
+
+class Hall(msgspec.Struct):
+    """Something that holds others."""
+
+    talks: list[Talk] = []
+    by_day: dict[str, Literal["full", "free"] | None] = {}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"talks": [{}, {"mode": "x"}]}, "'x' is not possible here; send background or wait."),
+        ({"by_day": {"a": "x"}}, "'x' is not possible here; send free or full."),
+    ],
+)
+def test_what_is_possible_is_listed_wherever_it_stands(data: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as raised:
+        msgspec.convert(data, Hall)
+    assert refine(raised.value, kind=Hall).message == sentence
+    assert refine(raised.value).message == "'x' is not one of the values that are possible here."
+
+
+@pytest.mark.parametrize(
+    "text", [r'"\ud800"', r'{"a": "\ud83d", "b": 1}', r'"\ude00 there"', r'"\\\ud800"', r'["\ud83d\ude00", "\ud800"]']
+)
+def test_half_a_surrogate_pair_is_called_that(text: str) -> None:
+    for frame in (text, text.encode()):
+        with pytest.raises(Undecodable, match="one half of a surrogate pair"):
+            JSON.decode(frame)
+
+
+@pytest.mark.parametrize("text", [r'"\ud83d\ude00', r'"\\ud800', '"a'])
+def test_a_frame_that_only_breaks_off_is_not_called_that(text: str) -> None:
+    with pytest.raises(Undecodable, match="truncated"):
+        JSON.decode(text)
 
 
 def test_a_long_value_is_repeated_only_in_part() -> None:

@@ -17,6 +17,7 @@ ROOMS = ("hub", "channels", "handlers", "storage", "packs")
 # Codes of operations that come later; they are in the table because the wire promises them.
 PROMISED = {
     "action.cancelled",
+    "call.unknown",
     "command.absent",
     "command.timeout",
     "file.type",

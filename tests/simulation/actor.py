@@ -266,7 +266,7 @@ class Actor:
         """Stop a watch once; say whether it has ended."""
         socket.stopping[watch] += 1
         try:
-            answer = await self.settled({"op": "watch.stop", "watch": watch}, frozenset({"call.unknown"}))
+            answer = await self.settled({"op": "watch.stop", "watch": watch}, frozenset({"record.not_found"}))
         finally:
             socket.stopping[watch] -= 1
         return answer["op"] == "ok" and socket.stopped(watch)

@@ -201,3 +201,37 @@ async def test_the_schema_of_some_types(editor: Client) -> None:
     assert set(data["types"]) == {"event", "event_track"}
     assert await editor.refused("schema.describe", types=["event", "nope"]) == ("type.unknown", "types.1")
     assert await editor.refused("schema.describe", types="event") == ("data.invalid", "types")
+
+
+async def test_of_some_types_only_their_actions_are_described(editor: Client) -> None:
+    for types, actions in {
+        ("event_session",): {"event_session.reschedule"},
+        ("event",): {"event.import_programme"},
+        ("event_track",): set(),
+        ("event", "event_session"): {"event.import_programme", "event_session.reschedule"},
+    }.items():
+        assert set((await editor.ok("schema.describe", types=list(types)))["actions"]) == actions
+
+
+async def test_the_operator_is_told_of_the_actions_that_answer_him_only(tenant: Tenant) -> None:
+    async with tenant.client("owner") as client:
+        owner = await client.ok("schema.describe")
+    async with operator(tenant.process, tenant.name) as client:
+        described = await client.ok("schema.describe", have=owner["hash"])
+    assert set(described["actions"]) - set(owner["actions"]) == {
+        "account.create", "signin.link", "user.create", "user.remove", "user.role", "user.sign_out",
+    }  # fmt: skip
+
+
+async def test_a_refused_choice_lists_what_is_possible(tenant: Tenant, editor: Client) -> None:
+    for fields, path, listed in (
+        ({"op": "session.beat", "status": "zzz"}, "status", "send active, away or idle."),
+        ({"op": "action.call", "action": "event.import_programme", "mode": "x"}, "mode", "send background or wait."),
+    ):
+        answer = await editor.call(**fields)
+        assert (answer["code"], answer["path"]) == ("data.invalid", path)
+        assert answer["message"].endswith(listed), answer["message"]
+    async with tenant.client("owner") as desk:
+        answer = await desk.call("action.call", action="api_key.issue", args={"role": "king"})
+    assert answer["path"] == "args.role"
+    assert answer["message"].endswith("send editor, manager, member, owner or viewer.")

@@ -90,6 +90,26 @@ Sec-WebSocket-Protocol: aether.v1.json\r\n{header}\r\n\r\n"""
     writer.close()
 
 
+async def test_strangers_at_the_door_write_nothing_into_the_log(process: HubProcess) -> None:
+    before = len(process.log)
+    upgrade = "GET {} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    upgrade += "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{}\r\n"
+    ours = "Sec-WebSocket-Protocol: aether.v1.json\r\n"
+    for address, protocol in (("/ws", ""), ("/ws", "Sec-WebSocket-Protocol: x\r\n"), ("/other", ours), ("/ws", ours)):
+        for gone in (False, True):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port_of(process))
+            writer.write(upgrade.format(address, protocol).encode())
+            if gone:
+                writer.transport.abort()
+            else:
+                await reader.readline()
+            writer.close()
+    async with connected(process.socket_url) as client:
+        await client.greet()
+    lines = [line for line in process.log[before:].splitlines() if '"level":"debug"' not in line]
+    assert lines == []
+
+
 # -- origins -----------------------------------------------------------------------------------------
 
 

@@ -314,7 +314,7 @@ async def test_the_operator_comes_back_over_his_own_socket_only(tenant: Tenant) 
 async def test_resuming_ends_the_socket_that_the_session_still_has(tenant: Tenant) -> None:
     async with tenant.client("editor") as first, tenant.client("editor", resume=first.hello["resume"]) as second:
         assert second.hello["session"] == first.hello["session"]
-        assert await first.closed() == 4410
+        assert await first.closed() == 4412
         await second.ok("session.beat")
 
 
@@ -325,7 +325,7 @@ async def test_the_watches_of_a_session_end_with_its_socket(tenant: Tenant) -> N
     async with tenant.client("editor", resume=first.hello["resume"]) as second:
         await second.create("event", title="a", acronym="a")
         assert [m for m in await second.settled() if m["op"] == "change"] == []
-        assert await second.refused("watch.stop", watch=watch) == ("call.unknown", "watch")
+        assert await second.refused("watch.stop", watch=watch) == ("record.not_found", "watch")
 
 
 # -- a second hello ----------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ async def test_a_second_hello_switches_the_account_and_ends_watches_and_channels
         await client.greet(account=tenant.name)
         assert (client.hello["account"], client.hello["session"]) == (tenant.account, first["session"])
         assert client.hello["resume"] != first["resume"]
-        assert await client.refused("watch.stop", watch=watch) == ("call.unknown", "watch")
+        assert await client.refused("watch.stop", watch=watch) == ("record.not_found", "watch")
         event = await owner.create("event", title="here", acronym="here")
         assert (await client.ok("record.get", type="event", rec=event["id"]))["title"] == "here"
 

@@ -198,13 +198,13 @@ async def test_a_second_identical_start_counts_and_stop_counts_down(editor: Clie
     await editor.ok("watch.stop", watch=watch)
     await editor.ok("record.update", type="event", rec=event, data={"title": "C"})
     assert await editor.changes(watch) == []
-    assert await editor.refused("watch.stop", watch=watch) == ("call.unknown", "watch")
+    assert await editor.refused("watch.stop", watch=watch) == ("record.not_found", "watch")
 
 
 async def test_a_watch_id_of_somebody_else_stops_nothing(tenant: Tenant) -> None:
     async with tenant.client("editor") as one, tenant.client("editor") as other:
         watch = (await start(one))["watch"]
-        assert await other.refused("watch.stop", watch=watch) == ("call.unknown", "watch")
+        assert await other.refused("watch.stop", watch=watch) == ("record.not_found", "watch")
         await make_event(other)
         assert len(await one.changes(watch)) == 1
 
@@ -284,5 +284,5 @@ async def test_a_watch_that_cannot_work_is_refused_with_its_path(
 
 
 async def test_stop_needs_a_watch(editor: Client) -> None:
-    assert await editor.refused("watch.stop", watch="nope") == ("call.unknown", "watch")
+    assert await editor.refused("watch.stop", watch="nope") == ("record.not_found", "watch")
     assert await editor.refused("watch.stop") == ("data.invalid", "watch")
