@@ -231,6 +231,7 @@ def test_bytes_that_stay_wrong_are_never_placed_and_the_others_are(peer: PeerPro
     assert room.once() == 1
     assert list(contents(room.folder)) == ["good.bin"]
     assert "bad.bin came with wrong bytes from the hub several times and was not taken." in room.text
+    assert f"{room.folder} is not equal to event:e1: 1 file could not be brought (see above)." in room.text
 
 
 def test_pieces_that_fit_and_a_whole_that_does_not_are_not_placed(peer: PeerProcess, room: Room) -> None:
@@ -326,6 +327,30 @@ def test_tricks_in_names_are_refused_with_a_sentence_and_the_rest_is_brought(pee
     assert room.text.count("is not brought here: ") == len(tricks)
     for sentence in ("lead out of the folder", "backslash", "control character", "drive"):
         assert sentence in room.text
+    closing = f"{room.folder} is not equal to event:e1: {len(tricks)} files cannot have that name here (see above)."
+    assert room.text.splitlines()[-1] == closing
+
+
+@pytest.mark.parametrize("when", ["before the start", "while it runs"])
+def test_a_run_that_is_to_end_does_not_wait_for_ever_for_an_absent_hub(
+    peer: PeerProcess, room: Room, when: str
+) -> None:
+    data = noise(6 * MIB)
+    peer.put("a.bin", data)
+    if when == "before the start":
+        peer.kill()
+        assert room.once("--wait", "1") == 1
+    else:
+        peer.control(rate=2 * MIB)
+        sync = room.sync("--once", "--wait", "1")
+        partial = room.partial(data)
+        wait_for(lambda: partial.exists() and partial.stat().st_size > MIB, "a part of the file")
+        peer.kill()
+        assert sync.ends() == 1
+    peer.start()
+    assert room.text.splitlines()[-1].startswith("No hub listens at ")
+    assert "It was waited for 1 seconds; what was fetched stays, and the next run goes on from there." in room.text
+    assert room.once() == 0
 
 
 def test_a_link_inside_the_folder_leads_nowhere(peer: PeerProcess, room: Room, tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ async def test_a_write_that_fails_midway_keeps_what_is_here_and_the_next_run_goe
     with monkeypatch.context() as broken:
         broken.setattr(Partial, "write", write)
         assert await FolderSync(options(peer, folder, once=True), heard).run() is False
-    (warning,) = heard.warned
+    warning, closing = heard.warned
+    assert closing.endswith("is not equal to event:e1: 1 file could not be brought (see above).")
     assert warning.startswith("large.bin ")
     assert ("has no room: the disk is full" in warning) == (number != errno.EIO)
     assert contents(folder) == {"small.txt": b"small"}

@@ -19,6 +19,9 @@ def sync_command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder; it is made when it is not there.")],
     container: Annotated[str, typer.Option("--container", help="The record whose files it holds, like event:<id>.")],
     once: Annotated[bool, typer.Option("--once", help="End when the folder is equal, instead of following.")] = False,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=1, help="With --once: how long to wait for an absent hub.")
+    ] = 60.0,
     url: Url = None,
     token: Token = None,
     data: Data = None,
@@ -40,6 +43,7 @@ def sync_command(
         token=place.token,
         account=place.account,
         once=once,
+        wait_seconds=wait,
         verify_seconds=verify_every,
         look_seconds=min(10.0, verify_every),
     )

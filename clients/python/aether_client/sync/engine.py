@@ -1,7 +1,8 @@
 """The loop that keeps a folder equal to the files of a record: told over the socket, bytes over HTTP.
 
 One task follows the record and keeps the newest manifest in a `Target`; another compares it with the disk and carries
-the plan out. A hub that is away is waited for; a manifest that changes meanwhile changes what is still to do.
+the plan out. A hub that is away is waited for, by a run that is to end only for so long; a manifest that changes
+meanwhile changes what is still to do.
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ class SyncOptions:
     account: str | None = None
     once: bool = False
     """Stop when the folder is equal, instead of following."""
+    wait_seconds: float = 60.0
+    """With `once`: how long a hub that is away is waited for at a time."""
     verify_seconds: float = 3600.0
     """How often every byte is looked at again."""
     look_seconds: float = 10.0
@@ -71,6 +74,8 @@ class FolderSync:
         self._state = State(container=":".join(options.container))
         self._saved = b""
         """The state as it is on disk."""
+        self._away = ""
+        """Why the hub is away."""
 
     async def run(self) -> bool:
         """Keep the folder equal; with `once` return whether it is. Raise `FolderError` or `HubError`."""
@@ -102,24 +107,47 @@ class FolderSync:
         """Follow and work until one of the two ends."""
         following = asyncio.create_task(follow(client, self.options.container, self._target, self._warnings))
         working = asyncio.create_task(self._work(client, http))
+        tasks: list[asyncio.Task[object]] = [following, working]
+        if self.options.once:
+            tasks.append(asyncio.create_task(self._lose_patience(client)))
         try:
-            await asyncio.wait((following, working), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 return working.result()
-            following.result()  # ends only with an error
+            for task in tasks:
+                if task.done():
+                    task.result()  # the others end only with an error
             return False
         finally:
-            for task in (following, working):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(following, working, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._disk.later(self._save)
+
+    async def _lose_patience(self, client: Client) -> None:
+        """Raise `HubError` when the hub was away for too long, or did not say what is wanted."""
+        loop = asyncio.get_running_loop()
+        there_at = loop.time()
+        while loop.time() - there_at < self.options.wait_seconds:
+            await asyncio.sleep(min(0.5, self.options.wait_seconds))
+            if client.state == "online" and self._target.manifest is not None:
+                there_at = loop.time()
+        reason = self._away or f"The hub at {self.options.address} does not say which files are wanted."
+        raise HubError(
+            "server.unavailable",
+            f"{reason} It was waited for {self.options.wait_seconds:g} seconds; what was fetched stays, and the next "
+            "run goes on from there.",
+        )
 
     def _on_state(self, state: str, error: HubError | None) -> None:
         """Say when the hub goes away and when it comes back, once each."""
         if state == "offline" and error is not None:
+            self._away = error.message
             self._warnings.once("hub", "away", f"{error.message} Waiting for it.")
-        elif state == "online" and self._warnings.over("hub"):
-            self.report.say(f"The hub at {self.options.address} is there.")
+        elif state == "online":
+            self._away = ""
+            if self._warnings.over("hub"):
+                self.report.say(f"The hub at {self.options.address} is there.")
 
     async def _work(self, client: Client, http: httpx.AsyncClient) -> bool:
         """Compare and carry out, again and again; with `once` until it is done."""
@@ -143,6 +171,8 @@ class FolderSync:
             if self._target.generation != generation or (plan.remove and plan.refused):
                 continue  # something new is wanted, or what was removed may have stood in the way
             if self.options.once:
+                if not is_equal:
+                    self._say_what_is_missing(plan, problems)
                 return is_equal
             retry_at = None
             if any(isinstance(problem, DiskFull) for problem in problems):
@@ -153,6 +183,17 @@ class FolderSync:
             else:
                 backoff.failures = 0
             full = await self._rest(generation, verify_at, retry_at)
+
+    def _say_what_is_missing(self, plan: Plan, problems: list[CannotFetch]) -> None:
+        """Close a run that ends without having made the folder equal; each case was told before."""
+        parts = []
+        if problems:
+            parts.append(f"{files(len(problems))} could not be brought")
+        if plan.refused:
+            parts.append(f"{files(len(plan.refused))} cannot have that name here")
+        self.report.warn(
+            f"{self.options.root} is not equal to {self._state.container}: {' and '.join(parts)} (see above)."
+        )
 
     async def _rest(self, generation: int, verify_at: float, retry_at: float | None) -> bool:
         """Wait until there is something to do; return whether every byte is to be looked at."""
