@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
@@ -150,17 +151,24 @@ async def test_days_that_do_not_fit_fade_out_where_there_are_more(hub: PageHub, 
 async def test_sessions_side_by_side_keep_their_times_and_words(hub: PageHub, visit: Visit) -> None:
     ada = await visit("Ada Brandt")
     talks = await asyncio.to_thread(hub.sessions)
-    first, second = talks["The Great British Drone Panic"], talks["Opening Ceremony"]
-    moved = {name: first[name] for name in ("starts_at", "ends_at", "location_id")}
-    before = {name: second[name] for name in moved}
+    first = talks["The Great British Drone Panic"]
+    others = [talks["Opening Ceremony"], talks["Make Your Tech and Wear It Too"]]
+    place = ("starts_at", "ends_at", "location_id")
+
+    async def move(talk: dict[str, Any], to: dict[str, Any]) -> None:
+        data = {name: to[name] for name in place}
+        await asyncio.to_thread(hub.rpc, "record.update", type="event_session", rec=talk["id"], data=data)
+
     await ada.page.set_viewport_size({"width": 1000, "height": 800})
-    await asyncio.to_thread(hub.rpc, "record.update", type="event_session", rec=second["id"], data=moved)
-    lanes = ada.page.locator('.card[style*="--lanes: 2"]')
-    await expect(lanes).to_have_count(2)
+    for talk in others:
+        await move(talk, to=first)
+    lanes = ada.page.locator('.card[style*="--lanes: 3"]')
+    await expect(lanes).to_have_count(3)
     for card in await lanes.all():
         assert await card.locator(".card-time").evaluate("""(time) => {
           const edge = time.closest(".card").getBoundingClientRect();
           return time.getBoundingClientRect().right <= edge.right - 4 && edge.width >= 130;
         }""")
-    await asyncio.to_thread(hub.rpc, "record.update", type="event_session", rec=second["id"], data=before)
+    for talk in others:
+        await move(talk, to=talk)
     await expect(lanes).to_have_count(0)
