@@ -124,7 +124,7 @@ class ActionContext:
             return made[0]
 
         commit = Commit(
-            self.account, planned, self.identity.user, self._call.peer.session_id, str(self._call.request_id),
+            self.account, planned, self.identity.actor, self._call.peer.session_id, str(self._call.request_id),
             course.claim, answered, shown_once,
         )  # fmt: skip
         committing = self.services.storage.submit(commit)

@@ -173,7 +173,7 @@ class Call:
         session = self.peer.session
         origin = None if session is None else session.id
         return self.services.storage.submit(
-            Commit(self.account, writes, self.identity.user, origin, str(self.request_id), key)
+            Commit(self.account, writes, self.identity.actor, origin, str(self.request_id), key)
         )
 
 

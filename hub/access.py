@@ -35,6 +35,11 @@ class Identity:
     credential: str | None = None
     expires_at: str | None = None
 
+    @property
+    def actor(self) -> str | None:
+        """The public id under which changes are kept: the user's, or the key's; None for the operator."""
+        return self.credential if self.source == "key" else self.user
+
     def role_in(self, account: str) -> str | None:
         """Return the role in an account, or None where this identity may not enter it."""
         for known, role in self.roles:

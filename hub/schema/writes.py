@@ -75,7 +75,7 @@ class KeyClaim(msgspec.Struct, frozen=True, gc=False):
 class Commit(msgspec.Struct, frozen=True, gc=False):
     """Writes that become true together, or not at all, as one `seq` of one account.
 
-    `actor` is the user's id, `session` the session's, `request` a text for logs and history.
+    `actor` is the id of the user or of the API key, `session` the session's, `request` a text for logs and history.
 
     `answer` makes of what was committed what the caller is answered. It is called inside the write transaction,
     on any thread and perhaps twice, so it is pure; where it raises, nothing is committed. With a key, the answer is

@@ -39,7 +39,9 @@ async def key_record(tenant: Tenant, role: str) -> dict[str, Any]:
 
 
 async def test_a_hello_tells_who_where_and_how_far(tenant: Tenant, codec: str) -> None:
-    async with tenant.client("editor", codec, client={"name": "test", "version": "1"}, later={"a": [1]}) as client:
+    async with tenant.client(
+        "editor", codec, client={"name": "test", "version": "1", "later": 1}, later={"a": [1]}
+    ) as client:
         hello = client.hello
     assert set(hello) == HELLO
     assert (hello["user"], hello["account"], hello["roles"]) == (None, tenant.account, ["editor"])
@@ -165,6 +167,29 @@ async def test_a_session_token_signs_a_user_in(tenant: Tenant, codec: str) -> No
         assert event["created_by"] == hello["user"]
         members = await client.ok("record.find", type="membership")
         assert [m["user_id"] for m in members["records"]] == [hello["user"]]
+
+
+async def test_what_a_key_wrote_says_which_key_it_was(tenant: Tenant, codec: str) -> None:
+    key = (await key_record(tenant, "editor"))["id"]
+    async with tenant.client("editor", codec) as client:
+        event = await client.create("event", title="A", acronym="a")
+        assert (event["created_by"], event["updated_by"]) == (key, key)
+        session = await client.create("event_session", event["id"], title="t", starts_at=soon(60), ends_at=soon(120))
+        target = {"type": "event_session", "rec": session["id"]}
+    token = await tenant.sign_in()
+    async with connected(tenant.process.socket_url, codec) as ada:
+        user = (await ada.greet(token))["user"]
+        args = {"starts_at": soon(600)}
+        await ada.ok("action.call", action="event_session.reschedule", target=target, args=args)
+        moved = await ada.ok("record.get", type="event_session", rec=session["id"])
+        assert (moved["created_by"], moved["updated_by"]) == (key, user)
+    async with tenant.client("owner", codec) as owner:
+        args = {"starts_at": soon(900)}
+        await owner.ok("action.call", action="event_session.reschedule", target=target, args=args)
+        moved = await owner.ok("record.get", type="event_session", rec=session["id"])
+        assert moved["updated_by"] == (await key_record(tenant, "owner"))["id"]
+    async with operator(tenant.process, tenant.name) as desk:
+        assert (await desk.create("event", title="B"))["created_by"] is None
 
 
 async def test_a_sign_in_code_is_no_token_and_works_once(tenant: Tenant) -> None:
