@@ -169,8 +169,8 @@ def run(work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
 
 def sentence_of(error: ClientError) -> str:
     """Return what a refusal tells the person at the keyboard."""
-    where = f" ({error.path})" if error.path else ""
-    return f"{error.message}{where} [{error.code}]"
+    step = " Name another one with --account." if (error.code, error.path) == ("record.not_found", "account") else ""
+    return f"{error}{step}"
 
 
 Work = Callable[[Client], Awaitable[_T]]

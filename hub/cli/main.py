@@ -12,8 +12,9 @@ from urllib.request import urlopen
 import msgspec
 import typer
 
+from aether_client.address import parse_address
 from aether_client.client import Client
-from aether_client.errors import HubError
+from aether_client.errors import AddressError, HubError
 from hub import logs
 from hub.cli import people
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
@@ -89,6 +90,8 @@ def signin_link(
 
     It signs the account's owner in, or the person named with --user, once, within 15 minutes.
     """
+    if url is not None:
+        _check_page(url)
     settings = settings_for(os.environ, config, data=data)
 
     async def work(hub: Client) -> Any:
@@ -96,6 +99,16 @@ def signin_link(
         return (await hub.call("action.call", action="signin.link", args=args)).data
 
     _print_link(settings, with_hub(settings, None, work), url)
+
+
+def _check_page(url: str) -> None:
+    """End the command where this is no address of a page."""
+    try:
+        good = url.startswith(("http://", "https://")) and parse_address(url) is not None
+    except AddressError:
+        good = False
+    if not good:
+        stop("The --url of a page looks like https://hub.example, without a query or fragment.")
 
 
 def _print_link(settings: Settings, made: Any, url: str | None) -> None:
@@ -195,7 +208,7 @@ def import_conference(
     try:
         raw = file.read_bytes()
     except OSError as error:
-        stop(f"{file} cannot be read: {error.strerror}.")
+        stop(f"{file} cannot be read: {error.strerror}. Name a schedule.json, as conference tools export it.")
     with Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),

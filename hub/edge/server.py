@@ -6,6 +6,7 @@ SIGTERM: not ready, no new sockets, `goaway` with a spread, flush, 1012, exit (D
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -43,7 +44,13 @@ def listen_tcp(host: str, port: int) -> socket.socket:
         sock.listen(2048)
     except (OSError, OverflowError) as error:
         sock.close()
-        raise ListenError(f"Cannot listen on {host}:{port}: {_why(error)}. Choose another --port.") from None
+        not_ours = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+        step = (
+            "Choose another --host: 127.0.0.1 is this machine alone, 0.0.0.0 every network it is in."
+            if not_ours
+            else "Choose another --port."
+        )
+        raise ListenError(f"Cannot listen on {host}:{port}: {_why(error)}. {step}") from None
     sock.setblocking(False)
     return sock
 

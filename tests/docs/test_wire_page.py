@@ -11,8 +11,11 @@ import pytest
 
 from channels.watches import WatchQuery
 from handlers.sessions import LIMITS
+from hub.access import RightsTable
 from hub.schema.record import type_of
+from hub.schema.registry import Registry
 from hub.schema.where import OPERATORS, parse_where
+from hub.schema.writes import ChangeRow
 from hub.wire import close
 from hub.wire.codec import JSON, convert
 from hub.wire.errors import KINDS, HubError
@@ -90,3 +93,27 @@ def test_every_operation_and_code_on_the_page_exists_or_is_called_missing() -> N
     known = {*BY_NAME, *missing("op.unknown"), *KINDS}
     heads = "|".join(sorted({name.partition(".")[0] for name in known}))
     assert set(re.findall(rf"`((?:{heads})\.[a-z_]+)\b", PAGE)) <= known
+
+
+def test_the_page_says_where_an_item_of_a_batch_may_stand() -> None:
+    item = {"$item": 0}
+    assert "in `rec` of a `record.update`, not of a `record.delete`" in PAGE
+    convert({"op": "record.update", "id": 1, "type": "event", "rec": item, "data": {}})
+    with pytest.raises(HubError):
+        convert({"op": "record.delete", "id": 1, "type": "event", "rec": item})
+
+
+def test_a_patch_has_what_the_page_shows() -> None:
+    before = {"version": 1, "title": "Old", "updated_at": "2026-11-21T08:54:49.000Z", "updated_by": None}
+    after = {"id": "x", "version": 2, "title": "New", "updated_at": "2026-11-21T08:54:50.002Z", "updated_by": "k"}
+    row = ChangeRow(0, "event_session", "x", "update", 2, {**after, "deleted_at": None}, before)
+    rights = RightsTable(Registry.of(["hub.schema.core", "packs.events"])).of("editor")
+    event = WatchQuery("main", type_of(EventSession), parse_where(type_of(EventSession), None), None, rights).event(row)
+    (shown,) = re.findall(r'"patch":(\{.*?\})', PAGE)
+    assert event is not None
+    assert event["patch"].keys() == json.loads(shown).keys()
+
+
+def test_the_page_names_a_file_of_the_javascript_client() -> None:
+    (name,) = re.findall(r"`/client/(\S+)`", PAGE)
+    assert (REPOSITORY / "clients" / "javascript" / name).is_file()

@@ -27,6 +27,7 @@ OWN: Final = frozenset({"files", "sync"})
 """The commands that need nobody else's code."""
 
 _TOKEN_HINT: Final = " Give --token KEY; `aether key create` on the hub's machine makes one."
+_HUB_HINT: Final = " Start it with `aether serve`, or name another one with --url or --data."
 
 # What the library raises for wrong use; it shows its base class only through this one.
 _Refusal: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -98,7 +99,10 @@ def run(words: list[str]) -> int:
     except _Refusal as refusal:
         return _wrong_use(refusal)
     except HubError as error:
-        return _failed(f"{error}{_TOKEN_HINT if error.code == 'auth.required' else ''}")
+        hint = _TOKEN_HINT if error.code == "auth.required" else ""
+        if error.code == "server.unavailable" and error.message.startswith("No hub listens at "):
+            hint = _HUB_HINT
+        return _failed(f"{error}{hint}")
     except AetherError as error:
         return _failed(str(error))
     except BrokenPipeError:
@@ -122,7 +126,8 @@ def _wrong_use(refusal: Exception) -> int:
         return 2
     path = getattr(getattr(refusal, "ctx", None), "command_path", "aether")
     message = str(refusal.format_message()) if hasattr(refusal, "format_message") else str(refusal)
-    _say(f"{path}: {' '.join(message.split()).rstrip('.')}. See {path} --help.")
+    message = " ".join(message.split())
+    _say(f"{path}: {message}{'' if message.endswith(('.', '?', '!')) else '.'} See {path} --help.")
     code = getattr(refusal, "exit_code", 2)
     return code if isinstance(code, int) else 2
 
