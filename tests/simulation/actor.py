@@ -331,8 +331,8 @@ class Actor:
         watch = self.rng.choice(list(socket.watches))
         wanted = socket.watches[watch]
         if await self._stop(socket, watch):
-            if self.rng.random() < 0.5:
-                wanted.forget()
+            if self.rng.random() < 0.5 and not wanted.starting:
+                wanted.forget()  # else somebody asks already to go on from what we have
             await self._start(wanted)
 
     async def _visit(self) -> None:
@@ -350,6 +350,20 @@ class Actor:
         self._begin()
 
     # -- the end -------------------------------------------------------------------------------------
+
+    async def rest(self) -> None:
+        """Return when everything that was on its way has arrived, however slow the link is."""
+        while True:
+            try:
+                if self.link is None:
+                    await self.connect()
+                await self.settled({"op": "session.beat"})
+                if not self._tasks and self._all_held():
+                    return
+                await self._repair()
+            except Cut:
+                pass
+            await asyncio.sleep(0.1)
 
     async def _find(self, spec: Spec) -> None:
         request = {"op": "record.find", **spec.request, "limit": 1000}

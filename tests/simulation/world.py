@@ -181,6 +181,14 @@ class World:
             elif task.exception() is not None:
                 self.fault(f"a client failed: {task.exception()!r}")
         await asyncio.sleep(SETTLE_SECONDS)
+        resting = [loop.create_task(actor.rest()) for actor in actors]
+        _, restless = await asyncio.wait(resting, timeout=300)
+        for task in restless:
+            task.cancel()
+            self.fault("what was on its way to a client never arrived")
+        for task in resting:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                self.fault(f"a client failed: {task.exception()!r}")
         await self._compare(actors)
         for core in self.cores:
             await core.crash()
