@@ -47,7 +47,8 @@ class Room:
 
     def once(self, *more: str) -> int:
         """Run the same command in this process, until the folder is equal."""
-        words = ["sync", "--container", "event:e1", "--url", self.peer.url, "--token", TOKEN, str(self.folder), "--once"]
+        to = ["--container", "event:e1", "--url", self.peer.url, "--token", TOKEN]
+        words = ["sync", *to, str(self.folder), "--once"]
         self.place.mkdir(exist_ok=True)
         heard = io.StringIO()
         with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
