@@ -254,7 +254,10 @@ class Operations:
 
     def may_go(self, call: Call, answer: Answer) -> bool:
         """Say whether everything that is owed before an answer was pushed."""
-        if answer.seq is None or call.peer.outlet is None or call.moved:
+        if answer.seq is None or call.peer.outlet is None:
+            return True
+        if call.moved and call.peer.account != call.account:
+            answer.seq = None  # the number of an account that the session has left says nothing of its watches
             return True
         return call.services.live.dispatcher.has_reached(call.account, answer.seq)
 
@@ -266,6 +269,7 @@ class Operations:
             # What was written stays written, but its answer may not overtake the pushes that are owed.
             written = isinstance(request, WriteRequest | ActionCall)
             raise HubError("write.unknown", retry_after=2) if written else late from None
+        self.may_go(call, answer)  # the session may have left the account meanwhile
 
 
 MODULES = (
