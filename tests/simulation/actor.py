@@ -274,6 +274,8 @@ class Actor:
     async def _write(self, entry: Entry) -> None:
         """Send a write until it is answered for good."""
         while True:
+            socket = self.socket
+            hellos = 0 if socket is None else socket.hellos
             try:
                 answer = await self.ask(entry.request)
             except Cut:
@@ -281,6 +283,9 @@ class Actor:
                     self.unanswered.append(entry)
                 raise
             self.world.count("writes")
+            stayed = socket is not None and socket is self.socket and hellos == socket.hellos and not socket.leaving
+            if answer["op"] == "ok" and "seq" not in answer and stayed:
+                raise Wrong(f"{entry.request} was answered without a seq in the account it was for")
             if answer["op"] == "error" and answer["code"] not in RETRIED | EXPECTED:
                 raise Wrong(f"{entry.request} was answered {answer}")
             self.world.writes.answered(entry, answer, self.rights)
@@ -372,7 +377,7 @@ class Actor:
             data = answer["data"]
             found = {record["id"]: record for record in data["records"]}
             wrong = difference(found, self.world.history.state(spec, data["seq"]))
-            if wrong is not None or data["seq"] != answer["seq"] or "next" in data:
+            if wrong is not None or data["seq"] != answer.get("seq", data["seq"]) or "next" in data:
                 raise Wrong(f"a find of {spec.request} at {data['seq']}: {wrong}")
 
     def compare_with_log(self) -> None:

@@ -117,7 +117,7 @@ class Writes:
             if item["op"] == "record.create":
                 recs.append(rec)
             self._note(item["type"], rec, result["version"], gone=item["op"] == "record.delete")
-        if len(items) == 1:
+        if len(items) == 1 and "seq" in answer:
             self._is_stored(items[0], results[0], answer["seq"], rights)
         if entry.outcome == "ok" and entry.recs != recs:
             raise Wrong(f"a repeated write made {recs} after it had made {entry.recs}")
