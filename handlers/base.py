@@ -276,6 +276,7 @@ MODULES = (
     "handlers.sessions",
     "handlers.records",
     "handlers.batches",
+    "handlers.history",
     "handlers.watches",
     "handlers.channels",
     "handlers.actions",

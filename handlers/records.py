@@ -1,4 +1,4 @@
-"""record.get, find, create, upsert, update, delete."""
+"""record.get, find, create, upsert, update, delete, restore, revert."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from handlers.base import Answer, Call, Needs, handles
 from hub.schema.query import Query, key_values, make_cursor, parse_order, read_cursor
 from hub.schema.record import Image, RecordType
 from hub.schema.where import Node, both, equals, parse_where
-from hub.schema.writes import Create, Delete, Id, KeyClaim, Result, Update, Upsert, Write
+from hub.schema.writes import Create, Delete, Id, KeyClaim, Restore, Result, Revert, Update, Upsert, Write
 from hub.wire.errors import HubError
 from hub.wire.requests import (
     ActionCall,
@@ -23,6 +23,8 @@ from hub.wire.requests import (
     RecordFind,
     RecordGet,
     RecordRef,
+    RecordRestore,
+    RecordRevert,
     RecordUpdate,
     RecordUpsert,
     op_name,
@@ -136,6 +138,13 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
             if request.mode != "soft":
                 raise HubError("data.invalid", "Only soft deletion is available in this version.", path="mode")
             return Delete(kind, request.rec, request.if_version)
+        case RecordRestore():
+            return Restore(call.kind(request.type, "delete"), request.rec)
+        case RecordRevert():
+            kind = call.kind(request.type, "update")
+            call.rights.require(f"{kind.name}.read")
+            hidden = call.rights.hidden(kind)
+            return Revert(kind, request.rec, request.version, tuple(n for n in kind.writable if n not in hidden))
         case _:
             raise HubError("op.unknown", path="op")
 
@@ -214,4 +223,16 @@ def update(call: Call, request: RecordUpdate) -> Awaitable[Answer]:
 @handles(Needs.ACCOUNT)
 def delete(call: Call, request: RecordDelete) -> Awaitable[Answer]:
     """Delete a record softly."""
+    return _write(call, request)
+
+
+@handles(Needs.ACCOUNT)
+def restore(call: Call, request: RecordRestore) -> Awaitable[Answer]:
+    """Bring a deleted record back."""
+    return _write(call, request)
+
+
+@handles(Needs.ACCOUNT)
+def revert(call: Call, request: RecordRevert) -> Awaitable[Answer]:
+    """Give a record the values that it had as an earlier version."""
     return _write(call, request)

@@ -95,6 +95,13 @@ class Storage(Protocol):
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""
 
+    async def history(self, account: str, kind: RecordType, rec: str, below: int | None, limit: int) -> list[ChangeSet]:
+        """Return the changes of one record, newest first: each as its commit, with that row alone.
+
+        Only versions under `below` where it is given, at most `limit`. Ends earlier than version 1 where the
+        log was pruned.
+        """
+
     async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
         """Return where the logs of these accounts stand (`seq` 0 where nothing was committed yet)."""
 

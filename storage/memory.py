@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
+
+from msgspec import structs
 
 from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.where import matcher
-from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
+from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import FIND_CEILING, Found, Head, Listener
 from storage.decide import Decider, Decision, KeyRow, repeated
@@ -61,6 +64,22 @@ class MemoryDatabase:
     def head(self, account: str) -> int:
         """Return the account's last committed `seq`."""
         return len(self.log.get(account, ()))
+
+    def version(self, account: str, kind: RecordType, rec: str, version: int) -> Image | None:
+        """Return the image that a record had as that version."""
+        for _, row in self.past(account, kind, rec):
+            if row.version == version:
+                return row.after
+            if row.version == version + 1:
+                return row.previous()
+        return None
+
+    def past(self, account: str, kind: RecordType, rec: str) -> Iterator[tuple[ChangeSet, ChangeRow]]:
+        """Yield the changes of a record, newest first, each with its commit."""
+        for commit in reversed(self.log.get(account, [])):
+            for row in reversed(commit.rows):
+                if (row.type, row.rec) == (kind.name, rec):
+                    yield commit, row
 
     def write(self, decision: Decision) -> None:
         """Make a decision true."""
@@ -167,6 +186,12 @@ class MemoryStorage:
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`."""
         return self.database.log.get(account, [])[after : after + limit]
+
+    async def history(self, account: str, kind: RecordType, rec: str, below: int | None, limit: int) -> list[ChangeSet]:
+        """Return the changes of one record, newest first."""
+        rows = self.database.past(account, kind, rec)
+        found = (structs.replace(c, rows=(row,)) for c, row in rows if below is None or row.version < below)
+        return list(islice(found, limit))
 
     async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
         """Return where the logs of these accounts stand."""

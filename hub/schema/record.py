@@ -145,6 +145,12 @@ class RecordType:
         return frozenset(w for w, s in self.fields.items() if s.option.read_only)
 
     @cached_property
+    def writable(self) -> tuple[str, ...]:
+        """The wire names of the fields that a client may change, secret ones left out."""
+        left_out = self._never_changed | {w for w, s in self.fields.items() if s.option.secret}
+        return tuple(w for w in self.fields if w not in left_out)
+
+    @cached_property
     def _never_changed(self) -> frozenset[str]:
         return frozenset(w for w, s in self.fields.items() if s.option.read_only or s.option.write_once)
 

@@ -61,7 +61,23 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
     if_version: int | None = None
 
 
-Write = Create | Upsert | Update | Delete
+class Restore(msgspec.Struct, frozen=True, gc=False):
+    """Bring a deleted record back; one that is live stays as it is."""
+
+    type: RecordType
+    rec: Id
+
+
+class Revert(msgspec.Struct, frozen=True, gc=False):
+    """Give these fields of a live record the values that they had as an earlier version."""
+
+    type: RecordType
+    rec: Id
+    version: int
+    fields: tuple[str, ...]
+
+
+Write = Create | Upsert | Update | Delete | Restore | Revert
 
 
 class KeyClaim(msgspec.Struct, frozen=True, gc=False):

@@ -141,6 +141,30 @@ class RecordDelete(Write, frozen=True, tag="record.delete", kw_only=True):
     mode: Literal["soft", "hard"] = "soft"
 
 
+class RecordRestore(Write, frozen=True, tag="record.restore", kw_only=True):
+    """Bring a deleted record back."""
+
+    type: TypeName
+    rec: PublicId
+
+
+class RecordRevert(Write, frozen=True, tag="record.revert", kw_only=True):
+    """Give a record the values that it had as an earlier version."""
+
+    type: TypeName
+    rec: PublicId
+    version: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+
+
+class RecordHistory(Request, frozen=True, tag="record.history", kw_only=True):
+    """Read what became of a record, the newest change first."""
+
+    type: TypeName
+    rec: PublicId
+    limit: Limit = 50
+    after: Annotated[str, Meta(max_length=4096)] | None = None
+
+
 class RecordBatch(Write, frozen=True, tag="record.batch", kw_only=True):
     """Do up to 1,000 writes as one commit."""
 
@@ -251,7 +275,8 @@ class ManifestGet(Request, frozen=True, tag="manifest.get", kw_only=True):
 
 REQUESTS: tuple[type[Request], ...] = (
     SessionHello, SessionAuth, SessionBeat,
-    RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch,
+    RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
+    RecordRestore, RecordRevert, RecordHistory, RecordBatch,
     WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
     ActionCall, SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
@@ -259,8 +284,8 @@ REQUESTS: tuple[type[Request], ...] = (
 BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in REQUESTS}
 
 BATCHABLE: dict[str, type[Write]] = {
-    name: BY_NAME[name]  # type: ignore[misc]  # each of these four is a Write
-    for name in ("record.create", "record.upsert", "record.update", "record.delete")
+    f"record.{name}": BY_NAME[f"record.{name}"]  # type: ignore[misc]  # each of these is a Write
+    for name in ("create", "upsert", "update", "delete", "restore", "revert")
 }
 
 

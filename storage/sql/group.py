@@ -168,6 +168,11 @@ class Group:
         """Return the account's last committed `seq`."""
         return self._account(account)[1]
 
+    def version(self, account: str, kind: RecordType, rec: str, version: int) -> Image | None:
+        """Return the image that a record had as that version, where the log still says it."""
+        account_pk = self._account(account)[0]
+        return self._statements.past.version(self._connection, account_pk, kind.name, rec, version)
+
     # -- writing what was decided -------------------------------------------------------------------
 
     def write(self, decisions: Sequence[Decision]) -> None:

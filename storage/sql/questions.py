@@ -157,6 +157,27 @@ class Questions:
                 parts = []
         return sets
 
+    def history(self, account: str, kind: str, rec: str, below: int | None, limit: int) -> Read[list[ChangeSet]]:
+        """Return the changes of one record, newest first, each as its commit with that row alone."""
+        statements = self._statements
+
+        def run(connection: sqlite3.Connection) -> list[ChangeSet]:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return []
+            # Row and log are two statements here, so they are read inside one transaction.
+            connection.execute("BEGIN")
+            try:
+                born = None
+                for row in statements.images(connection, kind, account_pk, [rec]):
+                    born = str(statements.rows[kind].image(row, account)["created_at"])
+                rows = statements.past.history(connection, account_pk, kind, rec, born, below, limit)
+            finally:
+                connection.execute("COMMIT")
+            return [one for row in rows for one in self._sets(account, [row])]
+
+        return run
+
     def heads(self, accounts: Sequence[str]) -> Read[dict[str, Head]]:
         """Return where the logs of these accounts stand."""
 

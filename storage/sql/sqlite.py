@@ -218,6 +218,10 @@ class SqliteStorage:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""
         return await self._ask(self._questions.changes(account, after, limit))
 
+    async def history(self, account: str, kind: RecordType, rec: str, below: int | None, limit: int) -> list[ChangeSet]:
+        """Return the changes of one record, newest first: each as its commit, with that row alone."""
+        return await self._ask(self._questions.history(account, kind.name, rec, below, limit))
+
     async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
         """Return where the logs of these accounts stand."""
         return await self._ask(self._questions.heads(accounts))

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -93,6 +94,12 @@ class Tables:
             PrimaryKeyConstraint("account_pk", "seq", "part"),
             sqlite_with_rowid=False,
         )
+        # The versions of a record. Creations are left out where that is possible, because they are the most rows
+        # and a random place in an index each: `past` finds them by their time. Decision 0011.
+        Index(
+            "change_of", self.change.c.account_pk, self.change.c.rec, self.change.c.version,
+            sqlite_where=self.change.c.kind != literal_column("'create'"),
+        )  # fmt: skip
         # Answers of keyed writes; `pk` grows with time, so the oldest are found without an index.
         self.key = Table(
             "idempotency",

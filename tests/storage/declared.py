@@ -165,6 +165,12 @@ class Use:
         """Return the live records of every account with this value."""
         return await self.storage.lookup(kind, field, value)
 
+    async def history(
+        self, kind: Any, rec: str, below: int | None = None, /, *, account: str = "main", limit: int = 100
+    ) -> list[ChangeSet]:
+        """Return the changes of one record, newest first."""
+        return await self.storage.history(account, kind, rec, below, limit)
+
     async def seq(self, account: str = "main") -> int:
         """Return the account's last seq."""
         return (await self.storage.heads([account]))[account].seq

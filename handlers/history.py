@@ -1,0 +1,65 @@
+"""record.history: who changed a record, when, and from what to what."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from handlers.base import Answer, Call, Needs, handles
+from handlers.records import PAGE_BYTES, size_of
+from hub.schema.query import Query, SortKey, make_cursor, read_cursor
+from hub.schema.record import Image
+from hub.schema.where import equals
+from hub.schema.writes import ChangeSet
+from hub.wire.errors import HubError
+from hub.wire.requests import RecordHistory
+
+_SAID_ABOVE: Final = frozenset({"id", "type", "version", "account_id", "updated_at", "updated_by"})
+"""What an entry says in its own fields, or what is the same for every entry."""
+
+
+@handles(Needs.ACCOUNT)
+async def history(call: Call, request: RecordHistory) -> Answer:
+    """Read what became of a record, the newest change first."""
+    kind = call.kind(request.type, "read")
+    query = Query(kind, equals(kind, "id", request.rec), (SortKey("version", descending=True),), deleted=True)
+    below = None
+    if request.after is not None:
+        (below,) = read_cursor(query, request.after, call.services.secret)
+    storage = call.services.storage
+    if request.rec not in await storage.get(call.account, kind, [request.rec], deleted=True):
+        raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
+    found = await storage.history(call.account, kind, request.rec, below, request.limit + 1)
+    hidden = call.rights.hidden(kind) | _SAID_ABOVE
+    entries: list[dict[str, Any]] = []
+    size = 0
+    for commit in found[: request.limit]:
+        entry = _entry(commit, hidden)
+        size += size_of(entry)
+        if size > PAGE_BYTES and entries:
+            break
+        entries.append(entry)
+    data: dict[str, Any] = {"entries": entries}
+    if len(entries) < len(found):
+        data["next"] = make_cursor(query, (entries[-1]["version"],), call.services.secret)
+    return Answer(data)
+
+
+def _entry(commit: ChangeSet, hidden: frozenset[str]) -> dict[str, Any]:
+    """Return what one change says: `before` and `after` of what changed, `before` null for a creation."""
+    row = commit.rows[0]
+    before: Image | None = None
+    after = row.after
+    if row.before is not None:
+        before = {name: value for name, value in row.before.items() if name not in hidden}
+        after = {name: after[name] for name in before}
+    return {
+        "version": row.version,
+        "kind": row.kind,
+        "seq": commit.seq,
+        "at": commit.at,
+        "actor": commit.actor,
+        "session": commit.session,
+        "request": commit.request,
+        "before": before,
+        "after": {name: value for name, value in after.items() if name not in hidden},
+    }

@@ -1,0 +1,127 @@
+"""What the log says of one record: its versions, newest first, and where its creation stands. Decision 0011.
+
+The index over the versions of a record leaves creations out, because every new record would pay for its
+place there. Version 1 is what version 2 says was before; the row of the creation itself is found by its
+time, which runs with `seq`. Knows the table of the log, runs statements on a connection it is given.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select
+
+from hub.schema.record import Image
+from storage.sql.compile import Text, compiled
+from storage.sql.rows import Rows, decode_json, millis
+from storage.sql.tables import Tables
+
+FACTS = ("seq", "part", "type", "rec", "kind", "version", "actor", "session", "request", "at")
+"""What the log says of every change besides the images."""
+
+
+class Past:
+    """The statements about one record's past."""
+
+    def __init__(self, tables: Tables, rows: Mapping[str, Rows]) -> None:
+        self._rows = rows
+        change = tables.change
+        creation: ColumnElement[str] = literal_column("'create'")
+        whole = [*(change.c[name] for name in FACTS), func.json(change.c.after), func.json(change.c.before)]
+        self._versions = compiled(
+            select(func.json_array(*whole))
+            .where(
+                change.c.account_pk == bindparam("account"),
+                change.c.rec == bindparam("rec"),
+                change.c.version < bindparam("below"),
+                change.c.kind != creation,
+                change.c.type == bindparam("type"),
+            )
+            .order_by(change.c.version.desc())
+            .limit(bindparam("limit"))
+        )
+        here = change.c.account_pk == bindparam("account")
+        self._creation = compiled(
+            select(func.json_array(*whole))
+            .where(
+                here,
+                change.c.seq >= bindparam("first"),
+                change.c.seq < bindparam("end"),
+                change.c.rec == bindparam("rec"),
+                change.c.type == bindparam("type"),
+                change.c.kind == creation,
+            )
+            .limit(1)
+        )
+        self._at = compiled(
+            select(change.c.seq, change.c.at)
+            .where(here, change.c.seq >= bindparam("seq"))
+            .order_by(change.c.seq, change.c.part)
+            .limit(1)
+        )
+        self._last = compiled(select(func.max(change.c.seq)).where(here))
+
+    def history(
+        self,
+        connection: sqlite3.Connection,
+        account_pk: int,
+        kind: str,
+        rec: str,
+        born: str | None,
+        below: int | None,
+        limit: int,
+    ) -> list[list[Any]]:
+        """Return the rows of a record with versions under `below`, newest first; `born` is when it was created."""
+        values = {"account": account_pk, "rec": rec, "type": kind, "below": below or 1 << 62, "limit": limit}
+        rows = [decode_json(text) for (text,) in self._all(connection, self._versions, values)]
+        if len(rows) < limit and born is not None and (below is None or below > 1):
+            first = self._born(connection, account_pk, kind, rec, millis(born))
+            if first is not None:
+                rows.append(first)
+        return rows
+
+    def version(
+        self, connection: sqlite3.Connection, account_pk: int, kind: str, rec: str, version: int
+    ) -> Image | None:
+        """Return the image of a record as that version: from its row, or from the one behind it."""
+        values = {"account": account_pk, "rec": rec, "type": kind, "below": version + 2, "limit": 2}
+        for (text,) in self._all(connection, self._versions, values):
+            row = decode_json(text)
+            after, before = row[-2:]
+            if row[5] == version:
+                return self._rows[kind].complete(after)
+            if row[5] == version + 1 and before is not None:
+                return self._rows[kind].complete({**after, **before})
+        return None
+
+    def _all(self, connection: sqlite3.Connection, text: Text, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        return connection.execute(text.sql, text.arguments(values)).fetchall()
+
+    def _born(self, connection: sqlite3.Connection, account_pk: int, kind: str, rec: str, at: int) -> list[Any] | None:
+        """Return the row of a creation at a time, or None where the log does not reach back that far."""
+        start = self._all(connection, self._at, {"account": account_pk, "seq": 0})
+        if not start:
+            return None
+        (first, began), ((last,),) = start[0], self._all(connection, self._last, {"account": account_pk})
+        end = last + 1
+        place = {"account": account_pk, "rec": rec, "type": kind}
+        near = {"first": self._since(connection, account_pk, at, first, end)}
+        near["end"] = self._since(connection, account_pk, at + 1, near["first"], end)
+        found = self._all(connection, self._creation, place | near)
+        if not found and began <= at:
+            # The clock was set back at some time: then it stands where its time does not say.
+            found = self._all(connection, self._creation, place | {"first": first, "end": end})
+        return decode_json(found[0][0]) if found else None
+
+    def _since(self, connection: sqlite3.Connection, account_pk: int, at: int, low: int, high: int) -> int:
+        """Return the first `seq` from `low` on whose time is not before `at`, or `high`."""
+        while low < high:
+            middle = (low + high) // 2
+            found = self._all(connection, self._at, {"account": account_pk, "seq": middle})
+            if found and found[0][1] < at:
+                low = middle + 1
+            else:
+                high = middle
+        return low

@@ -1,0 +1,388 @@
+"""The decision of one commit: each write from what is asked to what will be. Pure; `storage.decide` calls it.
+
+Knows records, uniques, parents, references and versions; knows no table and no database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from hub.access import SYSTEM
+from hub.schema.record import Image, RecordType, referred
+from hub.schema.registry import Registry
+from hub.schema.writes import (
+    ChangeRow,
+    ChangeSet,
+    Commit,
+    Create,
+    Delete,
+    Id,
+    Restore,
+    Result,
+    Revert,
+    Update,
+    Upsert,
+    Write,
+)
+from hub.wire.errors import HubError
+from hub.wire.requests import ItemRef
+from storage.loader import Loader
+
+
+class Put(msgspec.Struct, gc=False):
+    """A row to write: insert where `before` is None, else replace `changed` columns.
+
+    `secrets` holds the values of secret fields, which are in no image.
+    """
+
+    type: RecordType
+    image: Image
+    changed: frozenset[str] | None
+    secrets: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What deciding needs of a record type, worked out once."""
+
+    secrets: frozenset[str]
+    references: tuple[tuple[str, RecordType], ...]
+    # Fields that hold a number with a fraction, also where it is given as a whole one.
+    numbers: tuple[str, ...]
+
+
+@lru_cache(1024)
+def _plan(kind: RecordType) -> _Plan:
+    fields = kind.fields.items()
+    return _Plan(
+        secrets=frozenset(name for name, spec in fields if spec.option.secret),
+        references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
+        numbers=tuple(name for name, spec in fields if spec.kind == "number"),
+    )
+
+
+RecordKey = tuple[str, str, str]
+UniqueKey = tuple[str, str, tuple[str, ...], tuple[Any, ...]]
+
+
+class Known:
+    """What the commits of one group have decided so far, on top of what is stored."""
+
+    __slots__ = ("born", "load", "logs", "records", "registry", "uniques")
+
+    def __init__(self, registry: Registry, load: Loader) -> None:
+        self.registry = registry
+        self.load = load
+        self.records: dict[RecordKey, Image | None] = {}
+        self.uniques: dict[UniqueKey, str | None] = {}
+        # Ids of records that came under a parent, by (account, type, parent).
+        self.born: dict[RecordKey, list[str]] = {}
+        self.logs: list[ChangeSet] = []
+
+    def learn(self, work: Work, log: ChangeSet | None) -> None:
+        """Take over what a commit decided."""
+        self.records |= work.records
+        self.uniques |= work.uniques
+        for parent, born in work.born.items():
+            self.born.setdefault(parent, []).extend(born)
+        if log is not None:
+            self.logs.append(log)
+
+
+class Work:
+    """The decision of one commit, dropped as a whole when a write is refused."""
+
+    __slots__ = ("account", "born", "commit", "known", "load", "now", "puts", "records", "results", "rows", "uniques")
+
+    def __init__(self, known: Known, commit: Commit, now: str) -> None:
+        self.known = known
+        self.load = known.load
+        self.commit = commit
+        self.account = commit.account
+        self.now = now
+        self.records: dict[RecordKey, Image] = {}
+        self.uniques: dict[UniqueKey, str | None] = {}
+        self.born: dict[RecordKey, list[str]] = {}
+        self.rows: list[ChangeRow] = []
+        self.puts: dict[RecordKey, Put] = {}
+        self.results: list[Result] = []
+
+    def do(self, write: Write) -> None:
+        if write.type.system != (self.account == SYSTEM):
+            where = f"account {SYSTEM}" if write.type.system else "an account"
+            raise HubError("access.denied", f"Records of type {write.type.name} live in {where}.", path="type")
+        if isinstance(write, Create):
+            self.results.append(Result(self.create(write.type, write.id, write.data, write.parent), created=True))
+            return
+        if isinstance(write, Upsert):
+            self.results.append(self.upsert(write))
+            return
+        kind, rec = write.type, self.resolve(write.rec, "rec")
+        match write:
+            case Update():
+                image = self.live(kind, rec, "rec")
+                self.expect(image, write.if_version)
+                image = self.change(kind, image, self.filled(_plan(kind), write.change))
+            case Delete():
+                image = self.live(kind, rec, "rec")
+                self.expect(image, write.if_version)
+                image = self.delete(kind, image)
+            case Restore():
+                image = self.restore(kind, rec)
+            case _:
+                image = self.revert(write, self.live(kind, rec, "rec"))
+        self.results.append(Result(image))
+
+    # -- the writes ---------------------------------------------------------------------------------
+
+    def create(self, kind: RecordType, rec: str, data: dict[str, Any], parent: Id | None) -> Image:
+        account = self.account
+        image: Image = {"id": rec, "type": kind.name, "version": 1, "account_id": account}
+        if kind.parent is not None and kind.parent_wire is not None:
+            if parent is None:
+                raise HubError("data.invalid", f"{kind.name} needs a parent of type {kind.parent.name}.", path="parent")
+            parent_id = self.resolve(parent, "parent.rec")
+            self.live(kind.parent, parent_id, "parent.rec")
+            image[kind.parent_wire] = parent_id
+        elif parent is not None:
+            raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
+        image["created_at"] = image["updated_at"] = self.now
+        image["created_by"] = image["updated_by"] = self.commit.actor
+        image["deleted_at"] = None
+        plan = _plan(kind)
+        image |= self.filled(plan, data)
+        secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
+        if plan.references:
+            self.check_references(plan, image)
+        if self.get(kind, rec) is not None:
+            raise HubError("record.exists", "There is already a record with this id.", path="id")
+        for unique in kind.unique:
+            self.claim(kind, unique, image)
+        self.came(kind, image)
+        self.put(kind, image, None, secrets)
+        self.log(kind, "create", image, None)
+        return image
+
+    def upsert(self, write: Upsert) -> Result:
+        kind = write.type
+        parent = self.resolve(write.parent, "parent.rec") if write.parent is not None else None
+        if kind.parent is not None:
+            if parent is None:
+                raise HubError("data.invalid", f"{kind.name} needs a parent of type {kind.parent.name}.", path="parent")
+            self.live(kind.parent, parent, "parent.rec")
+        probe = self.filled(_plan(kind), write.data) | {kind.parent_wire or "": parent}
+        values = tuple(probe[name] for name in write.match)
+        found = None if None in values else self.unique(kind, write.match, values)
+        if found is None:
+            return Result(self.create(kind, write.id, write.data, parent), created=True)
+        image = self.live(kind, found, "match")
+        return Result(self.change(kind, image, self.filled(_plan(kind), write.change)))
+
+    def change(self, kind: RecordType, old: Image, change: dict[str, Any]) -> Image:
+        plan = _plan(kind)
+        secrets = {n: change.pop(n) for n in plan.secrets if n in change}
+        differing = {name: value for name, value in change.items() if not _same(old[name], value)}
+        if not differing and not secrets:
+            return old
+        self.check_references(plan, differing)
+        meta = self.meta(old)
+        image = {**old, **meta, **differing}
+        for unique in kind.unique:
+            if any(name in differing for name in unique):
+                self.release(kind, unique, old)
+                self.claim(kind, unique, image)
+        self.put(kind, image, frozenset((*meta, *differing)), secrets)
+        self.log(kind, "update", image, {name: old[name] for name in (*meta, *differing)})
+        return image
+
+    def delete(self, kind: RecordType, old: Image) -> Image:
+        for child in self.known.registry.children(kind):
+            account = self.account
+            key = (account, child.name, str(old["id"]))
+            stored = self.load.children(account, child, child.parent_wire or "", old["id"])
+            for rec in (*stored, *self.known.born.get(key, ()), *self.born.get(key, ())):
+                image = self.get(child, rec)
+                if image is not None and image["deleted_at"] is None:
+                    raise HubError(
+                        "relation.restricted",
+                        f"Records of type {child.name} still belong to it; delete them first.",
+                        path="rec",
+                        details={"type": child.name},
+                    )
+        meta = self.meta(old) | {"deleted_at": self.now}
+        image = {**old, **meta}
+        for unique in kind.unique:
+            self.release(kind, unique, old)
+        self.put(kind, image, frozenset(meta), {})
+        self.log(kind, "delete", image, {name: old[name] for name in meta})
+        return image
+
+    def restore(self, kind: RecordType, rec: str) -> Image:
+        old = self.get(kind, rec)
+        if old is None:
+            raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
+        if old["deleted_at"] is None:
+            return old
+        if kind.parent is not None and kind.parent_wire is not None:
+            parent = self.get(kind.parent, old[kind.parent_wire])
+            if parent is None or parent["deleted_at"] is not None:
+                raise HubError(
+                    "relation.restricted",
+                    f"The {kind.parent.name} that it belongs to is deleted; restore that first.",
+                    path="rec",
+                    details={"type": kind.parent.name, "rec": old[kind.parent_wire]},
+                )
+        meta = self.meta(old) | {"deleted_at": None}
+        image = {**old, **meta}
+        for unique in kind.unique:
+            try:
+                self.claim(kind, unique, image)
+            except HubError as taken:
+                told = f"{taken.message.removesuffix('.')} by now; change or delete that one first."
+                raise HubError(taken.code, told, path="rec", details=taken.details) from None
+        self.came(kind, image)
+        self.put(kind, image, frozenset(meta), {})
+        self.log(kind, "restore", image, {name: old[name] for name in meta})
+        return image
+
+    def revert(self, write: Revert, old: Image) -> Image:
+        then = old if write.version == old["version"] else self.version(write.type, old["id"], write.version)
+        if then is None:
+            raise HubError(
+                "data.invalid",
+                f"The log has no version {write.version} of this record; record.history lists what there is.",
+                path="version",
+            )
+        return self.change(write.type, old, {name: then[name] for name in write.fields})
+
+    # -- what they share ----------------------------------------------------------------------------
+
+    def resolve(self, rec: Id, path: str) -> str:
+        if isinstance(rec, str):
+            return rec
+        if rec.item >= len(self.results):
+            raise HubError("data.invalid", f"$item {rec.item} is not an earlier item of this batch.", path=path)
+        return str(self.results[rec.item].image["id"])
+
+    def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
+        """Return the data as it will be stored: every `$item` resolved, numbers in one form."""
+        out = data.copy()
+        for name, value in data.items():
+            if type(value) is ItemRef:
+                out[name] = self.resolve(value, f"data.{name}")
+        for name in plan.numbers:
+            value = out.get(name)
+            if value is not None:
+                out[name] = value + 0.0  # 3 is 3.0, and -0.0 is 0.0: no database tells them apart
+        return out
+
+    def get(self, kind: RecordType, rec: str) -> Image | None:
+        account = SYSTEM if kind.system else self.account
+        key = (account, kind.name, rec)
+        image = self.records.get(key)
+        if image is not None:
+            return image
+        known = self.known.records
+        if key not in known:
+            known[key] = self.load.record(account, kind, rec)
+        return known[key]
+
+    def version(self, kind: RecordType, rec: str, version: int) -> Image | None:
+        """Return what a record was as an earlier version, where that is still known."""
+        group = (log.rows for log in reversed(self.known.logs) if log.account == self.account)
+        for rows in (self.rows, *group):
+            for row in reversed(rows):
+                if (row.type, row.rec) == (kind.name, rec):
+                    if row.version == version:
+                        return row.after
+                    if row.version == version + 1:
+                        return row.previous()
+        return self.load.version(self.account, kind, rec, version)
+
+    def live(self, kind: RecordType, rec: str, path: str) -> Image:
+        image = self.get(kind, rec)
+        if image is None or image["deleted_at"] is not None:
+            raise HubError("record.not_found", f"There is no {kind.name} with this id.", path=path)
+        return image
+
+    def expect(self, image: Image, version: int | None) -> None:
+        if version is not None and image["version"] != version:
+            raise HubError(
+                "record.conflict",
+                f"The record has version {image['version']}, not {version}; read it and decide again.",
+                path="if_version",
+                details={"version": image["version"]},
+            )
+
+    def check_references(self, plan: _Plan, data: dict[str, Any]) -> None:
+        for name, target in plan.references:
+            value = data.get(name)
+            if value is not None:
+                self.live(target, value, f"data.{name}")
+
+    def unique(self, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
+        key = (self.account, kind.name, names, values)
+        if key in self.uniques:
+            return self.uniques[key]
+        if key not in self.known.uniques:
+            self.known.uniques[key] = self.load.unique(self.account, kind, names, values)
+        return self.known.uniques[key]
+
+    def claim(self, kind: RecordType, names: tuple[str, ...], image: Image) -> None:
+        values = tuple(image[name] for name in names)
+        if None in values:
+            return
+        holder = self.unique(kind, names, values)
+        if holder is not None and holder != image["id"]:
+            fields = [n for n in names if n != kind.parent_wire]
+            raise HubError(
+                "record.exists",
+                f"Another {kind.name} has the same {' and '.join(fields)}.",
+                path=f"data.{fields[0]}" if fields else None,
+                details={"unique": fields},
+            )
+        self.uniques[(self.account, kind.name, names, values)] = image["id"]
+
+    def release(self, kind: RecordType, names: tuple[str, ...], image: Image) -> None:
+        values = tuple(image[name] for name in names)
+        if None not in values:
+            self.uniques[(self.account, kind.name, names, values)] = None
+
+    def came(self, kind: RecordType, image: Image) -> None:
+        """Note that a live record is now under its parent."""
+        if kind.parent_wire is not None:
+            self.born.setdefault((self.account, kind.name, image[kind.parent_wire]), []).append(image["id"])
+
+    def meta(self, old: Image) -> dict[str, Any]:
+        """Return what every change of a record changes."""
+        return {"version": old["version"] + 1, "updated_at": self.now, "updated_by": self.commit.actor}
+
+    def put(self, kind: RecordType, image: Image, changed: frozenset[str] | None, secrets: dict[str, Any]) -> None:
+        key = (self.account, kind.name, image["id"])
+        self.records[key] = image
+        earlier = self.puts.get(key)
+        if earlier is None:
+            self.puts[key] = Put(kind, image, changed, secrets)
+            return
+        earlier.image = image
+        earlier.secrets |= secrets
+        if earlier.changed is not None and changed is not None:
+            earlier.changed |= changed
+
+    def log(self, kind: RecordType, what: str, image: Image, before: dict[str, Any] | None) -> None:
+        self.rows.append(ChangeRow(len(self.rows), kind.name, image["id"], what, image["version"], image, before))
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Say whether two plain values are the same on the wire: true is not 1, inside lists and objects too."""
+    if type(old) is not type(new):
+        return False
+    if type(old) is list:
+        return len(old) == len(new) and all(map(_same, old, new))
+    if type(old) is dict:
+        return old.keys() == new.keys() and all(_same(v, new[k]) for k, v in old.items())
+    return bool(old == new)
