@@ -1,4 +1,4 @@
-"""What the log says of one record: its versions, newest first, and where its creation stands. Decision 0011.
+"""What the log says of one record: its versions, newest first, and where its creation stands. Decision 0014.
 
 The index over the versions of a record leaves creations out, because every new record would pay for its
 place there. Version 1 is what version 2 says was before; the row of the creation itself is found by its
@@ -30,7 +30,7 @@ class Past:
         change = tables.change
         creation: ColumnElement[str] = literal_column("'create'")
         whole = [*(change.c[name] for name in FACTS), func.json(change.c.after), func.json(change.c.before)]
-        self._versions = compiled(
+        self.versions = compiled(
             select(func.json_array(*whole))
             .where(
                 change.c.account_pk == bindparam("account"),
@@ -75,7 +75,7 @@ class Past:
     ) -> list[list[Any]]:
         """Return the rows of a record with versions under `below`, newest first; `born` is when it was created."""
         values = {"account": account_pk, "rec": rec, "type": kind, "below": below or 1 << 62, "limit": limit}
-        rows = [decode_json(text) for (text,) in self._all(connection, self._versions, values)]
+        rows = [decode_json(text) for (text,) in self._all(connection, self.versions, values)]
         if len(rows) < limit and born is not None and (below is None or below > 1):
             first = self._born(connection, account_pk, kind, rec, millis(born))
             if first is not None:
@@ -87,7 +87,7 @@ class Past:
     ) -> Image | None:
         """Return the image of a record as that version: from its row, or from the one behind it."""
         values = {"account": account_pk, "rec": rec, "type": kind, "below": version + 2, "limit": 2}
-        for (text,) in self._all(connection, self._versions, values):
+        for (text,) in self._all(connection, self.versions, values):
             row = decode_json(text)
             after, before = row[-2:]
             if row[5] == version:

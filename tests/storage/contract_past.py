@@ -86,6 +86,7 @@ class PastContract:
             now = (await use.commit(Revert(box, made["id"], version, FIELDS))).results[0].image
             assert (now["name"], now["note"]) == values
             assert await use.get(box, made["id"]) == now
+        now = await use.get(box, made["id"]) or {}
         assert now["version"] == 7
         assert [i["id"] for i in await use.lookup(box, "pin", "2")] == [made["id"]], "secrets stay"
         again = await use.commit(Revert(box, made["id"], 7, FIELDS))

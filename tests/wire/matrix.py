@@ -164,6 +164,10 @@ def _of_record(book: Book, t: str) -> None:
     book.add("record.delete", f"{t} by id", rec)
     book.add("record.delete", f"{t} by id and version", lambda x: rec(x, if_version=7))
     book.add("record.delete", f"{t} by id, hard", lambda x: rec(x, mode="hard"))
+    book.add("record.restore", f"{t} by id", rec)
+    book.add("record.revert", f"{t} by id", lambda x: rec(x, version=1))
+    book.add("record.history", f"{t} by id", rec)
+    book.add("record.history", f"{t} by id, a page", lambda x: rec(x, limit=1, after="AAAA"))
     book.add("record.create", f"{t} under an id that it has itself", lambda x: {
         "type": t, "data": {**sample(book.own), "id": x.records[t]},
     })  # fmt: skip
@@ -235,6 +239,10 @@ def _of_batches(book: Book) -> None:
         "op": "record.update", "type": "event", "rec": x.records["event"], "data": {"title": "m"},
     })  # fmt: skip
     batch("delete", lambda x: {"op": "record.delete", "type": "event_track", "rec": x.records["event_track"]})
+    batch("restore", lambda x: {"op": "record.restore", "type": "event_track", "rec": x.records["event_track"]})
+    batch("revert", lambda x: {
+        "op": "record.revert", "type": "event", "rec": x.records["event"], "version": 1,
+    })  # fmt: skip
     batch("create under a parent", lambda x: {
         "op": "record.create", "type": "event_location", "data": {"name": "m"},
         "parent": {"type": "event", "rec": x.records["event"]},
