@@ -145,7 +145,7 @@ class Live:
     def _withdraw(self, account: str, row: ChangeRow, before: dict[str, Any]) -> None:
         """End the sessions whose key, token, user or membership is gone, or means something else now."""
         after = row.after
-        gone = after["deleted_at"] is not None or after.get("disabled", False)
+        gone = not after or after["deleted_at"] is not None or after.get("disabled", False)
         if not gone and not before.keys() & {"role", "expires_at"}:
             return
         for session in self.sessions():
@@ -153,7 +153,7 @@ class Live:
             if row.type == "user":
                 concerned = identity.user == row.rec
             elif row.type == "membership":
-                concerned = identity.user == after["user_id"] and session.account == account
+                concerned = identity.user == (after or before).get("user_id") and session.account == account
             else:
                 concerned = identity.credential == row.rec
             if concerned:

@@ -89,6 +89,8 @@ class WatchQuery:
 
     def event(self, row: ChangeRow) -> Event | None:
         """Return what a changed record means for this watch, or None."""
+        if not row.after:
+            return self._purged(row)
         before = row.previous()
         was = before is not None and self.matches(before)
         after = row.after
@@ -106,6 +108,15 @@ class WatchQuery:
             why = "deleted" if after["deleted_at"] is not None else "filter"
             return {"kind": "leave", "rec": row.rec, "why": why, "version": row.version}
         return None
+
+    def _purged(self, row: ChangeRow) -> Event | None:
+        """Return what a row means that has no image, because its record was purged.
+
+        Where it is not said what the record was, everybody is told that it is gone: it is the last word on it.
+        """
+        if row.kind != "purge" or (row.before and not self.matches(row.before)):
+            return None
+        return {"kind": "leave", "rec": row.rec, "why": "deleted", "version": row.version}
 
     def events(self, commit: ChangeSet) -> list[Event]:
         """Return what a commit means for this watch, in the order of its changes."""

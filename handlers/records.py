@@ -134,10 +134,11 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
             kind = call.kind(request.type, "update")
             return Update(kind, request.rec, _accept(kind, request.data, creating=False), request.if_version)
         case RecordDelete():
-            kind = call.kind(request.type, "delete")
-            if request.mode != "soft":
-                raise HubError("data.invalid", "Only soft deletion is available in this version.", path="mode")
-            return Delete(kind, request.rec, request.if_version)
+            hard = request.mode == "hard"
+            kind = call.kind(request.type, "purge" if hard else "delete")
+            if hard and kind.system:
+                raise HubError("data.invalid", f"Records of type {kind.name} are deleted softly only.", path="mode")
+            return Delete(kind, request.rec, request.if_version, hard)
         case RecordRestore():
             return Restore(call.kind(request.type, "delete"), request.rec)
         case RecordRevert():
@@ -222,7 +223,7 @@ def update(call: Call, request: RecordUpdate) -> Awaitable[Answer]:
 
 @handles(Needs.ACCOUNT)
 def delete(call: Call, request: RecordDelete) -> Awaitable[Answer]:
-    """Delete a record softly."""
+    """Delete a record: softly, or for good."""
     return _write(call, request)
 
 

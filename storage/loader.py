@@ -43,6 +43,9 @@ class Loader(Protocol):
     def children(self, account: str, kind: RecordType, parent_wire: str, parent: str) -> list[str]:
         """Return the ids of live records of `kind` under a parent."""
 
+    def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
+        """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
+
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit that is still kept."""
 

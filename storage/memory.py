@@ -57,6 +57,10 @@ class MemoryDatabase:
         rows = self.table(account, kind.name).values()
         return [i["id"] for i in rows if i["deleted_at"] is None and i[parent_wire] == parent]
 
+    def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
+        """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
+        return [i["id"] for i in self.table(account, kind.name).values() if i[wire] == rec]
+
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit."""
         return self.keys.get((account, scope, key))
@@ -69,7 +73,7 @@ class MemoryDatabase:
         """Return the image that a record had as that version."""
         for _, row in self.past(account, kind, rec):
             if row.version == version:
-                return row.after
+                return row.after or None
             if row.version == version + 1:
                 return row.previous()
         return None
@@ -85,14 +89,29 @@ class MemoryDatabase:
         """Make a decision true."""
         account = decision.commit.account
         for put in decision.puts:
+            if put.gone:
+                self.table(account, put.type.name).pop(put.image["id"], None)
+                self.secrets.pop((put.type.name, put.image["id"]), None)
+                continue
             self.table(account, put.type.name)[put.image["id"]] = dict(put.image)
             if put.secrets:
                 self.secrets.setdefault((put.type.name, put.image["id"]), {}).update(put.secrets)
         if decision.log is not None:
             self.log.setdefault(account, []).append(decision.log)
+        erased = {(put.type.name, put.image["id"]) for put in decision.puts if put.gone}
+        if erased:
+            self.log[account] = [_without(commit, erased) for commit in self.log[account]]
         if decision.key is not None:
             claim, row = decision.key
             self.keys[(account, claim.scope, claim.key)] = row
+
+
+def _without(commit: ChangeSet, erased: set[tuple[str, Any]]) -> ChangeSet:
+    """Return a commit whose rows hold no image of these records."""
+    if not any((row.type, row.rec) in erased for row in commit.rows):
+        return commit
+    rows = (row.emptied() if (row.type, row.rec) in erased else row for row in commit.rows)
+    return structs.replace(commit, rows=tuple(rows))
 
 
 class MemoryStorage:

@@ -31,18 +31,21 @@ from hub.schema.writes import (
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from storage.loader import Loader
+from storage.removal import bury, purge
 
 
 class Put(msgspec.Struct, gc=False):
     """A row to write: insert where `before` is None, else replace `changed` columns.
 
-    `secrets` holds the values of secret fields, which are in no image.
+    `secrets` holds the values of secret fields, which are in no image. `gone`: remove the row, and empty
+    every image of the record in the log, the rows of this commit too.
     """
 
     type: RecordType
     image: Image
     changed: frozenset[str] | None
     secrets: dict[str, Any]
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,7 @@ class Work:
         self.commit = commit
         self.account = commit.account
         self.now = now
-        self.records: dict[RecordKey, Image] = {}
+        self.records: dict[RecordKey, Image | None] = {}
         self.uniques: dict[UniqueKey, str | None] = {}
         self.born: dict[RecordKey, list[str]] = {}
         self.rows: list[ChangeRow] = []
@@ -128,9 +131,9 @@ class Work:
                 self.expect(image, write.if_version)
                 image = self.change(kind, image, self.filled(_plan(kind), write.change))
             case Delete():
-                image = self.live(kind, rec, "rec")
+                image = self.there(kind, rec) if write.hard else self.live(kind, rec, "rec")
                 self.expect(image, write.if_version)
-                image = self.delete(kind, image)
+                image = (purge if write.hard else bury)(self, kind, image)
             case Restore():
                 image = self.restore(kind, rec)
             case _:
@@ -199,32 +202,8 @@ class Work:
         self.log(kind, "update", image, {name: old[name] for name in (*meta, *differing)})
         return image
 
-    def delete(self, kind: RecordType, old: Image) -> Image:
-        for child in self.known.registry.children(kind):
-            account = self.account
-            key = (account, child.name, str(old["id"]))
-            stored = self.load.children(account, child, child.parent_wire or "", old["id"])
-            for rec in (*stored, *self.known.born.get(key, ()), *self.born.get(key, ())):
-                image = self.get(child, rec)
-                if image is not None and image["deleted_at"] is None:
-                    raise HubError(
-                        "relation.restricted",
-                        f"Records of type {child.name} still belong to it; delete them first.",
-                        path="rec",
-                        details={"type": child.name},
-                    )
-        meta = self.meta(old) | {"deleted_at": self.now}
-        image = {**old, **meta}
-        for unique in kind.unique:
-            self.release(kind, unique, old)
-        self.put(kind, image, frozenset(meta), {})
-        self.log(kind, "delete", image, {name: old[name] for name in meta})
-        return image
-
     def restore(self, kind: RecordType, rec: str) -> Image:
-        old = self.get(kind, rec)
-        if old is None:
-            raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
+        old = self.there(kind, rec)
         if old["deleted_at"] is None:
             return old
         if kind.parent is not None and kind.parent_wire is not None:
@@ -257,7 +236,9 @@ class Work:
                 f"The log has no version {write.version} of this record; record.history lists what there is.",
                 path="version",
             )
-        return self.change(write.type, old, {name: then[name] for name in write.fields})
+        # Checked again: the type may have been declared anew since then.
+        change = write.type.accept_change({name: then[name] for name in write.fields}, trusted=True)
+        return self.change(write.type, old, self.filled(_plan(write.type), change))
 
     # -- what they share ----------------------------------------------------------------------------
 
@@ -283,9 +264,8 @@ class Work:
     def get(self, kind: RecordType, rec: str) -> Image | None:
         account = SYSTEM if kind.system else self.account
         key = (account, kind.name, rec)
-        image = self.records.get(key)
-        if image is not None:
-            return image
+        if key in self.records:
+            return self.records[key]
         known = self.known.records
         if key not in known:
             known[key] = self.load.record(account, kind, rec)
@@ -302,6 +282,12 @@ class Work:
                     if row.version == version + 1:
                         return row.previous()
         return self.load.version(self.account, kind, rec, version)
+
+    def there(self, kind: RecordType, rec: str) -> Image:
+        image = self.get(kind, rec)
+        if image is None:
+            raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
+        return image
 
     def live(self, kind: RecordType, rec: str, path: str) -> Image:
         image = self.get(kind, rec)
@@ -372,6 +358,16 @@ class Work:
         earlier.secrets |= secrets
         if earlier.changed is not None and changed is not None:
             earlier.changed |= changed
+
+    def drop(self, kind: RecordType, old: Image) -> None:
+        """Decide that a record is gone; its images go with it, so the log row says only that."""
+        key = (self.account, kind.name, old["id"])
+        self.records[key] = None
+        earlier = self.puts.get(key)
+        fresh = earlier is not None and earlier.changed is None
+        self.puts[key] = Put(kind, old, None if fresh else frozenset(), {}, gone=True)
+        part = len(self.rows)
+        self.rows.append(ChangeRow(part, kind.name, old["id"], "purge", old["version"] + 1, {}, old))
 
     def log(self, kind: RecordType, what: str, image: Image, before: dict[str, Any] | None) -> None:
         self.rows.append(ChangeRow(len(self.rows), kind.name, image["id"], what, image["version"], image, before))

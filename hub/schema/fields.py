@@ -51,6 +51,9 @@ class Field:
     the hub and by actions only; `write_once` at creation only. `secret` never leaves storage.
     `hidden_from` is the highest role of the ladder that does not see the field. `same_parent` is for references:
     what is referred to belongs to the same parent as the record itself.
+    `on_delete` says what becomes of a
+    record when what this reference points to is deleted hard: `restrict` refuses that deletion, `set_null` empties
+    the field, `cascade` deletes the record too. A soft deletion leaves references as they are.
     """
 
     folded: bool = False
@@ -59,6 +62,7 @@ class Field:
     same_parent: bool = False
     secret: bool = False
     hidden_from: str | None = None
+    on_delete: Literal["restrict", "set_null", "cascade"] = "restrict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,8 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
         nullable = nullable or optional
     if option.hidden_from is not None:
         rank(option.hidden_from)
+    if option.on_delete == "set_null" and not nullable:
+        raise DeclarationError(f"{owner}.{name}: only a field that may be None can be set to null")
     wire, item, ref, choices = name, None, None, None
     plain: Callable[[Any], Any] | None = None
     accepts: Any = inner
@@ -159,6 +165,8 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
         kind = "object" if origin is dict else _SCALARS[inner]
     else:
         raise DeclarationError(f"{owner}.{name}: {annotation} is no type of a field")
+    if option.on_delete != "restrict" and kind != "ref":
+        raise DeclarationError(f"{owner}.{name}: on_delete is for references")
     if kind == "time":
         accepts, plain = Annotated[datetime, msgspec.Meta(tz=True)], format_time
     elif kind == "date":

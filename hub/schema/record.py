@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast, get_type_hints
+from typing import Any, Final, Literal, cast, get_type_hints
 
 import msgspec
 
@@ -41,7 +41,9 @@ class Record:
     within the account. `indexes`: tuples of field names to index. `searchable`: text fields for full
     text. `sortable`: fields to order by (default: all that can be). `system`: the type is global and
     lives in account `system`. `public_read`: guests may read. `file`: records of this type link a file
-    to their parent; the fields name, sha256, size and content_type are then required.
+    to their parent; the fields name, sha256, size and content_type are then required. `on_delete`: what a
+    deletion of the parent does while there are records of this type under it, `restrict` (it is refused) or
+    `cascade` (they go along).
     """
 
     __record_type__: RecordType
@@ -60,6 +62,7 @@ class Record:
         system: bool = False,
         public_read: bool = False,
         file: bool = False,
+        on_delete: Literal["restrict", "cascade"] = "restrict",
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
@@ -74,7 +77,7 @@ class Record:
         if parent_type is not None and parent_type.system != system:
             raise DeclarationError(f"{cls.__name__}: a type is account-scoped or system, and so is its parent")
         cls.__record_type__ = _build(
-            cls, access, parent_type, unique, indexes, searchable, sortable, system, public_read, file
+            cls, access, parent_type, unique, indexes, searchable, sortable, system, public_read, file, on_delete
         )
 
 
@@ -113,6 +116,7 @@ class RecordType:
     system: bool
     public_read: bool
     file: bool
+    on_delete: str
     kinds: dict[str, str]
     create_struct: type[msgspec.Struct]
     change_struct: type[msgspec.Struct]
@@ -256,6 +260,7 @@ def _build(
     system: bool,
     public_read: bool,
     file: bool,
+    on_delete: str,
 ) -> RecordType:
     hints: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
@@ -289,6 +294,8 @@ def _build(
     wanted = set(wires(sortable, "sortable")) if sortable is not None else can_sort
     if not wanted <= can_sort:
         raise DeclarationError(f"{cls.__name__}: cannot sort by {', '.join(sorted(wanted - can_sort))}")
+    if on_delete not in {"restrict", "cascade"} or (on_delete == "cascade" and parent is None):
+        raise DeclarationError(f"{cls.__name__}: on_delete is restrict, or cascade below a parent")
     if file and not {"name", "sha256", "size", "content_type"} <= set(fields):
         raise DeclarationError(f"{cls.__name__}: a file type has name, sha256, size and content_type")
     for spec in specs:
@@ -310,6 +317,7 @@ def _build(
         system=system,
         public_read=public_read,
         file=file,
+        on_delete=on_delete,
         kinds=kinds,
         create_struct=_struct(f"Create_{name}", fields, change=False),
         change_struct=_struct(f"Change_{name}", fields, change=True),

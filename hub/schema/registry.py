@@ -18,7 +18,7 @@ import msgspec
 
 from hub.schema.actions import ActionSpec, Channel
 from hub.schema.fields import DeclarationError
-from hub.schema.record import Record, RecordType, type_of
+from hub.schema.record import Record, RecordType, referred, type_of
 from hub.wire.errors import HubError
 from hub.wire.names import TYPE
 
@@ -99,6 +99,10 @@ class Registry:
     def children(self, parent: RecordType) -> list[RecordType]:
         """Return the types whose records belong to records of `parent`."""
         return [t for t in self.types.values() if t.parent is parent]
+
+    def referrers(self, target: RecordType) -> list[tuple[RecordType, str]]:
+        """Return the types that refer to records of `target`, each with the wire name of the field."""
+        return [(t, wire) for t in self.types.values() for wire in t.references if referred(t.fields[wire]) is target]
 
     def file_type(self, container: RecordType) -> RecordType | None:
         """Return the child type that links files to records of `container`, if there is one."""

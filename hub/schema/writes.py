@@ -54,11 +54,12 @@ class Update(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):
-    """Delete a record softly."""
+    """Delete a record: softly, or `hard`, so that neither it nor its tombstone is left."""
 
     type: RecordType
     rec: Id
     if_version: int | None = None
+    hard: bool = False
 
 
 class Restore(msgspec.Struct, frozen=True, gc=False):
@@ -131,7 +132,8 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 class ChangeRow(msgspec.Struct, frozen=True, gc=False):
     """One changed record in a commit: `after` is its image now, `before` the old values of what changed.
 
-    `before` is None for a creation. `kind` is create, update, delete or restore.
+    `before` is None for a creation. `kind` is create, update, delete, restore or purge. A purge says `before`
+    what the record was only where it is told; in the log every image of that record is empty from then on.
     """
 
     part: int
@@ -145,6 +147,11 @@ class ChangeRow(msgspec.Struct, frozen=True, gc=False):
     def previous(self) -> dict[str, Any] | None:
         """Return the whole image before this change, or None for a creation."""
         return None if self.before is None else {**self.after, **self.before}
+
+    def emptied(self) -> ChangeRow:
+        """Return this row as the log holds it once the record is purged."""
+        before: dict[str, Any] | None = None if self.before is None else {}
+        return ChangeRow(self.part, self.type, self.rec, self.kind, self.version, {}, before)
 
 
 class ChangeSet(msgspec.Struct, frozen=True, gc=False):

@@ -133,7 +133,7 @@ class RecordUpdate(Write, frozen=True, tag="record.update", kw_only=True):
 
 
 class RecordDelete(Write, frozen=True, tag="record.delete", kw_only=True):
-    """Delete a record softly (the default)."""
+    """Delete a record: softly, so that it can be restored, or `hard`, so that nothing of it is left."""
 
     type: TypeName
     rec: PublicId

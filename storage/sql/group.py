@@ -66,6 +66,8 @@ class Memory:
         for key in records.keys() & found.keys():
             del records[key]  # so that it goes to the end
         records |= found
+        for key in group.gone:
+            records.pop(key, None)
         for key in list(islice(records, max(0, len(records) - KNOWN))):
             del records[key]
 
@@ -83,6 +85,8 @@ class Group:
         self.accounts: dict[str, tuple[int, int]] = {}
         # Accounts that commit for the first time, as values of rows.
         self._opened: list[Any] = []
+        # Records that are removed, with the time of their creation; afterwards they are forgotten.
+        self.gone: dict[_Id, int] = {}
         # What the log says of images that were written, by their identity: they live as long as this group.
         self.texts: dict[int, str] = {}
         # Stored answers by (account, scope, key), and the rows of those that are no longer kept.
@@ -158,6 +162,16 @@ class Group:
         arguments = text.arguments({"account": self._account(account)[0], "parent": pk})
         return [str(row[0]) for row in self._connection.execute(text.sql, arguments)]
 
+    def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
+        """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
+        target = self._statements.rows[kind.name].home.targets[wire]
+        pk = self._pk(account_of(target, account), target.name, rec)
+        if pk is None:
+            return []
+        text = self._statements.referring(kind.name, wire)
+        arguments = text.arguments({"account": self._account(account)[0], "target": pk})
+        return [str(row[0]) for row in self._connection.execute(text.sql, arguments)]
+
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit that is still kept."""
         if (account, scope, key) not in self._keys:
@@ -206,6 +220,8 @@ class Group:
             self.accounts[account] = (account_pk, seq)
         if changes:
             statements.change.run(connection, changes)
+        for (account, name, rec), born in self.gone.items():
+            statements.past.erase(connection, self._account(account)[0], name, rec, born)
         if keys:
             self._write_keys(keys)
 
@@ -218,6 +234,12 @@ class Group:
             runs = tables[kind] = []
         last = runs[-1] if runs else None
         key = (account, kind, put.image["id"])
+        if put.gone:
+            self.gone[key] = millis(put.image["created_at"])
+            if put.changed is not None:
+                runs.append(_Run(self._statements.remove(kind), [[self._pk_of(key)]]))
+            self.records[key] = None
+            return
         if put.changed is None:
             pk = self._take(kind, self._statements.last_pk[kind], 1)
             if last is None or last.sql:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, update
 
 from hub.schema.record import Image
 from storage.sql.compile import Text, compiled
@@ -61,6 +61,11 @@ class Past:
             .order_by(change.c.seq, change.c.part)
             .limit(1)
         )
+        of_record = [change.c.rec == bindparam("rec"), change.c.type == bindparam("type"), change.c.kind != creation]
+        nothing: ColumnElement[str] = literal_column("'{}'")
+        self._erase = compiled(update(change).values(after=nothing, before=nothing).where(here, *of_record))
+        one = [change.c.seq == bindparam("seq"), change.c.part == bindparam("part")]
+        self._erase_first = compiled(update(change).values(after=nothing).where(here, *one))
         self._last = compiled(select(func.max(change.c.seq)).where(here))
 
     def history(
@@ -91,10 +96,19 @@ class Past:
             row = decode_json(text)
             after, before = row[-2:]
             if row[5] == version:
-                return self._rows[kind].complete(after)
+                return self._rows[kind].complete(after) or None
             if row[5] == version + 1 and before is not None:
                 return self._rows[kind].complete({**after, **before})
         return None
+
+    def erase(self, connection: sqlite3.Connection, account_pk: int, kind: str, rec: str, born: int) -> None:
+        """Empty every image of a record, which was created at `born`."""
+        place = {"account": account_pk, "rec": rec, "type": kind}
+        connection.execute(self._erase.sql, self._erase.arguments(place))
+        first = self._born(connection, account_pk, kind, rec, born)
+        if first is not None:
+            place = {"account": account_pk, "seq": first[0], "part": first[1]}
+            connection.execute(self._erase_first.sql, self._erase_first.arguments(place))
 
     def _all(self, connection: sqlite3.Connection, text: Text, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         return connection.execute(text.sql, text.arguments(values)).fetchall()

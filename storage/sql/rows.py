@@ -142,8 +142,8 @@ class Rows:
 
     def complete(self, image: Image) -> Image:
         """Return a logged image with the fields that were declared after it was logged."""
-        if len(image) == len(self._template):
-            return image
+        if len(image) == len(self._template) or not image:
+            return image  # of a record that was purged nothing is left
         return {name: image.get(name, self._defaults.get(name)) for name in self._template}
 
     def insert(self, put: Put, pk: int, account_pk: int, pk_of: PkOf, out: list[Any]) -> None:

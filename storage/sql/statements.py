@@ -113,6 +113,8 @@ class Statements:
         self.prune = compiled(keys.delete().where(keys.c.pk.in_(outdated)))
         self.update: Callable[[str, tuple[str, ...]], Text] = lru_cache(1024)(self._update)
         self.unique: Callable[[str, tuple[str, ...]], Text] = lru_cache(256)(self._unique)
+        self.referring: Callable[[str, str], Text] = lru_cache(256)(self._referring)
+        self.remove: Callable[[str], str] = lru_cache(256)(self._remove)
         self.children: Callable[[str, str], Text] = lru_cache(256)(self._children)
 
     def images(
@@ -140,6 +142,15 @@ class Statements:
         same = [table.c[name] == bindparam(f"n_{name}") for name in names]
         alive = [table.c.account_pk == bindparam("account"), table.c.alive == 1]
         return compiled(select(table.c.id).where(*alive, *same))
+
+    def _referring(self, kind: str, wire: str) -> Text:
+        table = self.rows[kind].home.table
+        here = [table.c.account_pk == bindparam("account"), table.c[wire] == bindparam("target")]
+        return compiled(select(table.c.id).where(*here).order_by(table.c.pk))
+
+    def _remove(self, kind: str) -> str:
+        table = self.rows[kind].home.table
+        return compiled(table.delete().where(table.c.pk == bindparam("_row"))).sql
 
     def _children(self, kind: str, parent_wire: str) -> Text:
         table = self.rows[kind].home.table

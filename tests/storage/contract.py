@@ -13,6 +13,7 @@ from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from tests.storage.contract_past import PastContract
 from tests.storage.contract_reads import ReadContract
+from tests.storage.contract_removal import RemovalContract
 from tests.storage.declared import Use, box, item, person, sticker
 
 
@@ -21,7 +22,7 @@ def claim(key: str, digest: bytes = b"same", scope: str = "user") -> KeyClaim:
     return KeyClaim(scope, key, digest)
 
 
-class StorageContract(ReadContract, PastContract):
+class StorageContract(ReadContract, PastContract, RemovalContract):
     """A keeper's suite provides the fixture `use`: a started keeper over an empty database."""
 
     async def test_the_numbers_of_commits_have_no_gap(self, use: Use) -> None:

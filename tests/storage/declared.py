@@ -66,8 +66,22 @@ class Sticker(Record, parent=Item, access=_RULE):
     text: Annotated[str, Meta(max_length=100)] = ""
 
 
+class Tray(Record, parent=Box, access=_RULE, on_delete="cascade"):
+    """A record that goes with its box, and with its lid, but not with its item."""
+
+    item: Annotated[Ref[Item] | None, Field(on_delete="set_null")] = None
+    lid: Annotated[Ref[Item] | None, Field(on_delete="cascade")] = None
+
+
+class Tag(Record, parent=Tray, access=_RULE, on_delete="cascade"):
+    """A record that goes with its tray."""
+
+    text: Annotated[str, Meta(max_length=100)] = ""
+
+
 person, box, item, sticker = type_of(Person), type_of(Box), type_of(Item), type_of(Sticker)
-KINDS = (person, box, item, sticker)
+tray, tag = type_of(Tray), type_of(Tag)
+KINDS = (person, box, item, sticker, tray, tag)
 
 
 def registry_of(*kinds: Any) -> Registry:

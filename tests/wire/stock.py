@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from hub import Access, Field, Record
+from hub import Access, Field, Record, Ref
 
 _RULE = Access(read="viewer", create="editor", update="editor", delete="editor", purge="owner")
 
@@ -28,3 +28,9 @@ class Crate(Record, parent=Depot, access=_RULE, unique=(("depot", "code"),)):
 
     code: Annotated[str, Meta(max_length=40)]
     weight: int = 0
+
+
+class Pallet(Record, parent=Depot, access=_RULE, on_delete="cascade"):
+    """What goes with its depot, and forgets its crate."""
+
+    crate: Annotated[Ref[Crate] | None, Field(on_delete="set_null")] = None

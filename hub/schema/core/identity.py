@@ -37,7 +37,7 @@ class User(Record, system=True, access=_ONLY_HUB):
 class Membership(
     Record,
     parent=Account,
-    access=Access(read="viewer", create="nobody", update="nobody", delete="nobody"),
+    access=Access(read="viewer", create="nobody", update="nobody", delete="nobody", purge="nobody"),
     unique=(("user",),),
 ):
     """That a user belongs to this account, with which role; carries the name for lists."""
