@@ -130,7 +130,7 @@ class Live:
             if row.type in _CREDENTIALS and row.before is not None:
                 self.withdrawals += 1
                 self._withdraw(commit.account, row, row.before)
-            if row.kind == "delete":
+            if row.kind in {"delete", "purge"}:
                 self.deletions += 1
                 self._end_channel(commit.account, f"{row.type}:{row.rec}")
         self.watches.tell(commit)

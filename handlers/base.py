@@ -30,7 +30,7 @@ from hub.schema.fields import DeclarationError
 from hub.schema.record import RecordType
 from hub.schema.registry import Registry
 from hub.schema.times import format_time
-from hub.schema.writes import Commit, Committed, KeyClaim, Write
+from hub.schema.writes import Commit, Committed, KeyClaim, Refused, Write
 from hub.wire.errors import HubError
 from hub.wire.names import public_ids
 from hub.wire.requests import REQUESTS, ActionCall, Request, op_name
@@ -168,12 +168,21 @@ class Call:
             raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
         return kind
 
-    def commit(self, writes: tuple[Write, ...], key: KeyClaim | None = None) -> asyncio.Future[Committed]:
-        """Commit writes in the caller's name; the caller's leaving does not stop them."""
+    def commit(
+        self,
+        writes: tuple[Write | Refused, ...],
+        key: KeyClaim | None = None,
+        *,
+        extra: int = 0,
+        atomic: bool = True,
+        answer: Callable[[Committed], Any] | None = None,
+    ) -> asyncio.Future[Committed]:
+        """Commit writes in the caller's name, as `Commit` says; the caller's leaving does not stop them."""
         session = self.peer.session
         origin = None if session is None else session.id
+        request = str(self.request_id)
         return self.services.storage.submit(
-            Commit(self.account, writes, self.identity.actor, origin, str(self.request_id), key)
+            Commit(self.account, writes, self.identity.actor, origin, request, key, answer, False, extra, atomic)
         )
 
 
@@ -276,6 +285,7 @@ MODULES = (
     "handlers.sessions",
     "handlers.records",
     "handlers.batches",
+    "handlers.bulk",
     "handlers.history",
     "handlers.watches",
     "handlers.channels",

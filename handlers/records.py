@@ -1,4 +1,4 @@
-"""record.get, find, create, upsert, update, delete, restore, revert."""
+"""record.get, find, create, upsert, update, move, delete, restore, revert."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from handlers.base import Answer, Call, Needs, handles
 from hub.schema.query import Query, key_values, make_cursor, parse_order, read_cursor
 from hub.schema.record import Image, RecordType
 from hub.schema.where import Node, both, equals, parse_where
-from hub.schema.writes import Create, Delete, Id, KeyClaim, Restore, Result, Revert, Update, Upsert, Write
+from hub.schema.writes import Create, Delete, Id, KeyClaim, Move, Restore, Result, Revert, Update, Upsert, Write
 from hub.wire.errors import HubError
 from hub.wire.requests import (
     ActionCall,
@@ -22,6 +22,7 @@ from hub.wire.requests import (
     RecordDelete,
     RecordFind,
     RecordGet,
+    RecordMove,
     RecordRef,
     RecordRestore,
     RecordRevert,
@@ -33,9 +34,11 @@ from hub.wire.requests import Write as WriteRequest
 
 PAGE_BYTES = 768 * 1024
 """About how large the records of one answer may get; a page that would be larger ends earlier."""
+HARD = 100
+"""As how many writes a hard deletion counts, which may take others along."""
 _PLACEHOLDER = "A" * 11
 _ENCODER = msgspec.json.Encoder()
-_OF_ONE = (Update, Delete)
+_OF_ONE = (Update, Delete, Move)
 
 
 async def scoped(call: Call, kind: RecordType, where: dict[str, Any] | None, parent: RecordRef | None) -> Node:
@@ -115,7 +118,7 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
     match request:
         case RecordCreate():
             kind = call.kind(request.type, "create")
-            data = _accept(kind, request.data, creating=True)
+            data = accept(kind, request.data, creating=True)
             return Create(kind, call.services.new_id(), data, parent_id(kind, request.parent))
         case RecordUpsert():
             kind = call.kind(request.type, "create")
@@ -126,13 +129,21 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
                 raise HubError(
                     "data.invalid", f"match names no declared unique of {kind.name}; it has: {known}.", path="match"
                 )
-            data = _accept(kind, request.data, creating=True)
+            data = accept(kind, request.data, creating=True)
             once = {n for n, s in kind.fields.items() if s.option.write_once}
             change = {n: v for n, v in data.items() if n in request.data and n not in once}
             return Upsert(kind, call.services.new_id(), data, change, unique, parent_id(kind, request.parent))
         case RecordUpdate():
             kind = call.kind(request.type, "update")
-            return Update(kind, request.rec, _accept(kind, request.data, creating=False), request.if_version)
+            return Update(kind, request.rec, accept(kind, request.data, creating=False), request.if_version)
+        case RecordMove():
+            kind = call.kind(request.type, "update")
+            if kind.file and kind.parent is not None:
+                call.rights.require(f"{kind.parent.name}.update")
+            parent = parent_id(kind, request.parent)
+            if parent is None:
+                raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
+            return Move(kind, request.rec, parent)
         case RecordDelete():
             hard = request.mode == "hard"
             kind = call.kind(request.type, "purge" if hard else "delete")
@@ -160,8 +171,8 @@ def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:
     return parent.rec
 
 
-def _accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
-    """Validate given data; `{"$item": n}` may stand in a reference."""
+def accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
+    """Return given data, validated; `{"$item": n}` may stand in a reference."""
     items: dict[str, ItemRef] = {}
     for name in kind.references.intersection(data):
         value = data[name]
@@ -199,7 +210,8 @@ async def _write(call: Call, request: WriteRequest) -> Answer:
     write = plan(call, request)
     if isinstance(write, _OF_ONE) and isinstance(write.rec, ItemRef):
         raise HubError("data.invalid", "$item is for items of a batch.", path="rec")
-    committed = await call.commit((write,), claim(call, request))
+    hard = isinstance(write, Delete) and write.hard
+    committed = await call.commit((write,), claim(call, request), extra=HARD if hard else 0)
     return Answer(shown(call, write, committed.results[0]), seq=committed.seq)
 
 
@@ -218,6 +230,12 @@ def upsert(call: Call, request: RecordUpsert) -> Awaitable[Answer]:
 @handles(Needs.ACCOUNT)
 def update(call: Call, request: RecordUpdate) -> Awaitable[Answer]:
     """Replace the given fields of a record."""
+    return _write(call, request)
+
+
+@handles(Needs.ACCOUNT)
+def move(call: Call, request: RecordMove) -> Awaitable[Answer]:
+    """Put a record under another parent."""
     return _write(call, request)
 
 

@@ -11,10 +11,11 @@ import msgspec
 from msgspec import UNSET
 
 from hub.schema.registry import Registry
-from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
+from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim, Refused, Result
 from hub.wire.errors import HubError
+from storage.known import Known, Put
 from storage.loader import KeyRow, Loader, repeated
-from storage.work import Known, Put, Work
+from storage.work import Work
 
 
 class Decision(msgspec.Struct, gc=False):
@@ -48,13 +49,7 @@ class Decider:
             kept = kept or self._load.key(account, commit.key.scope, commit.key.key)
             if kept is not None:
                 return Decision(commit, repeated(kept, commit.key))
-        work = Work(self._known, commit, self._now)
-        many = len(commit.writes) > 1
-        for n, write in enumerate(commit.writes):
-            try:
-                work.do(write)
-            except HubError as refusal:
-                raise refusal.at(f"ops.{n}") if many else refusal from None
+        work = self._together(commit) if commit.atomic else self._one_by_one(commit)
         seq = head + 1 if work.rows else head
         results = tuple(work.results)
         log = None
@@ -65,8 +60,8 @@ class Decider:
             # Through JSON, so that the first answer is the one that is kept.
             answer = msgspec.json.decode(msgspec.json.encode(commit.answer(committed)))
             committed = Committed(seq, results, answer=answer)
-        decision = Decision(commit, committed, list(work.puts.values()), log)
-        if commit.key is not None:
+        decision = Decision(commit, committed, work.done or list(work.puts.values()), log)
+        if commit.key is not None and (commit.atomic or any(r.refused is None for r in results)):
             row = KeyRow(commit.key.digest, seq, results)
             if commit.answer is not None:
                 row = KeyRow(commit.key.digest, seq, (), UNSET if commit.shown_once else committed.answer)
@@ -76,6 +71,33 @@ class Decider:
         self._heads[account] = seq
         self._known.learn(work, log)
         return decision
+
+    def _together(self, commit: Commit) -> Work:
+        work = Work(self._known, commit, self._now)
+        many = len(commit.writes) > 1
+        for n, write in enumerate(commit.writes):
+            try:
+                work.do(write)
+            except HubError as refusal:
+                raise refusal.at(f"ops.{n}") if many else refusal from None
+        return work
+
+    def _one_by_one(self, commit: Commit) -> Work:
+        """Decide each write by itself; what is refused leaves no trace but its result."""
+        whole, seen = Work(self._known, commit, self._now), self._known.copy()
+        for n, write in enumerate(commit.writes):
+            if isinstance(write, Refused):
+                whole.results.append(Result({}, refused=write.body))
+                continue
+            item = Work(seen, commit, self._now, whole)
+            try:
+                item.do(write)
+            except HubError as refusal:
+                whole.results.append(Result({}, refused=refusal.at(f"ops.{n}").body()))
+                continue
+            seen.learn(item, ChangeSet(commit.account, 0, self._now, None, None, None, tuple(item.rows)))
+            whole.take(item)
+        return whole
 
 
 __all__ = ["Decider", "Decision", "KeyRow", "Loader", "Put", "repeated"]

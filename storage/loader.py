@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET
 
 from hub.schema.record import Image, RecordType
+from hub.schema.where import Node
 from hub.schema.writes import Committed, KeyClaim, Result
 from hub.wire.errors import HubError
 
@@ -45,6 +46,9 @@ class Loader(Protocol):
 
     def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
         """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
+
+    def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
+        """Return the stored live records that match, at most `limit` of them."""
 
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit that is still kept."""

@@ -17,7 +17,7 @@ from msgspec import structs
 from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
-from hub.schema.where import matcher
+from hub.schema.where import Node, matcher
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import FIND_CEILING, Found, Head, Listener
@@ -60,6 +60,12 @@ class MemoryDatabase:
     def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
         """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
         return [i["id"] for i in self.table(account, kind.name).values() if i[wire] == rec]
+
+    def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
+        """Return the live records that match, at most `limit` of them."""
+        matches = matcher(where)
+        rows = self.table(account, kind.name).values()
+        return list(islice((dict(i) for i in rows if i["deleted_at"] is None and matches(i)), limit))
 
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit."""

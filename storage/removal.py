@@ -14,7 +14,8 @@ from hub.schema.writes import ChangeRow
 from hub.wire.errors import HubError
 
 if TYPE_CHECKING:
-    from storage.work import RecordKey, Work
+    from storage.known import RecordKey
+    from storage.work import Work
 
 CASCADE: Final = 10_000
 """How many records one deletion takes along."""
@@ -83,9 +84,8 @@ class _Fall:
         self.against: dict[RecordKey, tuple[RecordType, str]] = {}
         # What this group changed and is not stored yet: ids by (type, field, id that it refers to).
         self.near: dict[tuple[str, str, str], list[str]] = {}
-        for rows in (work.rows, *(log.rows for log in work.known.logs if log.account == work.account)):
-            for row in rows:
-                self._notice(row)
+        for row in work.known.rows(work):
+            self._notice(row)
 
     def _notice(self, row: ChangeRow) -> None:
         kind = self.work.known.registry.types[row.type]

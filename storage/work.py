@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
 from hub.access import SYSTEM
 from hub.schema.record import Image, RecordType, referred
-from hub.schema.registry import Registry
+from hub.schema.where import Node, matcher
 from hub.schema.writes import (
     ChangeRow,
-    ChangeSet,
     Commit,
     Create,
     Delete,
+    DeleteWhere,
     Id,
+    Move,
+    OfMany,
+    Refused,
     Restore,
     Result,
     Revert,
@@ -30,22 +31,8 @@ from hub.schema.writes import (
 )
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
-from storage.loader import Loader
+from storage.known import Known, Put, RecordKey, UniqueKey
 from storage.removal import bury, purge
-
-
-class Put(msgspec.Struct, gc=False):
-    """A row to write: insert where `before` is None, else replace `changed` columns.
-
-    `secrets` holds the values of secret fields, which are in no image. `gone`: remove the row, and empty
-    every image of the record in the log, the rows of this commit too.
-    """
-
-    type: RecordType
-    image: Image
-    changed: frozenset[str] | None
-    secrets: dict[str, Any]
-    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +55,15 @@ def _plan(kind: RecordType) -> _Plan:
     )
 
 
-RecordKey = tuple[str, str, str]
-UniqueKey = tuple[str, str, tuple[str, ...], tuple[Any, ...]]
-
-
-class Known:
-    """What the commits of one group have decided so far, on top of what is stored."""
-
-    __slots__ = ("born", "load", "logs", "records", "registry", "uniques")
-
-    def __init__(self, registry: Registry, load: Loader) -> None:
-        self.registry = registry
-        self.load = load
-        self.records: dict[RecordKey, Image | None] = {}
-        self.uniques: dict[UniqueKey, str | None] = {}
-        # Ids of records that came under a parent, by (account, type, parent).
-        self.born: dict[RecordKey, list[str]] = {}
-        self.logs: list[ChangeSet] = []
-
-    def learn(self, work: Work, log: ChangeSet | None) -> None:
-        """Take over what a commit decided."""
-        self.records |= work.records
-        self.uniques |= work.uniques
-        for parent, born in work.born.items():
-            self.born.setdefault(parent, []).extend(born)
-        if log is not None:
-            self.logs.append(log)
-
-
 class Work:
     """The decision of one commit, dropped as a whole when a write is refused."""
 
-    __slots__ = ("account", "born", "commit", "known", "load", "now", "puts", "records", "results", "rows", "uniques")
+    __slots__ = (
+        "account", "born", "commit", "done", "first", "known", "load", "now", "puts", "records", "results", "rows",
+        "uniques",
+    )  # fmt: skip
 
-    def __init__(self, known: Known, commit: Commit, now: str) -> None:
+    def __init__(self, known: Known, commit: Commit, now: str, whole: Work | None = None) -> None:
         self.known = known
         self.load = known.load
         self.commit = commit
@@ -111,10 +73,25 @@ class Work:
         self.uniques: dict[UniqueKey, str | None] = {}
         self.born: dict[RecordKey, list[str]] = {}
         self.rows: list[ChangeRow] = []
+        # Of a commit that is not atomic, whose items are decided one by one: how many rows came before this item's,
+        # and what the items wrote so far.
+        self.first = 0 if whole is None else len(whole.rows)
+        self.done: list[Put] = []
         self.puts: dict[RecordKey, Put] = {}
-        self.results: list[Result] = []
+        self.results: list[Result] = [] if whole is None else whole.results
 
-    def do(self, write: Write) -> None:
+    def take(self, item: Work) -> None:
+        """Take over an item that was decided by itself."""
+        self.records |= item.records
+        self.uniques |= item.uniques
+        for parent, born in item.born.items():
+            self.born.setdefault(parent, []).extend(born)
+        self.rows += item.rows
+        self.done += item.puts.values()
+
+    def do(self, write: Write | Refused) -> None:
+        if isinstance(write, Refused):
+            raise TypeError("an item that was refused is for commits that are not atomic")
         if write.type.system != (self.account == SYSTEM):
             where = f"account {SYSTEM}" if write.type.system else "an account"
             raise HubError("access.denied", f"Records of type {write.type.name} live in {where}.", path="type")
@@ -123,6 +100,9 @@ class Work:
             return
         if isinstance(write, Upsert):
             self.results.append(self.upsert(write))
+            return
+        if isinstance(write, OfMany):
+            self.results.append(Result({"count": self.all_of(write)}))
             return
         kind, rec = write.type, self.resolve(write.rec, "rec")
         match write:
@@ -136,6 +116,8 @@ class Work:
                 image = (purge if write.hard else bury)(self, kind, image)
             case Restore():
                 image = self.restore(kind, rec)
+            case Move():
+                image = self.move(kind, self.live(kind, rec, "rec"), write.parent)
             case _:
                 image = self.revert(write, self.live(kind, rec, "rec"))
         self.results.append(Result(image))
@@ -240,6 +222,34 @@ class Work:
         change = write.type.accept_change({name: then[name] for name in write.fields}, trusted=True)
         return self.change(write.type, old, self.filled(_plan(write.type), change))
 
+    def move(self, kind: RecordType, old: Image, parent: Id) -> Image:
+        if kind.parent is None or kind.parent_wire is None:
+            raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
+        wire, parent_id = kind.parent_wire, self.resolve(parent, "parent.rec")
+        self.live(kind.parent, parent_id, "parent.rec")
+        if parent_id == old[wire]:
+            return old
+        meta = self.meta(old) | {wire: parent_id}
+        image = {**old, **meta}
+        for unique in kind.unique:
+            if wire in unique:
+                self.release(kind, unique, old)
+                self.claim(kind, unique, image)
+        self.came(kind, image)
+        self.put(kind, image, frozenset(meta), {})
+        self.log(kind, "update", image, {name: old[name] for name in meta})
+        return image
+
+    def all_of(self, write: OfMany) -> int:
+        """Do a write to every live record that matches; return how many those are."""
+        images = self.matching(write.type, write.where, write.limit)
+        for image in images:
+            if isinstance(write, DeleteWhere):
+                bury(self, write.type, image)
+            else:
+                self.change(write.type, image, self.filled(_plan(write.type), write.change))
+        return len(images)
+
     # -- what they share ----------------------------------------------------------------------------
 
     def resolve(self, rec: Id, path: str) -> str:
@@ -247,6 +257,8 @@ class Work:
             return rec
         if rec.item >= len(self.results):
             raise HubError("data.invalid", f"$item {rec.item} is not an earlier item of this batch.", path=path)
+        if "id" not in self.results[rec.item].image:
+            raise HubError("data.invalid", f"Item {rec.item} was refused, so there is no record of it.", path=path)
         return str(self.results[rec.item].image["id"])
 
     def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
@@ -273,15 +285,33 @@ class Work:
 
     def version(self, kind: RecordType, rec: str, version: int) -> Image | None:
         """Return what a record was as an earlier version, where that is still known."""
-        group = (log.rows for log in reversed(self.known.logs) if log.account == self.account)
-        for rows in (self.rows, *group):
-            for row in reversed(rows):
-                if (row.type, row.rec) == (kind.name, rec):
-                    if row.version == version:
-                        return row.after
-                    if row.version == version + 1:
-                        return row.previous()
+        for row in self.known.rows(self):
+            if (row.type, row.rec) == (kind.name, rec):
+                if row.version == version and row.after:
+                    return row.after
+                if row.version == version + 1:
+                    return row.previous()
         return self.load.version(self.account, kind, rec, version)
+
+    def matching(self, kind: RecordType, where: Node, limit: int) -> list[Image]:
+        """Return the live records that match, by id; raise `batch.too_large` where they are more than `limit`."""
+        # What this group changed is not stored yet: of those records the newest image decides.
+        newer = {row.rec for row in self.known.rows(self) if row.type == kind.name}
+        stored = self.load.matching(self.account, kind, where, limit + len(newer) + 1)
+        found = {image["id"]: image for image in stored if image["id"] not in newer}
+        matches = matcher(where)
+        for rec in newer:
+            image = self.get(kind, rec)
+            if image is not None and image["deleted_at"] is None and matches(image):
+                found[rec] = image
+        if len(found) > limit:
+            raise HubError(
+                "batch.too_large",
+                f"More than {limit} records match; narrow the filter, or raise `limit`.",
+                path="limit",
+                details={"limit": limit},
+            )
+        return [found[rec] for rec in sorted(found)]
 
     def there(self, kind: RecordType, rec: str) -> Image:
         image = self.get(kind, rec)
@@ -366,11 +396,12 @@ class Work:
         earlier = self.puts.get(key)
         fresh = earlier is not None and earlier.changed is None
         self.puts[key] = Put(kind, old, None if fresh else frozenset(), {}, gone=True)
-        part = len(self.rows)
+        part = self.first + len(self.rows)
         self.rows.append(ChangeRow(part, kind.name, old["id"], "purge", old["version"] + 1, {}, old))
 
     def log(self, kind: RecordType, what: str, image: Image, before: dict[str, Any] | None) -> None:
-        self.rows.append(ChangeRow(len(self.rows), kind.name, image["id"], what, image["version"], image, before))
+        part = self.first + len(self.rows)
+        self.rows.append(ChangeRow(part, kind.name, image["id"], what, image["version"], image, before))
 
 
 def _same(old: Any, new: Any) -> bool:

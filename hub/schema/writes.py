@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from hub.schema.record import RecordType
+from hub.schema.where import Node
 from hub.wire.requests import ItemRef
 
 Id = str | ItemRef
@@ -78,7 +79,42 @@ class Revert(msgspec.Struct, frozen=True, gc=False):
     fields: tuple[str, ...]
 
 
-Write = Create | Upsert | Update | Delete | Restore | Revert
+class Move(msgspec.Struct, frozen=True, gc=False):
+    """Put a live record under another parent."""
+
+    type: RecordType
+    rec: Id
+    parent: Id
+
+
+class UpdateWhere(msgspec.Struct, frozen=True, gc=False):
+    """Replace the given fields of every live record that matches; refused where that is more than `limit`."""
+
+    type: RecordType
+    where: Node
+    change: dict[str, Any]
+    limit: int
+
+
+class DeleteWhere(msgspec.Struct, frozen=True, gc=False):
+    """Delete softly every live record that matches; refused where that is more than `limit`."""
+
+    type: RecordType
+    where: Node
+    limit: int
+
+
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """Stands for an item that was refused beforehand, so that the items behind it keep their numbers."""
+
+    body: dict[str, Any]
+
+
+OfOne = Update | Delete | Restore | Revert | Move
+"""The writes that name one record by its id."""
+OfMany = UpdateWhere | DeleteWhere
+"""The writes that find their records by a filter."""
+Write = Create | Upsert | OfOne | OfMany
 
 
 class KeyClaim(msgspec.Struct, frozen=True, gc=False):
@@ -92,28 +128,38 @@ class KeyClaim(msgspec.Struct, frozen=True, gc=False):
 class Commit(msgspec.Struct, frozen=True, gc=False):
     """Writes that become true together, or not at all, as one `seq` of one account.
 
+    If it is not `atomic`, a write that is refused leaves the others alone: its result says so.
+
     `actor` is the id of the user or of the API key, `session` the session's, `request` a text for logs and history.
 
     `answer` makes of what was committed what the caller is answered. It is called inside the write transaction,
     on any thread and perhaps twice, so it is pure; where it raises, nothing is committed. With a key, the answer is
     kept instead of the results, unless it is `shown_once`: then only that it was given is.
+
+    `extra` is how many records it may change beyond one per write, so that no group gets too large.
     """
 
     account: str
-    writes: tuple[Write, ...]
+    writes: tuple[Write | Refused, ...]
     actor: str | None = None
     session: str | None = None
     request: str | None = None
     key: KeyClaim | None = None
     answer: Callable[[Committed], Any] | None = None
     shown_once: bool = False
+    extra: int = 0
+    atomic: bool = True
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
-    """What became of one write: the record as it now is, and whether it was created."""
+    """What became of one write: the record as it now is, and whether it was created.
+
+    Of a write by filter `image` is `{"count": …}`; of an item that was refused it is empty, and `refused` says why.
+    """
 
     image: dict[str, Any]
     created: bool = False
+    refused: dict[str, Any] | None = None
 
 
 class Committed(msgspec.Struct, frozen=True, gc=False):

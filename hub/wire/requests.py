@@ -156,6 +156,31 @@ class RecordRevert(Write, frozen=True, tag="record.revert", kw_only=True):
     version: Annotated[int, Meta(ge=1, le=2**53 - 1)]
 
 
+class RecordMove(Write, frozen=True, tag="record.move", kw_only=True):
+    """Put a record under another parent."""
+
+    type: TypeName
+    rec: PublicId | ItemRef
+    parent: ParentRef
+
+
+class RecordUpdateWhere(Write, frozen=True, tag="record.update_where", kw_only=True):
+    """Replace the given fields of every record that matches, or of none where that is more than `limit`."""
+
+    type: TypeName
+    where: Where
+    data: dict[str, Any]
+    limit: Limit
+
+
+class RecordDeleteWhere(Write, frozen=True, tag="record.delete_where", kw_only=True):
+    """Delete softly every record that matches, or none where that is more than `limit`."""
+
+    type: TypeName
+    where: Where
+    limit: Limit
+
+
 class RecordHistory(Request, frozen=True, tag="record.history", kw_only=True):
     """Read what became of a record, the newest change first."""
 
@@ -166,7 +191,7 @@ class RecordHistory(Request, frozen=True, tag="record.history", kw_only=True):
 
 
 class RecordBatch(Write, frozen=True, tag="record.batch", kw_only=True):
-    """Do up to 1,000 writes as one commit."""
+    """Do up to 1,000 writes as one commit: all or none, or (`atomic: false`) each that can be done."""
 
     ops: list[dict[str, Any]]
     atomic: bool = True
@@ -276,7 +301,7 @@ class ManifestGet(Request, frozen=True, tag="manifest.get", kw_only=True):
 REQUESTS: tuple[type[Request], ...] = (
     SessionHello, SessionAuth, SessionBeat,
     RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
-    RecordRestore, RecordRevert, RecordHistory, RecordBatch,
+    RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
     ActionCall, SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
@@ -285,7 +310,7 @@ BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in RE
 
 BATCHABLE: dict[str, type[Write]] = {
     f"record.{name}": BY_NAME[f"record.{name}"]  # type: ignore[misc]  # each of these is a Write
-    for name in ("create", "upsert", "update", "delete", "restore", "revert")
+    for name in ("create", "upsert", "update", "move", "delete", "restore", "revert")
 }
 
 

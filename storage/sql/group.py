@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from msgspec import UNSET
 
+from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
-from hub.schema.writes import ChangeSet, Commit, Create, Upsert
+from hub.schema.where import Node
+from hub.schema.writes import ChangeSet, Commit, Create, OfOne, Upsert
 from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
 from storage.sql.rows import account_of, decode_json, is_kept, kept_key, millis, to_json
@@ -109,14 +111,14 @@ class Group:
             if commit.key is not None:
                 keys.setdefault(account, []).append((commit.key.scope, commit.key.key))
             for write in commit.writes:
-                kind = write.type
                 if isinstance(write, _NEW):
+                    kind = write.type
                     new.setdefault((account, kind.name), set()).add(write.id)
                     parent = write.parent
                     if kind.parent is not None and isinstance(parent, str):
                         named.setdefault((account_of(kind.parent, account), kind.parent.name), set()).add(parent)
-                elif isinstance(write.rec, str):
-                    named.setdefault((account, kind.name), set()).add(write.rec)
+                elif isinstance(write, OfOne) and isinstance(write.rec, str):
+                    named.setdefault((account, write.type.name), set()).add(write.rec)
         for where, ids in new.items():
             if trusting:
                 account, kind_name = where
@@ -171,6 +173,20 @@ class Group:
         text = self._statements.referring(kind.name, wire)
         arguments = text.arguments({"account": self._account(account)[0], "target": pk})
         return [str(row[0]) for row in self._connection.execute(text.sql, arguments)]
+
+    def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
+        """Return the stored live records that match, at most `limit` of them."""
+        account_pk = self._account(account)[0]
+        statements, rows = self._statements, self._statements.rows[kind.name]
+        sql, arguments = statements.compilers[kind.name].find(Query(kind, where), account_pk, limit, whole=True)
+        (_, _, text) = self._connection.execute(sql, arguments).fetchone() or (0, None, None)
+        found: list[Image] = []
+        for row in decode_json(f"[{text or ''}]"):
+            image = rows.image(row, account)
+            key = (account, kind.name, str(image["id"]))
+            self.records.setdefault(key, (int(row[0]), image))
+            found.append(image.copy())
+        return found
 
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit that is still kept."""

@@ -15,7 +15,7 @@ from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
 from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
 from storage.decide import KeyRow
-from storage.sql.compile import Compiler, Text, compiled, value_of
+from storage.sql.compile import Text, compiled, value_of
 from storage.sql.readers import Read
 from storage.sql.rows import decode_json, is_kept, kept_key, millis, to_json, wire_time
 from storage.sql.statements import Statements
@@ -31,7 +31,7 @@ class Questions:
     def __init__(self, statements: Statements) -> None:
         tables = statements.tables
         self._statements = statements
-        self._compilers = {name: Compiler(rows, tables) for name, rows in statements.rows.items()}
+
         self._accounts: dict[str, int] = {}
         self._lookup_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._lookup)
         self.epoch = ""
@@ -119,7 +119,7 @@ class Questions:
     def _run(
         self, connection: sqlite3.Connection, query: Query, account_pk: int, limit: int, *, whole: bool
     ) -> tuple[int, int | None, str | None]:
-        sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, whole=whole)
+        sql, arguments = self._statements.compilers[query.type.name].find(query, account_pk, limit, whole=whole)
         seq, total, text = connection.execute(sql, arguments).fetchone()
         return seq, total, text
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy import Column, Table, and_, bindparam, func, literal_column, select, update
 
 from hub.schema.registry import Registry
-from storage.sql.compile import DIALECT, Text, compiled
+from storage.sql.compile import DIALECT, Compiler, Text, compiled
 from storage.sql.past import Past
 from storage.sql.rows import Rows, decode_json, to_json
 from storage.sql.tables import Tables
@@ -57,6 +57,7 @@ class Statements:
     def __init__(self, registry: Registry, tables: Tables) -> None:
         self.tables = tables
         self.rows = {kind.name: Rows(tables.of(kind), tables) for kind in registry.types.values()}
+        self.compilers = {name: Compiler(rows, tables) for name, rows in self.rows.items()}
         self.inserts: dict[str, Insert] = {}
         self.last_pk: dict[str, str] = {}
         self._images: dict[str, Text] = {}

@@ -166,7 +166,7 @@ class Writer:
                     calls.append(item)
                     break
                 jobs.append(item)
-                writes += len(item.commit.writes)
+                writes += len(item.commit.writes) + item.commit.extra
                 if len(jobs) >= GROUP_COMMITS or writes >= GROUP_WRITES:
                     break
                 try:

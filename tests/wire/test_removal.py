@@ -116,6 +116,16 @@ async def test_a_purged_key_ends_the_sockets_that_came_with_it(tenant: Tenant, c
             assert await client.closed() == 4505
 
 
+async def test_the_channel_of_a_purged_record_ends(tenant: Tenant, codec: str) -> None:
+    async with tenant.client("owner", codec) as owner, tenant.client("viewer", codec) as viewer:
+        made = (await owner.create("depot", name="A"))["id"]
+        await owner.ok("channel.join", channel=f"depot:{made}", presence={"state": {}})
+        await viewer.ok("channel.join", channel=f"depot:{made}")
+        await owner.ok("record.delete", type="depot", rec=made, mode="hard")
+        left = await viewer.push("presence")
+        assert [e["kind"] for e in left["events"]] == ["leave"]
+
+
 async def test_a_hard_deletion_with_a_key_answers_again(tenant: Tenant) -> None:
     async with tenant.client("owner") as owner:
         made = (await owner.create("depot", name="A"))["id"]

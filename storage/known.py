@@ -1,0 +1,72 @@
+"""What the commits of one group have decided so far: on top of what is stored, and as rows to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from hub.schema.record import Image, RecordType
+from hub.schema.registry import Registry
+from hub.schema.writes import ChangeRow, ChangeSet
+from storage.loader import Loader
+
+if TYPE_CHECKING:
+    from storage.work import Work
+
+
+class Put(msgspec.Struct, gc=False):
+    """A row to write: insert where `before` is None, else replace `changed` columns.
+
+    `secrets` holds the values of secret fields, which are in no image. `gone`: remove the row, and empty
+    every image of the record in the log, the rows of this commit too.
+    """
+
+    type: RecordType
+    image: Image
+    changed: frozenset[str] | None
+    secrets: dict[str, Any]
+    gone: bool = False
+
+
+RecordKey = tuple[str, str, str]
+UniqueKey = tuple[str, str, tuple[str, ...], tuple[Any, ...]]
+
+
+class Known:
+    """What the commits of one group have decided so far, on top of what is stored."""
+
+    __slots__ = ("born", "load", "logs", "records", "registry", "uniques")
+
+    def __init__(self, registry: Registry, load: Loader) -> None:
+        self.registry = registry
+        self.load = load
+        self.records: dict[RecordKey, Image | None] = {}
+        self.uniques: dict[UniqueKey, str | None] = {}
+        # Ids of records that came under a parent, by (account, type, parent).
+        self.born: dict[RecordKey, list[str]] = {}
+        self.logs: list[ChangeSet] = []
+
+    def copy(self) -> Known:
+        """Return another that learns on its own."""
+        other = Known(self.registry, self.load)
+        other.records, other.uniques, other.logs = self.records.copy(), self.uniques.copy(), self.logs.copy()
+        other.born = {parent: ids.copy() for parent, ids in self.born.items()}
+        return other
+
+    def rows(self, work: Work) -> Iterator[ChangeRow]:
+        """Yield every change of this account in the group, the newest commit's first, each commit's in order."""
+        yield from work.rows
+        for log in reversed(self.logs):
+            if log.account == work.account:
+                yield from log.rows
+
+    def learn(self, work: Work, log: ChangeSet | None) -> None:
+        """Take over what a commit decided."""
+        self.records |= work.records
+        self.uniques |= work.uniques
+        for parent, born in work.born.items():
+            self.born.setdefault(parent, []).extend(born)
+        if log is not None:
+            self.logs.append(log)
