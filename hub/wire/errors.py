@@ -58,7 +58,7 @@ KINDS: dict[str, ErrorKind] = _kinds(
     ),
     ("record.exists", 409, False, "Another record already has these unique values."),
     ("relation.restricted", 409, False, "Other records still depend on this one."),
-    ("batch.too_large", 413, False, "A batch holds at most 1,000 operations."),
+    ("batch.too_large", 413, False, "More operations or records than one request may change."),
     ("watch.too_many", 429, False, "This socket holds as many watches as it may; stop one first."),
     ("watch.too_large", 422, False, "The query matches more records than an unlimited watch may hold."),
     ("channel.unknown", 404, False, "There is no such channel, or this session may not know of it."),

@@ -134,7 +134,7 @@ def cases_of(registry: Registry, own: Things) -> list[Case]:
     _of_files(book)
     _of_actions(book)
     _of_session(book)
-    return sorted(book.cases, key=lambda case: case.op == "record.delete")
+    return sorted(book.cases, key=lambda case: case.op in {"record.delete", "record.delete_where"})
 
 
 def references(kind: RecordType) -> Iterator[tuple[str, str]]:
@@ -165,6 +165,9 @@ def _of_record(book: Book, t: str) -> None:
     book.add("record.delete", f"{t} by id and version", lambda x: rec(x, if_version=7))
     book.add("record.delete", f"{t} by id, hard", lambda x: rec(x, mode="hard"))
     book.add("record.restore", f"{t} by id", rec)
+    for name, found in {"id": lambda x: x.records[t], "account_id": lambda x: x.account}.items():
+        book.add("record.update_where", f"{t} by {name}", partial(_all_of, t, name, found, data=change))
+        book.add("record.delete_where", f"{t} by {name}", partial(_all_of, t, name, found))
     book.add("record.revert", f"{t} by id", lambda x: rec(x, version=1))
     book.add("record.history", f"{t} by id", rec)
     book.add("record.history", f"{t} by id, a page", lambda x: rec(x, limit=1, after="AAAA"))
@@ -182,6 +185,10 @@ def _of_record(book: Book, t: str) -> None:
     })  # fmt: skip
     book.add("file.grant", f"{t} by id", rec)
     book.add("manifest.get", f"{t} by id", lambda x: {"container": {"type": t, "rec": x.records[t]}})
+
+
+def _all_of(t: str, name: str, found: Callable[[Things], str], things: Things, **more: Any) -> Fields:
+    return {"type": t, "where": {name: found(things)}, "limit": 1000, **more}
 
 
 def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
@@ -203,6 +210,12 @@ def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
     })  # fmt: skip
     book.add("record.update", f"{t} to a parent", lambda x: {
         "type": t, "rec": book.own.records[t], "data": {wire: x.records[parent]},
+    })  # fmt: skip
+    book.add("record.move", f"{t} to a parent", lambda x: {
+        "type": t, "rec": book.own.records[t], "parent": under(x),
+    })  # fmt: skip
+    book.add("record.move", f"{t} of another account", lambda x: {
+        "type": t, "rec": x.records[t], "parent": under(book.own),
     })  # fmt: skip
     for unique in kind.unique:
         match = [name for name in unique if name != wire]
@@ -232,6 +245,7 @@ def _of_batches(book: Book) -> None:
     good = {"op": "record.create", "type": "event", "data": {"title": "mixed"}}
 
     def batch(vector: str, item: Callable[[Things], Fields]) -> None:
+        book.add("record.batch", f"{vector} by itself", lambda x: {"ops": [item(x)], "atomic": False})
         book.add("record.batch", f"{vector} alone", lambda x: {"ops": [item(x)]})
         book.add("record.batch", f"{vector} among others", lambda x: {"ops": [good, item(x), good]})
 

@@ -134,8 +134,8 @@ async def test_a_right_that_one_item_lacks_refuses_the_whole_batch(tenant: Tenan
         assert await editor.refused("record.batch", ops=[EVENT, key]) == ("access.denied", "ops.1")
 
 
-async def test_only_atomic_batches_are_there_yet(editor: Client) -> None:
-    assert await editor.refused("record.batch", ops=[EVENT], atomic=False) == ("data.invalid", "atomic")
+async def test_a_batch_is_a_list_and_atomic_unless_it_says_otherwise(editor: Client) -> None:
+    assert await editor.refused("record.batch", ops=[EVENT], atomic=0) == ("data.invalid", "atomic")
     assert await editor.refused("record.batch", ops="x") == ("data.invalid", "ops")
     assert await editor.refused("record.batch") == ("data.invalid", "ops")
     await editor.ok("record.batch", ops=[EVENT], atomic=True)
