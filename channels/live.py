@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from channels.after import AfterCommit
 from channels.dispatch import Dispatcher
 from channels.outlet import Outlet
 from channels.rosters import Rosters
@@ -86,9 +87,11 @@ class SessionState:
 class Live:
     """The live side of one hub."""
 
-    def __init__(self, storage: Storage, bus: Bus, *, read_gaps: bool = True) -> None:
+    def __init__(self, storage: Storage, bus: Bus, *, read_gaps: bool = True, after: AfterCommit | None = None) -> None:
         self.storage = storage
         self.bus = bus
+        self._after = after or None
+        """The hooks of packs, where there are any."""
         self.watches = Watches()
         self.rosters = Rosters()
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
@@ -123,6 +126,8 @@ class Live:
     def _committed(self, commits: list[ChangeSet]) -> None:
         self.dispatcher.offer(commits)
         self.bus.publish(commits)
+        if self._after is not None:
+            asyncio.get_running_loop().call_soon(self._after.tell, commits)
 
     def _deliver(self, commit: ChangeSet) -> None:
         """Hand a commit on; what it withdraws is withdrawn before anybody hears of anything else."""

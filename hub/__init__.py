@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hub.schema.actions import Channel, action
     from hub.schema.core.identity import Account, User
     from hub.schema.fields import Field, Ref
+    from hub.schema.hooks import Change, after_commit, before_commit
     from hub.schema.record import Image, Record
     from hub.schema.writes import Committed
     from hub.wire.errors import HubError
@@ -28,6 +29,7 @@ _HOMES = {
     "Access": "hub.schema.access",
     "Account": "hub.schema.core.identity",
     "ActionWrite": "hub.context",
+    "Change": "hub.schema.hooks",
     "ChangeRecord": "hub.context",
     "Channel": "hub.schema.actions",
     "Committed": "hub.schema.writes",
@@ -42,11 +44,14 @@ _HOMES = {
     "Ref": "hub.schema.fields",
     "User": "hub.schema.core.identity",
     "action": "hub.schema.actions",
+    "after_commit": "hub.schema.hooks",
+    "before_commit": "hub.schema.hooks",
 }
 
 __all__ = [
-    "Access", "Account", "ActionWrite", "ChangeRecord", "Channel", "Committed", "Context", "DeleteRecord",
-    "Field", "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "action",
+    "Access", "Account", "ActionWrite", "Change", "ChangeRecord", "Channel", "Committed", "Context", "DeleteRecord",
+    "Field", "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "action", "after_commit",
+    "before_commit",
 ]  # fmt: skip
 
 

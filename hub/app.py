@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from channels.after import AfterCommit
 from channels.live import Live
 from handlers import people
 from handlers.base import MODULES, Operations, Services, system_clock
@@ -111,7 +112,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     url = settings.database_url
     file = Path(url.removeprefix("sqlite:///")) if url else folder.path / "hub.db"
     storage = SqliteStorage(registry, file, system_clock, durability=settings.durability)
-    live = Live(storage, InProcessBus())
+    live = Live(storage, InProcessBus(), after=AfterCommit(registry))
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
         registry=registry,

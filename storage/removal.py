@@ -57,6 +57,7 @@ def bury(work: Work, kind: RecordType, old: Image) -> Image:
             _bound(len(work.rows))
     meta = work.meta(old) | {"deleted_at": work.now}
     image = {**old, **meta}
+    work.hooked("delete", kind, old, image)
     for unique in kind.unique:
         work.release(kind, unique, old)
     work.put(kind, image, frozenset(meta), {})
@@ -150,6 +151,7 @@ class _Fall:
             work.put(kind, image, frozenset((*meta, *wires)), {})
             work.log(kind, "update", image, {name: old[name] for name in (*meta, *wires)})
         for kind, old in self.doomed.values():
+            work.hooked("purge", kind, old, None)
             if old["deleted_at"] is None:
                 for unique in kind.unique:
                     work.release(kind, unique, old)

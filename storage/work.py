@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from hub.access import SYSTEM
+from hub.schema.hooks import Change
 from hub.schema.record import Image, RecordType, referred
 from hub.schema.where import Node, matcher
 from hub.schema.writes import (
@@ -141,6 +142,8 @@ class Work:
         plan = _plan(kind)
         image |= self.filled(plan, data)
         secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
+        if self.known.registry.before:
+            image |= self.hooked("create", kind, None, image)
         if plan.references:
             self.check_references(plan, image)
         if self.get(kind, rec) is not None:
@@ -173,8 +176,11 @@ class Work:
         differing = {name: value for name, value in change.items() if not _same(old[name], value)}
         if not differing and not secrets:
             return old
-        self.check_references(plan, differing)
         meta = self.meta(old)
+        if self.known.registry.before:
+            added = self.hooked("update", kind, old, {**old, **meta, **differing})
+            differing |= {n: v for n, v in added.items() if n in differing or not _same(old[n], v)}
+        self.check_references(plan, differing)
         image = {**old, **meta, **differing}
         for unique in kind.unique:
             if any(name in differing for name in unique):
@@ -205,6 +211,7 @@ class Work:
             except HubError as taken:
                 told = f"{taken.message.removesuffix('.')} by now; change or delete that one first."
                 raise HubError(taken.code, told, path="rec", details=taken.details) from None
+        self.hooked("restore", kind, old, image)
         self.came(kind, image)
         self.put(kind, image, frozenset(meta), {})
         self.log(kind, "restore", image, {name: old[name] for name in meta})
@@ -230,9 +237,11 @@ class Work:
         if parent_id == old[wire]:
             return old
         meta = self.meta(old) | {wire: parent_id}
+        meta |= self.hooked("update", kind, old, {**old, **meta})
+        self.check_references(_plan(kind), meta)
         image = {**old, **meta}
         for unique in kind.unique:
-            if wire in unique:
+            if not meta.keys().isdisjoint(unique):
                 self.release(kind, unique, old)
                 self.claim(kind, unique, image)
         self.came(kind, image)
@@ -367,6 +376,18 @@ class Work:
         values = tuple(image[name] for name in names)
         if None not in values:
             self.uniques[(self.account, kind.name, names, values)] = None
+
+    def hooked(self, what: str, kind: RecordType, before: Image | None, after: Image | None) -> dict[str, Any]:
+        """Return what the hooks of a type want set besides; raise what they refuse with."""
+        given: dict[str, Any] = {}
+        for hook in self.known.registry.before.get(kind.name, ()):
+            proposed = None if after is None else {**after, **given}
+            values = hook.run(Change(what, kind.name, before and {**before}, proposed, self.commit.actor))
+            if values:
+                if not _plan(kind).secrets.isdisjoint(values):
+                    raise TypeError(f"a hook of {kind.name} sets a secret field")
+                given |= self.filled(_plan(kind), kind.accept_change(values, trusted=True))
+        return given
 
     def came(self, kind: RecordType, image: Image) -> None:
         """Note that a live record is now under its parent."""

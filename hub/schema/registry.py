@@ -18,6 +18,7 @@ import msgspec
 
 from hub.schema.actions import ActionSpec, Channel
 from hub.schema.fields import DeclarationError
+from hub.schema.hooks import Hook
 from hub.schema.record import Record, RecordType, referred, type_of
 from hub.wire.errors import HubError
 from hub.wire.names import TYPE
@@ -30,6 +31,9 @@ class Registry:
         self.types: dict[str, RecordType] = {}
         self.actions: dict[str, ActionSpec] = {}
         self.channels: dict[str, Channel] = {}
+        # Hooks by the name of the type, in the order of their declaration.
+        self.before: dict[str, list[Hook]] = {}
+        self.after: dict[str, list[Hook]] = {}
 
     @classmethod
     def of(cls, packages: Iterable[str]) -> Registry:
@@ -54,6 +58,8 @@ class Registry:
                 self.add_type(type_of(value))
             elif isinstance(getattr(value, "__action__", None), ActionSpec):
                 self.add_action(value.__action__)
+            elif isinstance(getattr(value, "__hook__", None), Hook):
+                self.add_hook(value.__hook__)
 
     def add_type(self, kind: RecordType) -> None:
         """Take in a record type; raise `DeclarationError` where the name is bad or taken."""
@@ -66,6 +72,13 @@ class Registry:
         """Take in an action; raise `DeclarationError` where the name is taken."""
         if self.actions.setdefault(spec.name, spec) is not spec:
             raise DeclarationError(f"two actions are named {spec.name}")
+
+    def add_hook(self, hook: Hook) -> None:
+        """Take in a hook."""
+        for kind in hook.types:
+            hooks = (self.before if hook.when == "before" else self.after).setdefault(kind.name, [])
+            if hook not in hooks:
+                hooks.append(hook)
 
     def add_channel(self, channel: Channel) -> None:
         """Take in a channel namespace; raise `DeclarationError` where the name is taken."""
@@ -85,6 +98,9 @@ class Registry:
         for action in self.actions.values():
             if action.needs not in permissions:
                 raise DeclarationError(f"action {action.name} needs {action.needs}, which no type gives")
+        for name in (*self.before, *self.after):
+            if name not in self.types:
+                raise DeclarationError(f"a hook is for {name}, which is not registered")
         for name in self.channels:
             if name in self.types:
                 raise DeclarationError(f"channel {name}: the namespace is that of a record type")

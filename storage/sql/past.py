@@ -1,4 +1,4 @@
-"""What the log says of one record: its versions, newest first, and where its creation stands. Decision 0014.
+"""What the log says of one record: its versions, newest first, and where its creation stands. Decision 0012.
 
 The index over the versions of a record leaves creations out, because every new record would pay for its
 place there. Version 1 is what version 2 says was before; the row of the creation itself is found by its

@@ -95,7 +95,7 @@ class Tables:
             sqlite_with_rowid=False,
         )
         # The versions of a record. Creations are left out where that is possible, because they are the most rows
-        # and a random place in an index each: `past` finds them by their time. Decision 0014.
+        # and a random place in an index each: `past` finds them by their time. Decision 0012.
         Index(
             "change_of", self.change.c.account_pk, self.change.c.rec, self.change.c.version,
             sqlite_where=self.change.c.kind != literal_column("'create'"),

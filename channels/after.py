@@ -1,0 +1,33 @@
+"""Telling the `after_commit` hooks of packs what this instance committed. What they raise ends nothing."""
+
+from __future__ import annotations
+
+import logging
+
+from hub.schema.hooks import Change
+from hub.schema.registry import Registry
+from hub.schema.writes import ChangeSet
+
+log = logging.getLogger("hub.hooks")
+
+
+class AfterCommit:
+    """The hooks of one registry, in the order in which they were declared."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._hooks = registry.after
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def tell(self, commits: list[ChangeSet]) -> None:
+        """Run the hooks of every changed record."""
+        for commit in commits:
+            for row in commit.rows:
+                for hook in self._hooks.get(row.type, ()):
+                    before = row.previous() if row.after else row.before
+                    change = Change(row.kind, row.type, before and {**before}, {**row.after} or None, commit.actor)
+                    try:
+                        hook.run(change)
+                    except Exception:
+                        log.exception("a hook after commit %d of account %s failed", commit.seq, commit.account)
