@@ -87,9 +87,19 @@ class SessionState:
 class Live:
     """The live side of one hub."""
 
-    def __init__(self, storage: Storage, bus: Bus, *, read_gaps: bool = True, after: AfterCommit | None = None) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        bus: Bus,
+        *,
+        read_gaps: bool = True,
+        after: AfterCommit | None = None,
+        resume_from: Callable[[], str] = lambda: "",
+    ) -> None:
         self.storage = storage
         self.bus = bus
+        self._resume_from = resume_from
+        """Returns the time in wire form before which nothing is resumed."""
         self._after = after or None
         """The hooks of packs, where there are any."""
         self.watches = Watches()
@@ -253,7 +263,7 @@ class Live:
         position, count, size = since, 0, 0
         while position < target:
             commits = await self.storage.changes(query.account, position, REPLAY_PAGE)
-            if not commits or commits[0].seq != position + 1:
+            if not commits or commits[0].seq != position + 1 or commits[0].at < self._resume_from():
                 return None
             for commit in commits:
                 position = commit.seq

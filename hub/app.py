@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -27,12 +28,14 @@ from hub.schema.core.identity import Account
 from hub.schema.query import Query
 from hub.schema.record import type_of
 from hub.schema.registry import Registry
+from hub.schema.times import format_time
 from hub.settings import Settings, page_url
 from hub.version import VERSION
 from hub.wire.errors import HubError
 from storage.base import Storage
 from storage.blobs.disk import DiskBlobs
 from storage.bus import InProcessBus
+from storage.retention import Retention
 from storage.sql.sqlite import SqliteStorage
 
 log = logging.getLogger("hub")
@@ -101,6 +104,11 @@ class Assembled:
     app: Guard
 
 
+def ago(days: int) -> Callable[[], str]:
+    """Return what tells the time so many days ago, in wire form."""
+    return lambda: format_time(datetime.now(UTC) - timedelta(days=days))
+
+
 def registry_of(settings: Settings) -> Registry:
     """Return the registry of the core and the packs."""
     return Registry.of((*CORE, *settings.packs))
@@ -112,7 +120,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     url = settings.database_url
     file = Path(url.removeprefix("sqlite:///")) if url else folder.path / "hub.db"
     storage = SqliteStorage(registry, file, system_clock, durability=settings.durability)
-    live = Live(storage, InProcessBus(), after=AfterCommit(registry))
+    live = Live(storage, InProcessBus(), after=AfterCommit(registry), resume_from=ago(settings.resume_days))
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
         registry=registry,
@@ -170,6 +178,11 @@ async def serve(
         await services.blobs.start()
         await services.live.start()
         checks = asyncio.create_task(parts.health.run())
+        pruning = None
+        if settings.history_days:
+            # What may still be resumed from is kept, however short the history is meant to be.
+            kept = ago(max(settings.history_days, settings.resume_days))
+            pruning = asyncio.create_task(Retention(parts.storage, kept).run())
         code = None
         if await first_start(services):
             account = await people.find_account(services, "main")
@@ -199,6 +212,8 @@ async def serve(
             await server.serve(sockets=sockets)
         finally:
             checks.cancel()
+            if pruning is not None:
+                pruning.cancel()
     finally:
         if parts is not None:
             await parts.hub.services.live.close()

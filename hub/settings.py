@@ -54,6 +54,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     reserve_bytes: Annotated[
         int, Meta(ge=0, le=2**50, description="Room on the disk that uploads leave free, in bytes.")
     ] = 64 * 1024**2
+    history_days: Annotated[
+        int,
+        Meta(ge=0, le=36500, description="How long the log keeps who changed what, in days; 0 keeps everything."),
+    ] = 0
+    resume_days: Annotated[
+        int,
+        Meta(ge=1, le=36500, description="How long ago a watch may have been lost and still be resumed, in days."),
+    ] = 30
     drain_seconds: Annotated[
         float, Meta(ge=0, le=300, description="How long a stopping hub waits for its sockets, in seconds.")
     ] = 5.0

@@ -111,6 +111,12 @@ class Storage(Protocol):
         Only for deciding who somebody is, before there is an account to be limited to.
         """
 
+    async def prune(self, before: str, limit: int) -> int:
+        """Forget whole commits from the beginning of the logs that are older than a time; return how many changes.
+
+        About `limit` at most, so that a write behind it does not wait for long; 0: nothing older is left.
+        """
+
     async def probe(self) -> None:
         """Do the smallest honest read; raise where storage cannot serve."""
 

@@ -34,6 +34,8 @@ class MemoryDatabase:
         self.rows: dict[tuple[str, str], dict[str, Image]] = {}
         self.secrets: dict[tuple[str, str], dict[str, Any]] = {}
         self.log: dict[str, list[ChangeSet]] = {}
+        # How many commits were forgotten at the beginning of each log.
+        self.pruned: dict[str, int] = {}
         self.keys: dict[tuple[str, str, str], KeyRow] = {}
 
     def table(self, account: str, kind: str) -> dict[str, Image]:
@@ -73,7 +75,7 @@ class MemoryDatabase:
 
     def head(self, account: str) -> int:
         """Return the account's last committed `seq`."""
-        return len(self.log.get(account, ()))
+        return self.pruned.get(account, 0) + len(self.log.get(account, ()))
 
     def version(self, account: str, kind: RecordType, rec: str, version: int) -> Image | None:
         """Return the image that a record had as that version."""
@@ -210,7 +212,8 @@ class MemoryStorage:
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`."""
-        return self.database.log.get(account, [])[after : after + limit]
+        gone = self.database.pruned.get(account, 0)
+        return self.database.log.get(account, [])[max(after - gone, 0) : max(after + limit - gone, 0)]
 
     async def history(self, account: str, kind: RecordType, rec: str, below: int | None, limit: int) -> list[ChangeSet]:
         """Return the changes of one record, newest first."""
@@ -232,6 +235,15 @@ class MemoryStorage:
                 if image["deleted_at"] is None and row.get(field) == value:
                     found.append(image)
         return found
+
+    async def prune(self, before: str, limit: int) -> int:
+        """Forget whole commits from the beginning of the logs that are older than a time."""
+        removed = 0
+        for account, commits in self.database.log.items():
+            while commits and commits[0].at < before and removed < limit:
+                removed += len(commits.pop(0).rows)
+                self.database.pruned[account] = self.database.pruned.get(account, 0) + 1
+        return removed
 
     async def probe(self) -> None:
         """Memory always serves."""

@@ -66,6 +66,11 @@ class Past:
         self._erase = compiled(update(change).values(after=nothing, before=nothing).where(here, *of_record))
         one = [change.c.seq == bindparam("seq"), change.c.part == bindparam("part")]
         self._erase_first = compiled(update(change).values(after=nothing).where(here, *one))
+        self._accounts = compiled(select(tables.account.c.account_pk))
+        self._nth = compiled(
+            select(change.c.seq).where(here).order_by(change.c.seq, change.c.part).limit(1).offset(bindparam("n"))
+        )
+        self._forget = compiled(change.delete().where(here, change.c.seq < bindparam("end")))
         self._last = compiled(select(func.max(change.c.seq)).where(here))
 
     def history(
@@ -109,6 +114,24 @@ class Past:
         if first is not None:
             place = {"account": account_pk, "seq": first[0], "part": first[1]}
             connection.execute(self._erase_first.sql, self._erase_first.arguments(place))
+
+    def prune(self, connection: sqlite3.Connection, before: int, limit: int) -> int:
+        """Remove whole commits from the beginning of the logs that are older than `before`, about `limit` changes."""
+        removed = 0
+        for (account_pk,) in self._all(connection, self._accounts, {}):
+            start = self._all(connection, self._at, {"account": account_pk, "seq": 0})
+            if not start or start[0][1] >= before:
+                continue
+            ((last,),) = self._all(connection, self._last, {"account": account_pk})
+            end = self._since(connection, account_pk, before, start[0][0], last + 1)
+            bound = self._all(connection, self._nth, {"account": account_pk, "n": limit - removed})
+            if bound:
+                end = min(end, max(bound[0][0], start[0][0] + 1))
+            gone = self._forget.arguments({"account": account_pk, "end": end})
+            removed += connection.execute(self._forget.sql, gone).rowcount
+            if removed >= limit:
+                break
+        return removed
 
     def _all(self, connection: sqlite3.Connection, text: Text, values: dict[str, Any]) -> list[tuple[Any, ...]]:
         return connection.execute(text.sql, text.arguments(values)).fetchall()

@@ -25,6 +25,7 @@ from storage.sql.connection import Durability, FileLock, prepare
 from storage.sql.errors import refusal, sentence
 from storage.sql.questions import Questions
 from storage.sql.readers import Read, Readers
+from storage.sql.rows import millis
 from storage.sql.statements import Statements
 from storage.sql.tables import Tables
 from storage.sql.writer import Call, Finished, Job, Writer
@@ -73,6 +74,7 @@ class SqliteStorage:
         )
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
+        self._past = statements.past
         self._lock = FileLock(path)
         self._listener: Listener = lambda commits: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -260,6 +262,31 @@ class SqliteStorage:
             raise refusal(error) from None
         if time.monotonic() - self._writer.full_at < FULL_SECONDS:
             raise HubError("storage.full", retry_after=5)
+
+    async def prune(self, before: str, limit: int) -> int:
+        """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
+        loop, past = self._check(), self._past
+        done: asyncio.Future[int] = loop.create_future()
+        removed: list[int] = []
+
+        def run(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            removed.append(past.prune(connection, millis(before), limit))
+            connection.execute("COMMIT")
+
+        def settle(error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is not None:
+                done.set_exception(error)
+            else:
+                done.set_result(removed[0])
+
+        self._writer.put(Call(run, lambda error: _call_in(loop, settle, error)))
+        try:
+            return await done
+        except sqlite3.Error as error:
+            raise refusal(error) from error
 
     async def _ask(self, run: Read[T]) -> T:
         self._check()

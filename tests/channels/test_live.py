@@ -133,6 +133,33 @@ async def test_missing_more_than_a_snapshot_costs_is_a_snapshot(scene: Scene, mo
     assert (await scene.live.watch(session, query(), before.mark, before.seq)).why == "expired"
 
 
+async def test_what_was_lost_before_the_horizon_is_a_snapshot_although_the_log_still_has_it(scene: Scene) -> None:
+    session = await scene.session()
+    before = await scene.live.watch(session, query())
+    for title in ("A", "B"):
+        await scene.store.create(title)
+    log = await scene.store.storage.changes(ACCOUNT, 0, 9)
+    horizon = {"at": log[0].at}
+    late = Live(scene.store.storage, InProcessBus(), resume_from=lambda: horizon["at"])
+    resumed = await late.watch(session, query(), before.mark, before.seq)
+    assert resumed.events is not None, "what is as old as the horizon is resumed"
+    horizon["at"] = "2999-01-01T00:00:00.000Z"
+    expired = await late.watch(session, query(), before.mark, before.seq)
+    assert (expired.why, len(expired.records or [])) == ("expired", 2)
+    assert (await late.watch(session, query(), before.mark, 2)).events == [], "who missed nothing is always resumed"
+    await late.close()
+
+
+async def test_what_was_forgotten_is_a_snapshot(scene: Scene) -> None:
+    session = await scene.session()
+    before = await scene.live.watch(session, query())
+    for title in ("A", "B", "C"):
+        await scene.store.create(title)
+    assert await scene.store.storage.prune("2999-01-01T00:00:00.000Z", 1) == 1
+    again = await scene.live.watch(session, query(), before.mark, before.seq)
+    assert (again.why, len(again.records or []), again.seq) == ("expired", 3, 3)
+
+
 async def test_a_second_start_counts_and_is_stopped_twice(scene: Scene) -> None:
     session = await scene.session()
     watch = (await scene.live.watch(session, query())).group.query.id
