@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from hub.schema.record import Image, RecordType
+from hub.schema.record import Image, RecordType, referred
 from hub.schema.registry import Registry
 from hub.schema.writes import ChangeRow, ChangeSet
 from storage.loader import Loader
@@ -32,6 +34,32 @@ class Put(msgspec.Struct, gc=False):
 
 RecordKey = tuple[str, str, str]
 UniqueKey = tuple[str, str, tuple[str, ...], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What deciding needs of a record type, worked out once."""
+
+    secrets: frozenset[str]
+    references: tuple[tuple[str, RecordType], ...]
+    # Those of them whose record has the same parent.
+    siblings: frozenset[str]
+    # Fields that hold a number with a fraction, also where it is given as a whole one.
+    numbers: tuple[str, ...]
+    check: Callable[[Image], None] | None
+
+
+@lru_cache(1024)
+def plan_of(kind: RecordType) -> Plan:
+    """Return what deciding needs of a record type."""
+    fields = kind.fields.items()
+    return Plan(
+        secrets=frozenset(name for name, spec in fields if spec.option.secret),
+        references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
+        siblings=frozenset(name for name, spec in fields if spec.option.same_parent),
+        numbers=tuple(name for name, spec in fields if spec.kind == "number"),
+        check=kind.check,
+    )
 
 
 class Known:

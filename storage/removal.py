@@ -73,6 +73,20 @@ def purge(work: Work, kind: RecordType, old: Image) -> Image:
     return {"id": old["id"], "type": kind.name, "version": old["version"] + 1}
 
 
+def stays_beside(work: Work, kind: RecordType, image: Image) -> None:
+    """Raise `relation.restricted` where live records of the same parent refer to one that is to leave it."""
+    beside = [(t, w) for t, w in work.known.registry.referrers(kind) if t.fields[w].option.same_parent]
+    fall = _Fall(work) if beside else None
+    for other, wire in beside:
+        if fall is not None and any(i["deleted_at"] is None for i in fall.referring(other, wire, image["id"])):
+            raise HubError(
+                "relation.restricted",
+                f"Records of type {other.name} under the same parent refer to it; change them first.",
+                path="rec",
+                details={"type": other.name},
+            )
+
+
 class _Fall:
     """What falls with a record: first collected as a whole, then decided."""
 
@@ -106,14 +120,14 @@ class _Fall:
             self.doomed[key] = (kind, image)
             _bound(len(self.doomed))
             for child in registry.children(kind):
-                for found in self._referring(child, child.parent_wire or "", image["id"]):
+                for found in self.referring(child, child.parent_wire or "", image["id"]):
                     if found["deleted_at"] is None and child.on_delete != "cascade":
                         self._stands(child, found, "belong to")
                     else:
                         waiting.append((child, found))
             for other, wire in registry.referrers(kind):
                 rule, nullable = other.fields[wire].option.on_delete, other.fields[wire].nullable
-                for found in self._referring(other, wire, image["id"]):
+                for found in self.referring(other, wire, image["id"]):
                     if rule == "cascade" or (found["deleted_at"] is not None and not nullable):
                         waiting.append((other, found))
                     elif rule == "set_null" or found["deleted_at"] is not None:
@@ -125,7 +139,7 @@ class _Fall:
     def _stands(self, kind: RecordType, image: Image, how: str) -> None:
         self.against[self.work.account, kind.name, image["id"]] = (kind, how)
 
-    def _referring(self, kind: RecordType, wire: str, rec: str) -> list[Image]:
+    def referring(self, kind: RecordType, wire: str, rec: str) -> list[Image]:
         """Return the records, tombstones too, whose field or parent is `rec`."""
         work = self.work
         stored = work.load.referring(work.account, kind, wire, rec)

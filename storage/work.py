@@ -5,13 +5,11 @@ Knows records, uniques, parents, references and versions; knows no table and no 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from hub.access import SYSTEM
 from hub.schema.hooks import Change
-from hub.schema.record import Image, RecordType, referred
+from hub.schema.record import Image, RecordType
 from hub.schema.where import Node, matcher
 from hub.schema.writes import (
     ChangeRow,
@@ -32,28 +30,8 @@ from hub.schema.writes import (
 )
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
-from storage.known import Known, Put, RecordKey, UniqueKey
-from storage.removal import bury, purge
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What deciding needs of a record type, worked out once."""
-
-    secrets: frozenset[str]
-    references: tuple[tuple[str, RecordType], ...]
-    # Fields that hold a number with a fraction, also where it is given as a whole one.
-    numbers: tuple[str, ...]
-
-
-@lru_cache(1024)
-def _plan(kind: RecordType) -> _Plan:
-    fields = kind.fields.items()
-    return _Plan(
-        secrets=frozenset(name for name, spec in fields if spec.option.secret),
-        references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
-        numbers=tuple(name for name, spec in fields if spec.kind == "number"),
-    )
+from storage.known import Known, Plan, Put, RecordKey, UniqueKey, plan_of
+from storage.removal import bury, purge, stays_beside
 
 
 class Work:
@@ -110,7 +88,7 @@ class Work:
             case Update():
                 image = self.live(kind, rec, "rec")
                 self.expect(image, write.if_version)
-                image = self.change(kind, image, self.filled(_plan(kind), write.change))
+                image = self.change(kind, image, self.filled(plan_of(kind), write.change))
             case Delete():
                 image = self.there(kind, rec) if write.hard else self.live(kind, rec, "rec")
                 self.expect(image, write.if_version)
@@ -139,13 +117,15 @@ class Work:
         image["created_at"] = image["updated_at"] = self.now
         image["created_by"] = image["updated_by"] = self.commit.actor
         image["deleted_at"] = None
-        plan = _plan(kind)
+        plan = plan_of(kind)
         image |= self.filled(plan, data)
         secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
         if self.known.registry.before:
             image |= self.hooked("create", kind, None, image)
         if plan.references:
-            self.check_references(plan, image)
+            self.check_references(kind, plan, image, image)
+        if plan.check is not None:
+            plan.check(image)
         if self.get(kind, rec) is not None:
             raise HubError("record.exists", "There is already a record with this id.", path="id")
         for unique in kind.unique:
@@ -162,16 +142,16 @@ class Work:
             if parent is None:
                 raise HubError("data.invalid", f"{kind.name} needs a parent of type {kind.parent.name}.", path="parent")
             self.live(kind.parent, parent, "parent.rec")
-        probe = self.filled(_plan(kind), write.data) | {kind.parent_wire or "": parent}
+        probe = self.filled(plan_of(kind), write.data) | {kind.parent_wire or "": parent}
         values = tuple(probe[name] for name in write.match)
         found = None if None in values else self.unique(kind, write.match, values)
         if found is None:
             return Result(self.create(kind, write.id, write.data, parent), created=True)
         image = self.live(kind, found, "match")
-        return Result(self.change(kind, image, self.filled(_plan(kind), write.change)))
+        return Result(self.change(kind, image, self.filled(plan_of(kind), write.change)))
 
     def change(self, kind: RecordType, old: Image, change: dict[str, Any]) -> Image:
-        plan = _plan(kind)
+        plan = plan_of(kind)
         secrets = {n: change.pop(n) for n in plan.secrets if n in change}
         differing = {name: value for name, value in change.items() if not _same(old[name], value)}
         if not differing and not secrets:
@@ -180,8 +160,10 @@ class Work:
         if self.known.registry.before:
             added = self.hooked("update", kind, old, {**old, **meta, **differing})
             differing |= {n: v for n, v in added.items() if n in differing or not _same(old[n], v)}
-        self.check_references(plan, differing)
         image = {**old, **meta, **differing}
+        self.check_references(kind, plan, differing, image)
+        if plan.check is not None:
+            plan.check(image)
         for unique in kind.unique:
             if any(name in differing for name in unique):
                 self.release(kind, unique, old)
@@ -211,6 +193,15 @@ class Work:
             except HubError as taken:
                 told = f"{taken.message.removesuffix('.')} by now; change or delete that one first."
                 raise HubError(taken.code, told, path="rec", details=taken.details) from None
+        for name, target in plan_of(kind).references:
+            beside = self.get(target, image[name]) if name in plan_of(kind).siblings and image[name] else None
+            if beside is not None and kind.parent_wire and beside[kind.parent_wire] != image[kind.parent_wire]:
+                raise HubError(
+                    "relation.restricted",
+                    f"The {target.name} that it refers to has another parent by now; move that back first.",
+                    path="rec",
+                    details={"type": target.name, "rec": image[name]},
+                )
         self.hooked("restore", kind, old, image)
         self.came(kind, image)
         self.put(kind, image, frozenset(meta), {})
@@ -227,7 +218,7 @@ class Work:
             )
         # Checked again: the type may have been declared anew since then.
         change = write.type.accept_change({name: then[name] for name in write.fields}, trusted=True)
-        return self.change(write.type, old, self.filled(_plan(write.type), change))
+        return self.change(write.type, old, self.filled(plan_of(write.type), change))
 
     def move(self, kind: RecordType, old: Image, parent: Id) -> Image:
         if kind.parent is None or kind.parent_wire is None:
@@ -238,8 +229,12 @@ class Work:
             return old
         meta = self.meta(old) | {wire: parent_id}
         meta |= self.hooked("update", kind, old, {**old, **meta})
-        self.check_references(_plan(kind), meta)
-        image = {**old, **meta}
+        image, plan = {**old, **meta}, plan_of(kind)
+        beside = {name: image[name] for name in plan.siblings}
+        self.check_references(kind, plan, beside | meta, image)
+        stays_beside(self, kind, old)
+        if plan.check is not None:
+            plan.check(image)
         for unique in kind.unique:
             if not meta.keys().isdisjoint(unique):
                 self.release(kind, unique, old)
@@ -256,7 +251,7 @@ class Work:
             if isinstance(write, DeleteWhere):
                 bury(self, write.type, image)
             else:
-                self.change(write.type, image, self.filled(_plan(write.type), write.change))
+                self.change(write.type, image, self.filled(plan_of(write.type), write.change))
         return len(images)
 
     # -- what they share ----------------------------------------------------------------------------
@@ -270,7 +265,7 @@ class Work:
             raise HubError("data.invalid", f"Item {rec.item} was refused, so there is no record of it.", path=path)
         return str(self.results[rec.item].image["id"])
 
-    def filled(self, plan: _Plan, data: dict[str, Any]) -> dict[str, Any]:
+    def filled(self, plan: Plan, data: dict[str, Any]) -> dict[str, Any]:
         """Return the data as it will be stored: every `$item` resolved, numbers in one form."""
         out = data.copy()
         for name, value in data.items():
@@ -343,11 +338,16 @@ class Work:
                 details={"version": image["version"]},
             )
 
-    def check_references(self, plan: _Plan, data: dict[str, Any]) -> None:
+    def check_references(self, kind: RecordType, plan: Plan, data: dict[str, Any], image: Image) -> None:
         for name, target in plan.references:
             value = data.get(name)
-            if value is not None:
-                self.live(target, value, f"data.{name}")
+            if value is None:
+                continue
+            found = self.live(target, value, f"data.{name}")
+            wire = kind.parent_wire
+            if name in plan.siblings and wire is not None and found[wire] != image[wire]:
+                text = f"This {target.name} belongs to another {wire.removesuffix('_id')}."
+                raise HubError("data.invalid", text, path=f"data.{name}")
 
     def unique(self, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         key = (self.account, kind.name, names, values)
@@ -384,9 +384,9 @@ class Work:
             proposed = None if after is None else {**after, **given}
             values = hook.run(Change(what, kind.name, before and {**before}, proposed, self.commit.actor))
             if values:
-                if not _plan(kind).secrets.isdisjoint(values):
+                if not plan_of(kind).secrets.isdisjoint(values):
                     raise TypeError(f"a hook of {kind.name} sets a secret field")
-                given |= self.filled(_plan(kind), kind.accept_change(values, trusted=True))
+                given |= self.filled(plan_of(kind), kind.accept_change(values, trusted=True))
         return given
 
     def came(self, kind: RecordType, image: Image) -> None:

@@ -197,3 +197,19 @@ async def test_a_batch_of_single_items_with_a_key_answers_the_same_again(editor:
     assert [r.get("code") for r in first[0]["results"]] == [None, "record.exists"]
     assert await editor.seq("record.batch", **ask) == first
     assert await editor.refused("record.batch", **{**ask, "atomic": True}) == ("key.reused", "key")
+
+
+async def test_what_refers_to_each_other_stays_under_one_parent(editor: Client) -> None:
+    one, other = [(await editor.create("event", title=name, acronym=name.lower()))["id"] for name in ("A", "B")]
+    room = (await editor.create("event_location", one, name="Hall"))["id"]
+    talk = (await editor.create("event_session", one, title="T", guid="g", location_id=room))["id"]
+    parent = {"type": "event", "rec": other}
+    ask = {"type": "event_location", "rec": room, "parent": parent}
+    assert await editor.refused("record.move", **ask) == ("relation.restricted", "rec")
+    session = {"type": "event_session", "rec": talk}
+    assert await editor.refused("record.move", **session, parent=parent) == ("data.invalid", "data.location_id")
+    await editor.ok("record.delete", **session)
+    await editor.ok("record.move", **ask)
+    assert await editor.refused("record.restore", **session) == ("relation.restricted", "rec")
+    await editor.ok("record.move", **{**ask, "parent": {"type": "event", "rec": one}})
+    assert (await editor.ok("record.restore", **session))["location_id"] == room
