@@ -254,7 +254,6 @@ class Group:
             self.gone[key] = millis(put.image["created_at"])
             if put.changed is not None:
                 runs.append(_Run(self._statements.remove(kind), [[self._pk_of(key)]]))
-            self.records[key] = None
             return
         if put.changed is None:
             pk = self._take(kind, self._statements.last_pk[kind], 1)
