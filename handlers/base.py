@@ -262,23 +262,26 @@ class Operations:
         return operation.handler(call, request)
 
     def may_go(self, call: Call, answer: Answer) -> bool:
-        """Say whether everything that is owed before an answer was pushed."""
+        """Say whether everything that is owed before an answer was pushed.
+
+        Takes the `seq` out of an answer whose session has left the account: it says nothing of the watches there now.
+        """
         if answer.seq is None or call.peer.outlet is None:
             return True
         if call.moved and call.peer.account != call.account:
-            answer.seq = None  # the number of an account that the session has left says nothing of its watches
+            answer.seq = None
             return True
         return call.services.live.dispatcher.has_reached(call.account, answer.seq)
 
     async def pushed(self, call: Call, request: Request, answer: Answer) -> None:
-        """Return when everything that is owed before an answer was pushed; raise `HubError` after 10 s."""
+        """Return when `may_go` is true of an answer; raise `HubError` after 10 s."""
         try:
             await call.services.live.dispatcher.reached(call.account, answer.seq or 0)
         except HubError as late:
             # What was written stays written, but its answer may not overtake the pushes that are owed.
             written = isinstance(request, WriteRequest | ActionCall)
             raise HubError("write.unknown", retry_after=2) if written else late from None
-        self.may_go(call, answer)  # the session may have left the account meanwhile
+        self.may_go(call, answer)  # again: the session may have left the account meanwhile
 
 
 MODULES = (
