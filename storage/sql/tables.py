@@ -1,8 +1,8 @@
 """The tables: SQLAlchemy metadata built from the registry, and those that the log, keys and accounts need.
 
-One table per record type. `pk` and `account_pk` are internal and never leave this room; references hold
-the `pk` of their target while images carry public ids. Knows names and types of columns, runs nothing.
-Source: DESIGN.md section 5.
+One table per record type. `pk` and `account_pk` are internal and never leave storage; references hold
+the `pk` of their target while images carry public ids. What MariaDB needs said otherwise stands beside it as
+a variant. Knows names and types of columns, runs nothing. Source: DESIGN.md section 5.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
     literal_column,
 )
+from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 from hub.schema.fields import DeclarationError, FieldSpec
@@ -40,6 +41,26 @@ ID_CHARS: Final = 64
 FOLD: Final = "_fold"
 """What is put behind a field's name for the column that holds its folded copy."""
 INTERNAL: Final = ("pk", "account_pk", "alive")
+KEY_CHARS: Final = 190
+"""How much of a text without a bound MariaDB keeps in an index."""
+_TABLE: Final[dict[str, Any]] = {
+    "mysql_engine": "InnoDB",
+    "mysql_row_format": "DYNAMIC",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_nopad_bin",
+}
+
+
+def _id_type() -> TypeEngine[Any]:
+    """Return the type of what only ever holds our own public ids or names."""
+    return String(ID_CHARS).with_variant(
+        mysql.VARCHAR(ID_CHARS, charset="ascii", collation="ascii_nopad_bin"), "mysql"
+    )
+
+
+def _long() -> TypeEngine[Any]:
+    """Return the type of text without a bound."""
+    return Text().with_variant(mysql.LONGTEXT(), "mysql")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +84,7 @@ class Tables:
         m = self.metadata
         # Facts about the database itself: format, schema, epoch.
         self.meta = Table(
-            "meta", m, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False)
+            "meta", m, Column("name", String(64), primary_key=True), Column("value", Text, nullable=False), **_TABLE
         )
         # One row per account that ever committed; `seq` is the counter that makes the log gapless.
         self.account = Table(
@@ -73,6 +94,7 @@ class Tables:
             Column("account", String(ID_CHARS), nullable=False, unique=True),
             Column("epoch", String(32), nullable=False),
             Column("seq", BigInteger, nullable=False),
+            **_TABLE,
         )
         # The log: outbox, resume feed and history.
         self.change = Table(
@@ -82,17 +104,18 @@ class Tables:
             Column("seq", BigInteger, nullable=False),
             Column("part", Integer, nullable=False),
             Column("type", String(48), nullable=False),
-            Column("rec", String(ID_CHARS), nullable=False),
+            Column("rec", _id_type(), nullable=False),
             Column("kind", String(16), nullable=False),
             Column("version", BigInteger, nullable=False),
-            Column("after", Text, nullable=False),
-            Column("before", Text),
+            Column("after", _long(), nullable=False),
+            Column("before", _long()),
             Column("actor", String(ID_CHARS)),
             Column("session", String(ID_CHARS)),
-            Column("request", Text),
+            Column("request", _long()),
             Column("at", BigInteger, nullable=False),
             PrimaryKeyConstraint("account_pk", "seq", "part"),
             sqlite_with_rowid=False,
+            **_TABLE,
         )
         # The versions of a record. Creations are left out where that is possible, because they are the most rows
         # and a random place in an index each: `past` finds them by their time. Decision 0012.
@@ -109,10 +132,11 @@ class Tables:
             Column("scope", String(200), nullable=False),
             Column("key", String(ID_CHARS), nullable=False),
             Column("digest", LargeBinary(64), nullable=False),
-            Column("answer", Text, nullable=False),
+            Column("answer", _long(), nullable=False),
             Column("seq", BigInteger, nullable=False),
             Column("at", BigInteger, nullable=False),
             UniqueConstraint("account_pk", "scope", "key"),
+            **_TABLE,
         )
         self._own = frozenset(m.tables)
         self._homes: dict[str, Home] = {}
@@ -133,7 +157,7 @@ class Tables:
         targets: dict[str, RecordType] = {}
         columns: list[Column[Any]] = [
             Column("pk", Key, primary_key=True, autoincrement=False),
-            Column("id", String(ID_CHARS), nullable=False, unique=True),
+            Column("id", _id_type(), nullable=False, unique=True),
             Column("account_pk", Key, nullable=False),
             Column("alive", Boolean(create_constraint=False)),
             Column("version", BigInteger, nullable=False),
@@ -153,12 +177,12 @@ class Tables:
                 continue
             columns.append(Column(wire, _type(spec), nullable=spec.nullable))
             if spec.option.folded:
-                columns.append(Column(wire + FOLD, Text))
+                columns.append(Column(wire + FOLD, _long()))
         names = [column.name for column in columns]
         for name in names:
             if names.count(name) > 1:
                 raise DeclarationError(f"{kind.name}.{name}: storage has a column of this name; choose another")
-        table = Table(kind.name, self.metadata, *columns)
+        table = Table(kind.name, self.metadata, *columns, **_TABLE)
         # What is under a parent, or in the account: unless another index begins with that.
         whole = [table.c.account_pk, *([table.c[kind.parent_wire]] if kind.parent_wire else [])]
         leads = [fields[0] for fields in (*kind.unique, *kind.indexes) if not _secret(kind, fields)]
@@ -173,12 +197,21 @@ class Tables:
         for fields in kind.indexes:
             # What is looked up before there is an account is not led by the account.
             lead = () if _secret(kind, fields) else ("account_pk",)
-            Index(f"{kind.name}_{'_'.join(fields)}", *(table.c[name] for name in (*lead, *fields)))
+            Index(
+                f"{kind.name}_{'_'.join(fields)}",
+                *(table.c[name] for name in (*lead, *fields)),
+                mysql_length={name: KEY_CHARS for name in fields if _unbounded(kind, name)},
+            )
         return Home(kind, table, targets)
 
 
 def _secret(kind: RecordType, fields: tuple[str, ...]) -> bool:
     return any(name in kind.fields and kind.fields[name].option.secret for name in fields)
+
+
+def _unbounded(kind: RecordType, field: str) -> bool:
+    spec = kind.fields.get(field)
+    return spec is not None and spec.kind != "ref" and isinstance(_type(spec), Text)
 
 
 def _points_to(target: RecordType) -> ForeignKey:
@@ -192,12 +225,14 @@ def _type(spec: FieldSpec) -> TypeEngine[Any]:
         case "integer" | "time":
             return BigInteger()
         case "number":
-            return Float(53)
+            return Float(53).with_variant(mysql.DOUBLE(), "mysql")
         case "boolean":
             return Boolean(create_constraint=False)
         case "date":
             return String(10)
         case "text" if spec.max_length is not None and spec.max_length <= 700:
             return String(spec.max_length)
+        case "text" if spec.choices:
+            return Text().with_variant(mysql.VARCHAR(max(map(len, spec.choices))), "mysql")
         case _:
-            return Text()
+            return _long()

@@ -1,0 +1,201 @@
+"""A MariaDB server of our own: made in a temporary folder, on a free port, run by an unprivileged user.
+
+Nothing of a server that runs on this machine is used or touched. Where MariaDB is not installed the tests
+that need it fail; they are never left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+
+START_SECONDS = 60.0
+DURABLE = ("--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1")
+FAST = ("--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-doublewrite=0")
+"""For tests that do not ask what survives: nothing waits for the disk."""
+_SMALL = (
+    "--innodb-buffer-pool-size=64M",
+    "--innodb-log-file-size=32M",
+    "--skip-name-resolve",
+    "--character-set-server=latin1",  # the hub has to say itself what it needs
+    "--performance-schema=OFF",
+)
+_names = itertools.count(1)
+
+
+class MariadbServer:
+    """One server process and its folder."""
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        self.folder = Path(tempfile.mkdtemp(prefix="aether-mariadb-"))
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user = _unprivileged()
+        try:
+            self._install()
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Return the process of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    def url(self, database: str, port: int | None = None) -> str:
+        """Return what the hub's setting `database_url` would be."""
+        return f"mysql+aiomysql://aether:secret@127.0.0.1:{port or self.port}/{database}"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self.begin()
+        until = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                with self.connect():
+                    return
+            except pymysql.err.OperationalError:
+                died = self._process is None or self._process.poll() is not None
+                if died or time.monotonic() > until:
+                    self.stop()
+                    raise AssertionError(f"mariadbd did not start:\n{self.log()}") from None
+                time.sleep(0.05)
+
+    def begin(self) -> None:
+        """Start the server without waiting for it."""
+        command = [
+            _program("mariadbd", "mysqld"),
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            f"--socket={self.folder / 'sock'}",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            *([f"--user={self._user}"] if self._user else []),
+            *_SMALL,
+            *self.options,
+        ]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def stop(self) -> None:
+        """Stop the server in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the server."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop the process where it is: its sockets stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def remove(self) -> None:
+        """End the server and remove its folder."""
+        self.kill()
+        shutil.rmtree(self.folder)
+
+    def log(self) -> str:
+        """Return what the server said."""
+        return (self.folder / "log").read_text("utf-8", "replace")[-4000:]
+
+    def connect(self, database: str | None = None) -> Any:
+        """Return a connection of the server's administrator."""
+        return pymysql.connect(
+            unix_socket=str(self.folder / "sock"), user="root", database=database, autocommit=True, charset="utf8mb4"
+        )
+
+    def run(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Run statements as administrator and return the rows of the last one."""
+        with self.connect(database) as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def new_database(self) -> str:
+        """Create an empty database, for which the hub's user has every right, and return its name."""
+        name = f"hub_{next(_names)}"
+        self.run(f"CREATE DATABASE {name}", f"GRANT ALL ON {name}.* TO 'aether'@'127.0.0.1' IDENTIFIED BY 'secret'")
+        return name
+
+    def _install(self) -> None:
+        (self.folder / "log").touch()
+        if self._user:
+            for path in (self.folder, self.folder / "log"):
+                shutil.chown(path, self._user)
+        command = [
+            _program("mariadb-install-db", "mysql_install_db"),
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--innodb-log-file-size=32M",
+            *([f"--user={self._user}"] if self._user else []),
+        ]
+        made = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        assert made.returncode == 0, made.stdout + made.stderr
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(number)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def running(*options: str) -> Iterator[MariadbServer]:
+    """Run a server of its own for as long as the context lasts."""
+    server = MariadbServer(*options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def _program(*names: str) -> str:
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+    for name in names:
+        found = shutil.which(name, path=path)
+        if found is not None:
+            return found
+    raise AssertionError(f"{names[0]} is missing; on Debian or Ubuntu: sudo apt-get install -y mariadb-server")
+
+
+def _unprivileged() -> str | None:
+    """Return the user that runs the server where we are root, which MariaDB refuses."""
+    if os.geteuid() != 0:
+        return None
+    users = {user.pw_name for user in pwd.getpwall()}
+    return "mysql" if "mysql" in users else "nobody"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
