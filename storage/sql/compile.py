@@ -2,7 +2,8 @@
 
 A filter is first split into its shape and its values, so that one statement serves every value of a
 shape. Negation is pushed down to the terms, each of which has an exact opposite; null never decides.
-Knows SQLAlchemy expressions and the meaning of terms; runs nothing.
+`Filters` holds what is the same on every database, `Compiler` what is said in SQLite's words. Knows
+SQLAlchemy expressions and the meaning of terms; runs nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -66,9 +68,9 @@ class Text:
         return [values[name] for name in self.names]
 
 
-def compiled(statement: ClauseElement) -> Text:
+def compiled(statement: ClauseElement, dialect: Dialect = DIALECT) -> Text:
     """Return the text that the driver runs."""
-    result = statement.compile(dialect=DIALECT)
+    result = statement.compile(dialect=dialect)
     if not isinstance(result, SQLCompiler):
         raise TypeError(f"not a statement: {statement!r}")
     names = tuple(result.positiontup or ())
@@ -93,54 +95,50 @@ def _joined(op: str, parts: list[Shape]) -> Shape:
     return kept[0] if len(kept) == 1 else (op, *kept)
 
 
-def split(node: Node, values: list[Any]) -> Shape:
-    """Return the shape of a filter; its values are appended to `values` in the order of the shape."""
-    match node:
-        case Compare(op="null"):
-            return ("null", node.field, bool(node.value))
-        case Compare(op="in" | "nin"):
-            values.append(to_json([value_of(node.kind, value) for value in node.value]))
-        case Compare():
-            values.append(value_of(node.kind, node.value))
-        case All():
-            return _joined("and", [split(inner, values) for inner in node.nodes])
-        case Either():
-            return _joined("or", [split(inner, values) for inner in node.nodes])
-        case Not():
-            inner = split(node.node, values)
-            return {_TRUE: _FALSE, _FALSE: _TRUE}.get(inner, ("not", inner))
-    return (node.op, node.field, node.kind, len(values) - 1)
-
-
-def _names_ids(shape: Shape) -> bool:
+def names_ids(shape: Shape) -> bool:
     """Say whether a filter lets through only records whose ids it names."""
     if shape[0] == "and":
-        return any(_names_ids(inner) for inner in shape[1:])
+        return any(names_ids(inner) for inner in shape[1:])
     return shape[0] in {"eq", "in"} and shape[1] == "id"
 
 
-def _sorted(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
+def sorted_by(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
+    """Return a column in the direction of a sort key."""
     return column.desc() if key.descending else column.asc()
 
 
-class Compiler:
-    """Makes the statements of one record type's finds, and remembers them by shape."""
+class Filters:
+    """The conditions of one record type's finds."""
 
     def __init__(self, rows: Rows, tables: Tables) -> None:
         self._rows = rows
         self._tables = tables
         self._table = rows.home.table
-        self.statement: Callable[..., Text] = lru_cache(512)(self._statement)
 
-    def find(self, query: Query, account_pk: int, limit: int, *, whole: bool) -> tuple[str, list[Any]]:
-        """Return the statement of a find and its parameters.
+    def split(self, node: Node, values: list[Any]) -> Shape:
+        """Return the shape of a filter; its values are appended to `values` in the order of the shape."""
+        match node:
+            case Compare(op="null"):
+                return ("null", node.field, bool(node.value))
+            case Compare(op="in" | "nin"):
+                if not node.value:
+                    return _FALSE if node.op == "in" else _TRUE
+                values.append(self._many([self._value(node.field, node.kind, value) for value in node.value]))
+            case Compare():
+                values.append(self._value(node.field, node.kind, node.value))
+            case All():
+                return _joined("and", [self.split(inner, values) for inner in node.nodes])
+            case Either():
+                return _joined("or", [self.split(inner, values) for inner in node.nodes])
+            case Not():
+                inner = self.split(node.node, values)
+                return {_TRUE: _FALSE, _FALSE: _TRUE}.get(inner, ("not", inner))
+        return (node.op, node.field, node.kind, len(values) - 1)
 
-        Its one row holds the account's seq, the total (null unless asked) and, joined by commas and null
-        where there are none, the chosen records in order: JSON arrays of their rows where `whole`, else
-        their internal keys.
-        """
+    def named(self, query: Query, account_pk: int, limit: int) -> tuple[Shape, tuple[bool, ...] | None, dict[str, Any]]:
+        """Return a query's shape, which values of its place are null (None: it has no place), and its parameters."""
         values: list[Any] = []
-        shape = split(query.where, values)
+        shape = self.split(query.where, values)
         named: dict[str, Any] = {f"v{n}": value for n, value in enumerate(values)}
         named["account"] = account_pk
         named["limit"] = limit
@@ -148,54 +146,17 @@ class Compiler:
         if query.after is not None:
             pattern = tuple(value is None for value in query.after)
             for n, (key, value) in enumerate(zip(query.order, query.after, strict=True)):
-                named[f"a{n}"] = None if value is None else value_of(self._rows.kind.kinds[key.field], value)
-        text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
-        return text.sql, text.arguments(named)
+                kind = self._rows.kind.kinds[key.field]
+                named[f"a{n}"] = None if value is None else self._value(key.field, kind, value)
+        return shape, pattern, named
 
-    def _statement(
-        self,
-        shape: Shape,
-        order: tuple[SortKey, ...],
-        pattern: tuple[bool, ...] | None,
-        deleted: bool,
-        count: bool,
-        whole: bool,
-    ) -> Text:
-        table, counter = self._table, self._tables.account
-        # An id says more than its account; as an expression, the account does not tempt to its index.
-        account = table.c.account_pk + literal_column("0") if _names_ids(shape) else table.c.account_pk
-        terms = [account == bindparam("account")]
-        if not deleted:
-            terms.append(table.c.deleted_at.is_(None))
-        terms.append(self._node(shape, True))
-        total: Any = null()
-        if count:
-            total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
-        if pattern is not None:
-            terms.append(self._after(order, pattern))
-        # Only keys are sorted; what is returned is made for the chosen records alone.
-        by_target = any(key.field in self._rows.home.targets for key in order)
-        keys = [self._rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
-        chosen = (
-            select(table.c.pk.label("chosen_pk"), *keys)
-            .select_from(self._rows.source if by_target else table)
-            .where(*terms)
-            .order_by(*(_sorted(self._rows.public[key.field], key) for key in order))
-            .limit(bindparam("limit"))
-            .subquery("chosen")
-        )
-        answer: FromClause = chosen
-        if whole:
-            answer = (
-                select(func.json_array(*self._rows.outputs).label("j"))
-                .select_from(self._rows.joined(chosen.join(table, table.c.pk == chosen.c.chosen_pk)))
-                .order_by(*(_sorted(chosen.c[f"k{n}"], key) for n, key in enumerate(order)))
-                .limit(bindparam("limit"))
-                .subquery("answer")
-            )
-        joined = select(func.group_concat(answer.c.j if whole else answer.c.chosen_pk)).scalar_subquery()
-        seq = select(counter.c.seq).where(counter.c.account_pk == bindparam("account")).scalar_subquery()
-        return compiled(select(seq, total, joined))
+    def _value(self, field: str, kind: str, value: Any) -> Any:
+        """Return a value as it is compared with a field."""
+        return value_of(kind, value)
+
+    def _many(self, values: list[Any]) -> Any:
+        """Return several values as one parameter."""
+        return to_json(values)
 
     def _after(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> ColumnElement[bool]:
         """Return the condition of standing behind the sort key; null is lowest."""
@@ -238,31 +199,34 @@ class Compiler:
             if op == "eq":
                 key = keys.where(target.c.id == bound).scalar_subquery()
                 return column == key if positive else column.is_distinct_from(func.coalesce(key, _NO_KEY))
-            found = column.in_(keys.where(target.c.id.in_(self._items(bound))))
+            found = column.in_(keys.where(self._among(target.c.id, "id", bound)))
             return found if positive else or_(column.is_(None), ~found)
         if op == "eq":
             return column == bound if positive else column.is_distinct_from(bound)
         if op == "in":
-            found = func.aether_number_in(bound, column) == 1 if kind == "number" else column.in_(self._items(bound))
+            found = self._among(column, kind, bound)
             return found if positive else or_(column.is_(None), ~found)
         if op in _ORDERING:
             compare = column.op(_ORDERING[op] if positive else _OPPOSITE[op], is_comparison=True)(bound)
             return compare if positive else or_(column.is_(None), compare)
         if op == "has":
-            return self._has(column, kind, bound, positive)
+            return self._has(column, bound, positive)
         if op in {"icontains", "istarts"}:
             column, op = self._rows.home.fold(field), op[1:]
         if op == "contains":
             found = func.instr(column, bound) > 0
         else:
-            found = func.substr(column, 1, func.length(bound)) == bound
+            found = func.substr(column, 1, func.char_length(bound)) == bound
             if positive:  # lets an index on the column narrow the search
                 found = and_(column >= bound, found)
         return found if positive else or_(column.is_(None), ~found)
 
-    def _has(self, column: ColumnElement[Any], kind: str, bound: Any, positive: bool) -> ColumnElement[bool]:
-        if self._item_kind(column) == "number":
-            return func.aether_number_in(column, bound) == (1 if positive else 0)
+    def _among(self, column: ColumnElement[Any], kind: str, bound: Any) -> ColumnElement[bool]:
+        """Return what is true where a column is one of several values, and null where it is null."""
+        return column.in_(select(func.json_each(bound).table_valued("value").c.value))
+
+    def _has(self, column: ColumnElement[Any], bound: Any, positive: bool) -> ColumnElement[bool]:
+        """Return what is true exactly where a list holds a value, or exactly where it does not."""
         each = func.json_each(column).table_valued("value")
         found = exists().select_from(each).where(each.c.value == bound)
         return found if positive else ~found
@@ -270,5 +234,76 @@ class Compiler:
     def _item_kind(self, column: ColumnElement[Any]) -> str | None:
         return self._rows.kind.fields[str(column.key)].item
 
-    def _items(self, bound: Any) -> Select[Any]:
-        return select(func.json_each(bound).table_valued("value").c.value)
+
+class Compiler(Filters):
+    """Makes the statements of one record type's finds on SQLite, and remembers them by shape."""
+
+    def __init__(self, rows: Rows, tables: Tables) -> None:
+        super().__init__(rows, tables)
+        self.statement: Callable[..., Text] = lru_cache(512)(self._statement)
+
+    def find(self, query: Query, account_pk: int, limit: int, *, whole: bool) -> tuple[str, list[Any]]:
+        """Return the statement of a find and its parameters.
+
+        Its one row holds the account's seq, the total (null unless asked) and, joined by commas and null
+        where there are none, the chosen records in order: JSON arrays of their rows where `whole`, else
+        their internal keys.
+        """
+        shape, pattern, named = self.named(query, account_pk, limit)
+        text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
+        return text.sql, text.arguments(named)
+
+    def _statement(
+        self,
+        shape: Shape,
+        order: tuple[SortKey, ...],
+        pattern: tuple[bool, ...] | None,
+        deleted: bool,
+        count: bool,
+        whole: bool,
+    ) -> Text:
+        table, counter = self._table, self._tables.account
+        # An id says more than its account; as an expression, the account does not tempt to its index.
+        account = table.c.account_pk + literal_column("0") if names_ids(shape) else table.c.account_pk
+        terms = [account == bindparam("account")]
+        if not deleted:
+            terms.append(table.c.deleted_at.is_(None))
+        terms.append(self._node(shape, True))
+        total: Any = null()
+        if count:
+            total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
+        if pattern is not None:
+            terms.append(self._after(order, pattern))
+        # Only keys are sorted; what is returned is made for the chosen records alone.
+        by_target = any(key.field in self._rows.home.targets for key in order)
+        keys = [self._rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
+        chosen = (
+            select(table.c.pk.label("chosen_pk"), *keys)
+            .select_from(self._rows.source if by_target else table)
+            .where(*terms)
+            .order_by(*(sorted_by(self._rows.public[key.field], key) for key in order))
+            .limit(bindparam("limit"))
+            .subquery("chosen")
+        )
+        answer: FromClause = chosen
+        if whole:
+            answer = (
+                select(func.json_array(*self._rows.outputs).label("j"))
+                .select_from(self._rows.joined(chosen.join(table, table.c.pk == chosen.c.chosen_pk)))
+                .order_by(*(sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)))
+                .limit(bindparam("limit"))
+                .subquery("answer")
+            )
+        joined = select(func.group_concat(answer.c.j if whole else answer.c.chosen_pk)).scalar_subquery()
+        seq = select(counter.c.seq).where(counter.c.account_pk == bindparam("account")).scalar_subquery()
+        return compiled(select(seq, total, joined))
+
+    def _among(self, column: ColumnElement[Any], kind: str, bound: Any) -> ColumnElement[bool]:
+        if kind == "number":
+            return func.aether_number_in(bound, column) == 1
+        return super()._among(column, kind, bound)
+
+    def _has(self, column: ColumnElement[Any], bound: Any, positive: bool) -> ColumnElement[bool]:
+        if self._item_kind(column) == "number":
+            return func.aether_number_in(column, bound) == (1 if positive else 0)
+        return super()._has(column, bound, positive)

@@ -13,22 +13,20 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from msgspec import UNSET
-
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.where import Node
-from hub.schema.writes import ChangeSet, Commit, Create, OfOne, Upsert
+from hub.schema.writes import ChangeSet, Commit
 from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
-from storage.sql.rows import account_of, decode_json, is_kept, kept_key, millis, to_json
+from storage.sql.asked import Asked
+from storage.sql.rows import account_of, decode_json, is_kept, kept_key, kept_text, log_rows, millis, to_json
 from storage.sql.statements import Statements
 
 KNOWN: Final = 4_000
 """How many records the writer remembers between groups."""
 _DAY: Final = KEY_HOURS * 3_600_000
 
-_NEW = (Create, Upsert)
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]
 _Kept = tuple[int, str]
@@ -103,23 +101,9 @@ class Group:
         `trusting`: an id that is only to be created is taken for new without looking, since it is random;
         were it not, the unique index refuses the group, and what comes then does not trust.
         """
-        named: dict[tuple[str, str], set[str]] = {}
-        new: dict[tuple[str, str], set[str]] = {}
-        keys: dict[str, list[tuple[str, str]]] = {}
-        for commit in commits:
-            account = commit.account
-            if commit.key is not None:
-                keys.setdefault(account, []).append((commit.key.scope, commit.key.key))
-            for write in commit.writes:
-                if isinstance(write, _NEW):
-                    kind = write.type
-                    new.setdefault((account, kind.name), set()).add(write.id)
-                    parent = write.parent
-                    if kind.parent is not None and isinstance(parent, str):
-                        named.setdefault((account_of(kind.parent, account), kind.parent.name), set()).add(parent)
-                elif isinstance(write, OfOne) and isinstance(write.rec, str):
-                    named.setdefault((account, write.type.name), set()).add(write.rec)
-        for where, ids in new.items():
+        asked = Asked.by(commits)
+        named = asked.named
+        for where, ids in asked.new.items():
             if trusting:
                 account, kind_name = where
                 self.records |= dict.fromkeys([(account, kind_name, rec) for rec in ids - named.get(where, set())])
@@ -129,8 +113,8 @@ class Group:
             missing = [i for i in ids if (account, kind_name, i) not in self._memory.records]
             if missing:
                 self._read(account, kind_name, missing)
-        for account, asked in keys.items():
-            self._read_keys(account, asked)
+        for account, claims in asked.keys.items():
+            self._read_keys(account, claims)
 
     def record(self, account: str, kind: RecordType, rec: str) -> Image | None:
         """Return a record, tombstones too."""
@@ -273,14 +257,8 @@ class Group:
         self.records[key] = (pk, put.image)
 
     def _log(self, log: ChangeSet, account_pk: int, out: list[Any]) -> None:
-        at = millis(log.at)
-        for row in log.rows:
-            after = self.texts[id(row.after)] = to_json(row.after)
-            before = None if row.before is None else to_json(row.before)
-            out += (
-                account_pk, log.seq, row.part, row.type, row.rec, row.kind, row.version, after, before,
-                log.actor, log.session, log.request, at,
-            )  # fmt: skip
+        for values in log_rows(log, account_pk, self.texts):
+            out += values
 
     def _write_keys(self, keys: list[Decision]) -> None:
         texts = self.texts
@@ -290,14 +268,7 @@ class Group:
             if decision.key is None:
                 continue
             claim, row = decision.key
-            if decision.commit.answer is not None:
-                answer = to_json({} if row.answer is UNSET else {"answer": row.answer})
-            else:
-                results = ",".join(
-                    f"[{texts.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]"
-                    for r in row.results
-                )
-                answer = f"[{results}]"
+            answer = kept_text(decision, texts)
             account_pk = self._account(decision.commit.account)[0]
             values += (pk, account_pk, claim.scope, claim.key, row.digest, answer, row.seq, self._now)
             pk += 1

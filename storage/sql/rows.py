@@ -7,7 +7,7 @@ with a fraction travel as text, because SQLite's own JSON rounds them. Knows no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Final
@@ -20,9 +20,9 @@ from hub.access import SYSTEM
 from hub.schema.fold import fold
 from hub.schema.record import Image, RecordType
 from hub.schema.times import from_millis, to_millis
-from hub.schema.writes import Result
+from hub.schema.writes import ChangeSet, Result
 from storage.base import KEY_HOURS
-from storage.decide import KeyRow, Put
+from storage.decide import Decision, KeyRow, Put
 from storage.sql.tables import FOLD, Home, Tables
 
 PkOf = Callable[[tuple[str, str, str]], int]
@@ -56,6 +56,28 @@ def kept_key(digest: bytes, seq: int, text: str) -> KeyRow:
     if isinstance(kept, dict):
         return KeyRow(digest, seq, (), kept.get("answer", UNSET))
     return KeyRow(digest, seq, tuple(Result(image, created) for image, created in kept))
+
+
+def kept_text(decision: Decision, texts: dict[int, str]) -> str:
+    """Return what is kept of a keyed commit as text: see `kept_key`. `texts`: images that are text already, by identity."""
+    row = decision.key[1] if decision.key is not None else None
+    if decision.commit.answer is not None:
+        return to_json({} if row is None or row.answer is UNSET else {"answer": row.answer})
+    results = row.results if row is not None else ()
+    texted = (f"[{texts.get(id(r.image)) or to_json(r.image)},{'true' if r.created else 'false'}]" for r in results)
+    return f"[{','.join(texted)}]"
+
+
+def log_rows(log: ChangeSet, account_pk: int, texts: dict[int, str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the log's rows of a commit; the text of each image is put into `texts` by its identity."""
+    at = millis(log.at)
+    for row in log.rows:
+        after = texts[id(row.after)] = to_json(row.after)
+        before = None if row.before is None else to_json(row.before)
+        yield (
+            account_pk, log.seq, row.part, row.type, row.rec, row.kind, row.version, after, before,
+            log.actor, log.session, log.request, at,
+        )  # fmt: skip
 
 
 def account_of(kind: RecordType, account: str) -> str:

@@ -1,0 +1,1 @@
+"""The keeper on MariaDB: for several hubs over one database."""

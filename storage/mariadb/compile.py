@@ -1,0 +1,147 @@
+"""Filters, orders and pages in MariaDB's words. Knows expressions, runs nothing.
+
+A parameter may be a tuple, which the driver writes as `(a, b, c)`: one statement serves lists of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, bindparam, cast, func, literal_column, null, select, true
+from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import Boolean
+
+from hub.schema.query import Query, SortKey
+from storage.sql import compile as shared
+from storage.sql.compile import Filters, Shape, names_ids, sorted_by
+from storage.sql.rows import Rows, decode_json
+from storage.sql.tables import Home, Tables
+
+DIALECT: Final = mysql.dialect(paramstyle="format")
+IMPOSSIBLE: Final = ""
+"""What no record has as its id."""
+
+
+def compiled(statement: Any) -> shared.Text:
+    """Return the text that the driver runs."""
+    return shared.compiled(statement, DIALECT)
+
+
+def possible_id(rec: str) -> str:
+    """Return an id as it may be compared with: MariaDB refuses to compare ASCII with what is not."""
+    return rec if rec.isascii() else IMPOSSIBLE
+
+
+class MariaRows(Rows):
+    """Rows that are read as JSON arrays: MariaDB writes every number into them so that it reads back as itself."""
+
+    def __init__(self, home: Home, tables: Tables) -> None:
+        super().__init__(home, tables)
+        kinds = {wire: spec.kind for wire, spec in home.kind.fields.items() if not spec.option.secret}
+        self._decoders += [(wire, decode_json) for wire, kind in kinds.items() if kind in {"list", "object"}]
+
+    def _output(self, column: ColumnElement[Any], kind: str | None) -> ColumnElement[Any]:
+        return column
+
+
+class holds(FunctionElement[bool]):  # noqa: N801
+    """Say whether a JSON list holds a value: `holds(list, value)` with the SQL type of its items."""
+
+    type = Boolean()
+    name = "holds"
+    inherit_cache = False
+
+    def __init__(self, column: Any, bound: Any, item: str) -> None:
+        super().__init__(column, bound)
+        self.item = item
+
+
+@compiles(holds, "mysql")
+def _holds(element: holds, compiler: SQLCompiler, **options: Any) -> str:
+    column, bound = (compiler.process(clause, **options) for clause in element.clauses)
+    table = f"JSON_TABLE({column}, '$[*]' COLUMNS (v {element.item} PATH '$'))"
+    return f"EXISTS (SELECT 1 FROM {table} AS items WHERE items.v = {bound})"
+
+
+_ITEMS: Final = {"number": "DOUBLE", "integer": "BIGINT"}
+_TEXTS: Final = "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
+
+
+class MariaCompiler(Filters):
+    """Makes the statements of one record type's finds, and remembers them by shape."""
+
+    def __init__(self, rows: Rows, tables: Tables) -> None:
+        super().__init__(rows, tables)
+        self.statement: Callable[..., shared.Text] = lru_cache(512)(self._statement)
+
+    def find(self, query: Query, account_pk: int, limit: int, *, whole: bool) -> tuple[str, tuple[Any, ...]]:
+        """Return the statement of a find and its parameters.
+
+        Every row holds the account's seq and the total (null unless asked). Where `whole`, there is a row for each
+        record, in order, with its columns as a JSON array (one row with null where there is none); else one row
+        with the internal keys in order, joined by commas.
+        """
+        shape, pattern, named = self.named(query, account_pk, limit)
+        text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
+        return text.sql, tuple(text.arguments(named))
+
+    def _statement(
+        self,
+        shape: Shape,
+        order: tuple[SortKey, ...],
+        pattern: tuple[bool, ...] | None,
+        deleted: bool,
+        count: bool,
+        whole: bool,
+    ) -> shared.Text:
+        table, counter, rows = self._table, self._tables.account, self._rows
+        account = table.c.account_pk + literal_column("0") if names_ids(shape) else table.c.account_pk
+        terms = [account == bindparam("account")]
+        if not deleted:
+            terms.append(table.c.deleted_at.is_(None))
+        terms.append(self._node(shape, True))
+        total: Any = null()
+        if count:
+            total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
+        if pattern is not None:
+            terms.append(self._after(order, pattern))
+        by_target = any(key.field in rows.home.targets for key in order)
+        keys = [rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
+        chosen = (
+            select((func.json_array(*rows.outputs) if whole else table.c.pk).label("j"), *keys)
+            .select_from(rows.source if whole or by_target else table)
+            .where(*terms)
+            .order_by(*(sorted_by(rows.public[key.field], key) for key in order))
+            .limit(bindparam("limit"))
+            .subquery("chosen")
+        )
+        again = [sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)]
+        mine = counter.c.account_pk == bindparam("account")
+        if whole:
+            joined = counter.outerjoin(chosen, true())
+            return compiled(select(counter.c.seq, total, chosen.c.j).select_from(joined).where(mine).order_by(*again))
+        every = func.aggregate_strings(cast(chosen.c.j, mysql.CHAR), literal_column("','")).aggregate_order_by(*again)
+        return compiled(select(counter.c.seq, total, select(every).scalar_subquery()).where(mine))
+
+    def _value(self, field: str, kind: str, value: Any) -> Any:
+        if field == "id" or kind == "ref":
+            return possible_id(value)
+        return super()._value(field, kind, value)
+
+    def _many(self, values: list[Any]) -> Any:
+        return tuple(values)
+
+    def _among(self, column: ColumnElement[Any], kind: str, bound: Any) -> ColumnElement[bool]:
+        return column.op("IN", is_comparison=True)(bound)
+
+    def _has(self, column: ColumnElement[Any], bound: Any, positive: bool) -> ColumnElement[bool]:
+        found = holds(column, bound, _ITEMS.get(self._item_kind(column) or "", _TEXTS))
+        if positive:
+            return found == literal_column("1")
+        return found == literal_column("0")
+

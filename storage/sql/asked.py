@@ -1,0 +1,40 @@
+"""What the commits of a group name: the records, the keys, so that they are read at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from hub.schema.writes import Commit, Create, OfOne, Upsert
+from storage.sql.rows import account_of
+
+_NEW = (Create, Upsert)
+
+
+@dataclass(slots=True)
+class Asked:
+    """Ids by (account, type), and (scope, key) by account. `new`: ids that are only to be created."""
+
+    named: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    new: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    keys: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    @classmethod
+    def by(cls, commits: Iterable[Commit]) -> Asked:
+        """Return what commits name: the records they change, and the parents of those they create."""
+        asked = cls()
+        named, new = asked.named, asked.new
+        for commit in commits:
+            account = commit.account
+            if commit.key is not None:
+                asked.keys.setdefault(account, []).append((commit.key.scope, commit.key.key))
+            for write in commit.writes:
+                if isinstance(write, _NEW):
+                    kind = write.type
+                    new.setdefault((account, kind.name), set()).add(write.id)
+                    parent = write.parent
+                    if kind.parent is not None and isinstance(parent, str):
+                        named.setdefault((account_of(kind.parent, account), kind.parent.name), set()).add(parent)
+                elif isinstance(write, OfOne) and isinstance(write.rec, str):
+                    named.setdefault((account, write.type.name), set()).add(write.rec)
+        return asked
