@@ -1,0 +1,66 @@
+"""What MariaDB's errors mean: whether a transaction may be run again, and what a client is told.
+
+Numbers: https://mariadb.com/kb/en/mariadb-error-code-reference/
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+
+from hub.wire.errors import HubError
+
+AGAIN: Final = frozenset({1020, 1205, 1213})
+"""Record changed, lock wait, deadlock: nothing was done, and the whole transaction may be run again."""
+LOST: Final = frozenset({1053, 1077, 1079, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 2003, 2006, 2013, 2014, 2055})
+"""The connection is gone, or the server is going."""
+READ_ONLY: Final = frozenset({1290, 1792, 1836})
+"""The server takes no writes, as a replica that is not promoted yet; another connection may reach another server."""
+SLOW: Final = frozenset({1317, 1969, 3024})
+FULL: Final = frozenset({1021, 1114, 1041, 1037})
+TAKEN: Final = frozenset({1062, 1586})
+_GONE: Final = (OSError, EOFError)
+
+
+def code_of(error: BaseException) -> int:
+    """Return MariaDB's number of an error, or 0 where it is not one of the server's."""
+    if isinstance(error, DBAPIError) and error.orig is not None and error.orig.args:
+        number = error.orig.args[0]
+        return number if isinstance(number, int) else 0
+    return 0
+
+
+def is_lost(error: BaseException) -> bool:
+    """Say whether the connection is at fault, not the statement."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or code_of(error) in LOST or "sequence number" in str(error.orig)
+    return isinstance(error, (*_GONE, InvalidRequestError))
+
+
+def unavailable() -> HubError:
+    """Return what a client is told while the database does not answer."""
+    return HubError("server.unavailable", "The database does not answer; try again shortly.", retry_after=1)
+
+
+def refusal(error: BaseException) -> HubError:
+    """Return what a client is told of an error of the database."""
+    if isinstance(error, HubError):
+        return error
+    code = code_of(error)
+    if code in TAKEN:
+        answer = HubError("record.exists")
+    elif code in FULL:
+        answer = HubError("storage.full", retry_after=5)
+    elif code in SLOW:
+        answer = HubError("server.unavailable", "This took too long; ask for less at a time.", retry_after=5)
+    elif code in READ_ONLY:
+        answer = HubError("server.unavailable", "The database takes no writes at the moment.", retry_after=2)
+    elif code in AGAIN:
+        answer = HubError("server.unavailable", retry_after=1)
+    elif is_lost(error):
+        answer = unavailable()
+    else:
+        answer = HubError("server.error")
+    answer.__cause__ = error
+    return answer

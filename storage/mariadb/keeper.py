@@ -1,0 +1,241 @@
+"""The keeper on MariaDB: `storage.base.Storage` over one database, which several processes may share.
+
+It starts without the database and serves when that comes; it is ready again by itself after every fault. Stands
+between the callers and `writer` and `questions`; knows no table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.engine import Connection
+
+from hub.schema.query import Query
+from hub.schema.record import Image, RecordType
+from hub.schema.registry import Registry
+from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
+from hub.wire.errors import HubError
+from storage.base import Found, Head, Listener, StorageRefused
+from storage.decide import repeated
+from storage.mariadb.connection import Durability, inspect, open_engine, read_url
+from storage.mariadb.faults import refusal, unavailable
+from storage.mariadb.questions import Questions
+from storage.mariadb.schema import settle
+from storage.mariadb.statements import Statements
+from storage.mariadb.transaction import Keys
+from storage.mariadb.units import LOOK_SECONDS, Units, Work
+from storage.mariadb.writer import Writer
+from storage.sql.tables import Tables
+
+QUEUE: Final = 10_000
+"""How many commits may wait; the next is refused at once."""
+READERS: Final = 8
+"""How many reads run at a time."""
+WRITERS: Final = 4
+"""How many accounts are written at a time."""
+WAITING: Final = 1000
+"""How many reads may wait for a connection; the next is refused at once."""
+SECONDS: Final = 5.0
+"""How long a read or a group of writes may take, with its wait for a connection."""
+START_SECONDS: Final = 90.0
+
+T = TypeVar("T")
+
+
+def _random_epoch() -> str:
+    return secrets.token_urlsafe(6)
+
+
+class MariadbStorage:
+    """Keeps records in the MariaDB database that `url` names. `clock` returns the time in wire form.
+
+    `durability`: "full" refuses a server that acknowledges a commit before it is on disk. `seconds`: how long a
+    read or a group of writes may take before it is given up.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        url: str,
+        clock: Callable[[], str],
+        *,
+        durability: Durability = "full",
+        readers: int = READERS,
+        writers: int = WRITERS,
+        waiting: int = WAITING,
+        queue: int = QUEUE,
+        seconds: float = SECONDS,
+        new_epoch: Callable[[], str] = _random_epoch,
+    ) -> None:
+        self._clock = clock
+        self._durability: Durability = durability
+        self._new_epoch = new_epoch
+        self._tables = Tables(registry)
+        statements = Statements(registry, self._tables)
+        self._keys = Keys()
+        self._engine = open_engine(read_url(url), readers + writers + 1)
+        self._units = Units(self._engine, readers, waiting, seconds, self._look)
+        self._listener: Listener = lambda commits: None
+        self._writer = Writer(
+            registry, statements, self._units, clock, self._keys, writers, queue, lambda told: self._listener(told)
+        )
+        self._questions = Questions(statements, self._keys)
+        self._serving = False
+        self._settled = False
+        # Point reads of this turn of the loop, asked together at its end.
+        self._gets: dict[tuple[str, str, bool], list[tuple[Sequence[str], asyncio.Future[dict[str, Image]]]]] = {}
+
+    def listen(self, listener: Listener) -> None:
+        """Set who is told of commits; before `start`."""
+        self._listener = listener
+
+    async def start(self) -> None:
+        """Connect and settle the schema; raise `StorageRefused` with a sentence.
+
+        A database that does not answer is no reason not to start: it is looked for until it comes.
+        """
+        self._serving = True
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._look()
+        except StorageRefused:
+            self._serving = False
+            await self._units.close()
+            raise
+        except Exception as error:
+            self._units.lost(error)
+        else:
+            self._units.fault = None
+
+    async def _look(self) -> None:
+        """Reach the database; raise where it cannot be used."""
+        async with self._engine.connect() as connection:
+            if self._settled:
+                await connection.run_sync(_read_probe)
+                return
+            await connection.run_sync(inspect, self._durability)
+            self._keys.epoch = await connection.run_sync(settle, self._tables, self._new_epoch)
+            self._settled = True
+
+    async def close(self) -> None:
+        """Finish what is queued, then close the connections."""
+        if not self._serving:
+            return
+        self._serving = False
+        self._ask_gets()
+        await self._units.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether reads and writes can be served now."""
+        return self._serving and self._units.fault is None and self._writer.fault is None
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def submit(self, commit: Commit) -> asyncio.Future[Committed]:
+        """Queue a commit; cancelling its future does not cancel the write."""
+        self._check()
+        return self._writer.submit(commit)
+
+    async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:
+        """Return what was committed under a key; raise `key.reused` for another request."""
+        row = await self._ask(self._questions.key(account, claim, self._clock()))
+        return None if row is None else repeated(row, claim)
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    async def get(
+        self, account: str, kind: RecordType, ids: Sequence[str], *, deleted: bool = False
+    ) -> dict[str, Image]:
+        """Return those of the records that are there, by id."""
+        self._check()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[dict[str, Image]] = loop.create_future()
+        if not self._gets:
+            loop.call_soon(self._ask_gets)
+        self._gets.setdefault((account, kind.name, deleted), []).append((ids, future))
+        return await future
+
+    def _ask_gets(self) -> None:
+        """Ask all point reads of this turn, one statement per account and type."""
+        gets, self._gets = self._gets, {}
+        for (account, kind, deleted), waiting in gets.items():
+            ids = list(dict.fromkeys(i for wanted, _ in waiting for i in wanted))
+            self._units.spawn(self._get(self._questions.get(account, kind, ids, deleted), waiting))
+
+    async def _get(
+        self,
+        work: Work[dict[str, Image]],
+        waiting: list[tuple[Sequence[str], asyncio.Future[dict[str, Image]]]],
+    ) -> None:
+        try:
+            found = await self._units.read(work)
+        except Exception as error:
+            for _, future in waiting:
+                if not future.done():
+                    future.set_exception(refusal(error))
+            return
+        for wanted, future in waiting:
+            if not future.done():
+                future.set_result({i: found[i] for i in wanted if i in found})
+
+    async def find(self, account: str, query: Query) -> Found:
+        """Return the records of a query and the `seq` they were read at, as one consistent state."""
+        return await self._ask(self._questions.find(account, query))
+
+    async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
+        """Return the commits with `seq` above `after`, in order, at most `limit`."""
+        return await self._ask(self._questions.changes(account, after, limit))
+
+    async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
+        """Return where the logs of these accounts stand."""
+        return await self._ask(self._questions.heads(accounts))
+
+    async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
+        """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
+        return await self._ask(self._questions.lookup(kind, field, value))
+
+    async def probe(self) -> None:
+        """Read for real; raise `HubError` where that fails."""
+        await self._ask(_read_probe)
+
+    async def probe_writing(self, timeout: float = LOOK_SECONDS) -> None:
+        """Write for real; raise `HubError` where that fails or takes longer than `timeout` seconds."""
+        self._check()
+        try:
+            async with asyncio.timeout(timeout), self._engine.connect() as connection:
+                await connection.run_sync(_write_probe)
+        except TimeoutError:
+            raise unavailable() from None
+        except Exception as error:
+            raise refusal(error) from error
+        self._writer.fault = None
+
+    async def _ask(self, work: Work[T]) -> T:
+        self._check()
+        try:
+            return await self._units.read(work)
+        except HubError:
+            raise
+        except Exception as error:
+            raise refusal(error) from error
+
+    def _check(self) -> None:
+        if not self._serving:
+            raise HubError("server.unavailable", retry_after=1)
+        if self._units.fault is not None:
+            with contextlib.suppress(RuntimeError):
+                self._units.heal()
+            raise unavailable()
+
+
+def _read_probe(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT value FROM meta WHERE name = 'format'").all()
+
+
+def _write_probe(connection: Connection) -> None:
+    connection.exec_driver_sql("UPDATE meta SET value = value + 1 WHERE name = 'probe'")

@@ -1,0 +1,213 @@
+"""The questions of reading, as functions of a connection. Each answer is one consistent state.
+
+One statement is one state by itself; what needs several runs in a snapshot. They run inside a greenlet of
+SQLAlchemy: every statement lets the event loop go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy.engine import Connection
+
+from hub.access import SYSTEM
+from hub.schema.query import Query
+from hub.schema.record import Image, RecordType
+from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
+from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
+from storage.decide import KeyRow
+from storage.mariadb.compile import MariaCompiler, compiled, possible_id
+from storage.mariadb.connection import rolled_back
+from storage.mariadb.statements import Statements
+from storage.mariadb.transaction import Keys
+from storage.mariadb.units import Work
+from storage.sql.compile import Text, value_of
+from storage.sql.rows import decode_json, is_kept, kept_key, millis, wire_time
+
+PAGE: Final = 500
+"""How many rows one statement returns."""
+_SNAPSHOT: Final = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+
+
+class Questions:
+    """Makes the functions that the keeper runs."""
+
+    def __init__(self, statements: Statements, keys: Keys) -> None:
+        tables = statements.tables
+        self._statements = statements
+        self._keys = keys
+        self._compilers = {name: MariaCompiler(rows, tables) for name, rows in statements.rows.items()}
+        self._lookup_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._lookup)
+        account, change = tables.account, tables.change
+        named = account.c.account.op("IN", is_comparison=True)(bindparam("accounts"))
+        self._heads = compiled(select(account.c.account, account.c.epoch, account.c.seq).where(named)).sql
+        facts = ("seq", "part", "type", "rec", "kind", "version", "actor", "session", "request", "at", "after", "before")
+        self._changes = compiled(
+            select(*(change.c[name] for name in facts))
+            .where(
+                change.c.account_pk == bindparam("account"),
+                change.c.seq >= bindparam("after"),
+                tuple_(change.c.seq, change.c.part) > tuple_(bindparam("after"), bindparam("part")),
+                change.c.seq <= bindparam("until"),
+            )
+            .order_by(change.c.seq, change.c.part)
+            .limit(bindparam("limit"))
+        )
+
+    def key(self, account: str, claim: KeyClaim, now: str) -> Work[KeyRow | None]:
+        """Return what is kept of a keyed commit."""
+        text = self._statements.stored_keys
+
+        def run(connection: Connection) -> KeyRow | None:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return None
+            arguments = text.arguments({"asked": ((claim.scope, claim.key),), "account": account_pk})
+            for _, _, digest, seq, answer, at in connection.exec_driver_sql(text.sql, tuple(arguments)).all():
+                if is_kept(at, millis(now)):
+                    return kept_key(digest, seq, answer)
+            return None
+
+        return run
+
+    def get(self, account: str, kind: str, ids: Sequence[str], deleted: bool) -> Work[dict[str, Image]]:
+        """Return those of the records that are there, by id."""
+
+        def run(connection: Connection) -> dict[str, Image]:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return {}
+            rows = self._statements.rows[kind]
+            images = [rows.image(row, account) for row in self._statements.read(connection, kind, account_pk, ids)]
+            return {i["id"]: i for i in images if deleted or i["deleted_at"] is None}
+
+        return run
+
+    def find(self, account: str, query: Query) -> Work[Found]:
+        """Return the records of a query and the `seq` they were read at."""
+        statements, kind = self._statements, query.type.name
+        rows = statements.rows[kind]
+
+        def run(connection: Connection) -> Found:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return Found([], 0, total=0 if query.count else None)
+            limit = query.limit if query.limit is not None else FIND_CEILING
+            if limit < PAGE:
+                found = self._run(connection, query, account_pk, limit + 1, whole=True)
+                seq, total, _ = found[0]
+                images = [rows.image(decode_json(row), account) for _, _, row in found[:limit] if row is not None]
+                return Found(images, seq, len(found) > limit, total)
+            # Many are ordered once, by their keys alone, and then read page by page.
+            with _snapshot(connection):
+                ((seq, total, text),) = self._run(connection, query, account_pk, limit + 1, whole=False)
+                keys = decode_json(f"[{text or ''}]")
+                images = []
+                for start in range(0, min(len(keys), limit), PAGE):
+                    page = keys[start : min(start + PAGE, limit)]
+                    images += [rows.image(row, account) for row in statements.page(connection, kind, page)]
+            return Found(images, seq, len(keys) > limit, total)
+
+        return run
+
+    def _run(
+        self, connection: Connection, query: Query, account_pk: int, limit: int, *, whole: bool
+    ) -> Sequence[Any]:
+        sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, whole=whole)
+        return connection.exec_driver_sql(sql, arguments).all()
+
+    def changes(self, account: str, after: int, limit: int) -> Work[list[ChangeSet]]:
+        """Return the commits with `seq` above `after`, in order. What is logged never changes: no snapshot is needed."""
+
+        def run(connection: Connection) -> list[ChangeSet]:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return []
+            sets: list[ChangeSet] = []
+            rows: list[Any] = []
+            place = (after, 1 << 30)
+            while True:
+                values = {"account": account_pk, "after": place[0], "part": place[1], "until": after + limit}
+                arguments = tuple(self._changes.arguments(values | {"limit": PAGE}))
+                page = connection.exec_driver_sql(self._changes.sql, arguments).all()
+                rows += page
+                if len(page) < PAGE:
+                    return self._sets(account, rows)
+                place = (page[-1][0], page[-1][1])
+
+        return run
+
+    def _sets(self, account: str, rows: Sequence[Any]) -> list[ChangeSet]:
+        sets: list[ChangeSet] = []
+        parts: list[ChangeRow] = []
+        for n, row in enumerate(rows):
+            seq, part, kind, rec, what, version, actor, session, request, at, after, before = row
+            image, known = decode_json(after), self._statements.rows.get(kind)
+            if known is not None:
+                image = known.complete(image)
+            old = None if before is None else decode_json(before)
+            parts.append(ChangeRow(part, kind, rec, what, version, image, old))
+            if n + 1 == len(rows) or rows[n + 1][0] != seq:
+                sets.append(ChangeSet(account, seq, wire_time(at), actor, session, request, tuple(parts)))
+                parts = []
+        return sets
+
+    def heads(self, accounts: Sequence[str]) -> Work[dict[str, Head]]:
+        """Return where the logs of these accounts stand."""
+
+        def run(connection: Connection) -> dict[str, Head]:
+            rows = connection.exec_driver_sql(self._heads, (tuple(accounts),)).all() if accounts else []
+            found = {name: Head(epoch, seq) for name, epoch, seq in rows}
+            return {account: found.get(account) or Head(self._keys.epoch, 0) for account in accounts}
+
+        return run
+
+    def lookup(self, kind: RecordType, field: str, value: Any) -> Work[list[Image]]:
+        """Return the live records of every account whose field equals a value."""
+        rows, text = self._statements.rows[kind.name], self._lookup_text(kind, field)
+        spec = kind.fields[field]
+        wanted = possible_id(value) if spec.kind == "ref" else value_of(spec.kind, value)
+        arguments = tuple(text.arguments({"value": wanted}))
+
+        def run(connection: Connection) -> list[Image]:
+            found = connection.exec_driver_sql(text.sql, arguments).all()
+            return [rows.image(decode_json(image), account) for account, image in found]
+
+        return run
+
+    def _lookup(self, kind: RecordType, field: str) -> Text:
+        rows, tables = self._statements.rows[kind.name], self._statements.tables
+        table, account = rows.home.table, tables.account
+        wanted: Any = bindparam("value")
+        if field in rows.home.targets:
+            target = tables.of(rows.home.targets[field]).table
+            wanted = select(target.c.pk).where(target.c.id == wanted).scalar_subquery()
+        where = [table.c[field] == wanted, table.c.deleted_at.is_(None)]
+        if kind.system:
+            where.append(account.c.account == SYSTEM)
+        statement = select(account.c.account, func.json_array(*rows.outputs)).select_from(
+            rows.source.join(account, account.c.account_pk == table.c.account_pk)
+        )
+        return compiled(statement.where(*where).order_by(table.c.pk).limit(bindparam("ceiling", LOOKUP_CEILING)))
+
+    def _account(self, connection: Connection, account: str) -> int | None:
+        known = self._keys.accounts.get(account)
+        if known is None:
+            row = connection.exec_driver_sql(self._statements.account, (account,)).one_or_none()
+            if row is None:
+                return None
+            known = self._keys.accounts[account] = int(row[0])
+        return known
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """Let every statement of the body see the same state."""
+    with rolled_back(connection):
+        connection.exec_driver_sql(_SNAPSHOT)
+        yield
+        connection.exec_driver_sql("COMMIT")

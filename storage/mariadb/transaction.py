@@ -1,0 +1,331 @@
+"""The open write transaction of one group of one account: what the decision may ask, and writing what it decided.
+
+The first thing it does is to lock the account's counter. Whoever writes for the account, in this process or in
+another, waits there; so what is read afterwards is what is true until the commit, and nothing that a group
+learned needs to be believed by the next one. Records of the account `system` that others refer to are read under
+a shared lock of their own. Runs inside a greenlet of SQLAlchemy: every statement lets the event loop go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from hub.schema.record import Image, RecordType
+from hub.schema.writes import Commit, Create, Upsert
+from hub.wire.requests import ItemRef
+from storage.decide import Decision, KeyRow, Put
+from storage.mariadb.statements import BLOCK, TAKE, Statements, change_rows
+from storage.sql.asked import Asked
+from storage.sql.rows import account_of, is_kept, kept_key, kept_text, log_rows, millis, to_json
+from storage.base import KEY_HOURS
+
+_Id = tuple[str, str, str]
+_Entry = tuple[int, Image]
+_Values = tuple[Any, ...]
+
+
+class Keys:
+    """What outlives a transaction: internal keys of accounts, which never change, and unused keys of records."""
+
+    def __init__(self) -> None:
+        self.epoch = ""
+        self.accounts: dict[str, int] = {}
+        self._next = self._end = 0
+
+    def take(self, connection: Connection) -> int:
+        """Return a new internal key; no other instance gets the same."""
+        if self._next == self._end:
+            first = int(connection.exec_driver_sql(TAKE).scalar_one())
+            self._next, self._end = first, first + BLOCK
+        self._next += 1
+        return self._next - 1
+
+
+class Transaction:
+    """Implements `storage.decide.Loader` for one account."""
+
+    def __init__(self, connection: Connection, statements: Statements, keys: Keys, account: str, now: str) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._pks = keys
+        self._account = account
+        self._now = millis(now)
+        self._records: dict[_Id, _Entry | None] = {}
+        # Ids of live records by (type, fields of the unique) and their values; None: there is no such record.
+        self._uniques: dict[tuple[str, tuple[str, ...]], dict[_Values, str | None]] = {}
+        self._texts: dict[int, str] = {}
+        self._kept: dict[tuple[str, str], KeyRow | None] = {}
+        self._outdated: list[tuple[int, str, str]] = []
+        self._account_pk, self.seq = self._lock()
+
+    def _lock(self) -> tuple[int, int]:
+        connection, statements = self._connection, self._statements
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        connection.exec_driver_sql("START TRANSACTION")
+        row = connection.exec_driver_sql(statements.lock_account, (self._account,)).one_or_none()
+        if row is None:
+            # Two may open an account at once: one row is ignored, and both lock the other.
+            fresh = (self._pks.take(connection), self._account, self._pks.epoch, 0)
+            connection.exec_driver_sql(statements.open_account, fresh)
+            row = connection.exec_driver_sql(statements.lock_account, (self._account,)).one()
+        return int(row[0]), int(row[1])
+
+    # -- what the decision may ask ------------------------------------------------------------------
+
+    def prefetch(self, commits: Sequence[Commit], *, trusting: bool) -> None:
+        """Read at once what the writes of these commits name; `trusting`: see `storage.sql.group.Group`."""
+        asked = Asked.by(commits)
+        named = asked.named
+        for where, ids in asked.new.items():
+            if trusting:
+                self._records |= dict.fromkeys([(*where, rec) for rec in ids - named.get(where, set())])
+            else:
+                named.setdefault(where, set()).update(ids)
+        for (account, kind_name), ids in named.items():
+            self._read(account, kind_name, ids)
+        for claims in asked.keys.values():
+            self._read_keys(claims)
+        self._prefetch_uniques(commits)
+
+    def _prefetch_uniques(self, commits: Iterable[Commit]) -> None:
+        wanted: dict[tuple[str, tuple[str, ...]], set[_Values]] = {}
+        kinds: dict[str, RecordType] = {}
+        for write in (write for commit in commits for write in commit.writes):
+            if not isinstance(write, Create | Upsert) or not write.type.unique:
+                continue
+            kinds[write.type.name] = write.type
+            data = write.data | {write.type.parent_wire or "": write.parent}
+            for names in write.type.unique:
+                values = tuple(data.get(name) for name in names)
+                if None in values or any(isinstance(value, ItemRef) for value in values):
+                    continue
+                stored = self._stored(write.type, names, values)
+                if stored is not None:
+                    wanted.setdefault((write.type.name, names), set()).add(stored)
+        for (kind_name, names), found in wanted.items():
+            self._read_uniques(kinds[kind_name], names, found)
+
+    def record(self, account: str, kind: RecordType, rec: str) -> Image | None:
+        """Return a record, tombstones too."""
+        entry = self._entry((account, kind.name, rec))
+        return entry[1].copy() if entry is not None else None
+
+    def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
+        """Return the id of the live record with these values."""
+        stored = self._stored(kind, names, values)
+        if stored is None:
+            return None
+        if stored not in self._uniques.get((kind.name, names), {}):
+            self._read_uniques(kind, names, {stored})
+        return self._uniques[kind.name, names][stored]
+
+    def children(self, account: str, kind: RecordType, parent_wire: str, parent: str) -> list[str]:
+        """Return the ids of live records of `kind` under a parent."""
+        target = self._statements.rows[kind.name].home.targets[parent_wire]
+        entry = self._entry((account_of(target, account), target.name, parent))
+        if entry is None:
+            return []
+        text = self._statements.children(kind.name, parent_wire)
+        arguments = tuple(text.arguments({"account": self._account_pk, "parent": entry[0]}))
+        return [str(rec) for (rec,) in self._connection.exec_driver_sql(text.sql, arguments).all()]
+
+    def key(self, account: str, scope: str, key: str) -> KeyRow | None:
+        """Return the stored answer of a keyed commit that is still kept."""
+        if (scope, key) not in self._kept:
+            self._read_keys([(scope, key)])
+        return self._kept[scope, key]
+
+    def head(self, account: str) -> int:
+        """Return the account's last committed `seq`."""
+        return self.seq
+
+    # -- writing what was decided -------------------------------------------------------------------
+
+    def write(self, decisions: Sequence[Decision]) -> None:
+        """Write rows, then the counter, then the log and the keys."""
+        connection, statements = self._connection, self._statements
+        batches: dict[str, _Batch] = {}
+        changes: list[tuple[Any, ...]] = []
+        keys: list[tuple[Any, ...]] = []
+        for decision in decisions:
+            for put in decision.puts:
+                name = put.type.name
+                batch = batches.get(name)
+                if batch is None:
+                    batch = batches[name] = _Batch(connection, statements, name)
+                self._put(put, batch)
+            if decision.log is not None:
+                self.seq = decision.log.seq
+                changes += log_rows(decision.log, self._account_pk, self._texts)
+            if decision.key is not None:
+                claim, row = decision.key
+                answer = kept_text(decision, self._texts)
+                place = (self._pks.take(connection), self._account_pk, claim.scope, claim.key)
+                keys.append((*place, row.digest, answer, row.seq, self._now))
+        for batch in batches.values():
+            batch.finish()
+        if changes:
+            connection.exec_driver_sql(statements.move_head, (self.seq, self._account_pk))
+            connection.exec_driver_sql(statements.change, changes)
+        if keys:
+            for outdated in self._outdated:
+                connection.exec_driver_sql(statements.forget, outdated)
+            connection.exec_driver_sql(statements.key, keys)
+
+    def _put(self, put: Put, batch: _Batch) -> None:
+        key = (self._account, put.type.name, put.image["id"])
+        rows = self._statements.rows[put.type.name]
+        if put.changed is None:
+            pk = self._pks.take(self._connection)
+            values: list[Any] = []
+            rows.insert(put, pk, self._account_pk, self._pk_of, values)
+            batch.insert(tuple(values))
+        else:
+            pk = self._pk_of(key)
+            batch.update(pk, rows.update(put, self._pk_of))
+        self._records[key] = (pk, put.image)
+
+    def prune(self) -> None:
+        """Remove the oldest keys that are no longer kept."""
+        self._connection.exec_driver_sql(self._statements.prune, (self._now - KEY_HOURS * 3_600_000,))
+
+    def wrote(self, decisions: Sequence[Decision]) -> bool:
+        """Say whether these decisions were committed earlier: by whom nobody knows the outcome of."""
+        logs = [decision.log for decision in decisions if decision.log is not None]
+        if logs:
+            if self.seq < logs[-1].seq:
+                return False
+            text = self._statements.written
+            place = {"account": self._account_pk, "first": logs[0].seq, "last": logs[-1].seq}
+            found = self._connection.exec_driver_sql(text.sql, tuple(text.arguments(place))).all()
+            mine = [
+                (log.seq, 0, log.rows[0].rec, log.rows[0].version, log.session, log.request, millis(log.at))
+                for log in logs
+            ]
+            return sorted(map(tuple, found)) == mine
+        for decision in decisions:
+            if decision.key is not None:
+                claim, row = decision.key
+                if self.key(self._account, claim.scope, claim.key) != row:
+                    return False
+        return True
+
+    # -- what they share ----------------------------------------------------------------------------
+
+    def _stored(self, kind: RecordType, names: tuple[str, ...], values: _Values) -> _Values | None:
+        """Return values of a unique as they are stored, or None where they name a record that is not there."""
+        targets = self._statements.rows[kind.name].home.targets
+        stored: list[Any] = []
+        for name, value in zip(names, values, strict=True):
+            if name in targets:
+                target = targets[name]
+                entry = self._entry((account_of(target, self._account), target.name, value))
+                if entry is None:
+                    return None
+                stored.append(entry[0])
+            else:
+                stored.append(_stored_value(kind.kinds[name], value))
+        return tuple(stored)
+
+    def _read_uniques(self, kind: RecordType, names: tuple[str, ...], wanted: set[_Values]) -> None:
+        known = self._uniques.setdefault((kind.name, names), {})
+        known |= dict.fromkeys(wanted)
+        values = tuple(wanted) if len(names) > 1 else tuple(value for (value,) in wanted)
+        arguments = (self._account_pk, values)
+        for rec, *found in self._connection.exec_driver_sql(self._statements.taken(kind.name, names), arguments).all():
+            known[tuple(found)] = str(rec)
+
+    def _account_of(self, account: str) -> int | None:
+        if account == self._account:
+            return self._account_pk
+        known = self._pks.accounts.get(account)
+        if known is None:
+            row = self._connection.exec_driver_sql(self._statements.account, (account,)).one_or_none()
+            if row is None:
+                return None
+            known = self._pks.accounts[account] = int(row[0])
+        return known
+
+    def _entry(self, key: _Id) -> _Entry | None:
+        if key not in self._records:
+            self._read(key[0], key[1], [key[2]])
+        return self._records[key]
+
+    def _pk_of(self, key: _Id) -> int:
+        entry = self._entry(key)
+        if entry is None:
+            raise LookupError(f"{key[1]} {key[2]} was decided about but is not there")
+        return entry[0]
+
+    def _read(self, account: str, kind: str, ids: Iterable[str]) -> None:
+        wanted = list(ids)
+        self._records |= dict.fromkeys((account, kind, rec) for rec in wanted)
+        account_pk = self._account_of(account)
+        if account_pk is None:
+            return
+        rows = self._statements.rows[kind]
+        foreign = account != self._account
+        for row in self._statements.read(self._connection, kind, account_pk, wanted, shared=foreign):
+            image = rows.image(row, account)
+            self._records[account, kind, str(image["id"])] = (int(row[0]), image)
+
+    def _read_keys(self, asked: list[tuple[str, str]]) -> None:
+        self._kept |= dict.fromkeys(asked)
+        text = self._statements.stored_keys
+        arguments = tuple(text.arguments({"asked": tuple(asked), "account": self._account_pk}))
+        for scope, key, digest, seq, answer, at in self._connection.exec_driver_sql(text.sql, arguments).all():
+            if is_kept(at, self._now):
+                self._kept[scope, key] = kept_key(digest, seq, answer)
+            else:
+                self._outdated.append((self._account_pk, scope, key))
+
+
+class _Batch:
+    """The rows that a group writes into one table, in few statements.
+
+    Creations, and changes of what a unique covers, keep the order of the commits. Every other change commutes with
+    them, so it is written behind them, merged by row: many rows in one statement.
+    """
+
+    def __init__(self, connection: Connection, statements: Statements, kind: str) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._kind = kind
+        self._guarded = statements.guarded[kind]
+        self._new: list[tuple[Any, ...]] = []
+        self._changed: dict[int, dict[str, Any]] = {}
+
+    def insert(self, values: tuple[Any, ...]) -> None:
+        self._new.append(values)
+
+    def update(self, pk: int, values: dict[str, Any]) -> None:
+        values = self._changed.pop(pk, {}) | values
+        if not any(name in self._guarded for name in values):
+            self._changed[pk] = values
+            return
+        self._insert()
+        change_rows(self._connection, self._statements, self._kind, tuple(values), {pk: values})
+
+    def finish(self) -> None:
+        self._insert()
+        alike: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
+        for pk, values in self._changed.items():
+            alike.setdefault(tuple(values), {})[pk] = values
+        for names, rows in alike.items():
+            change_rows(self._connection, self._statements, self._kind, names, rows)
+
+    def _insert(self) -> None:
+        if self._new:
+            self._connection.exec_driver_sql(self._statements.inserts[self._kind], self._new)
+            self._new = []
+
+
+def _stored_value(kind: str, value: Any) -> Any:
+    if kind == "time":
+        return millis(value)
+    if kind == "boolean":
+        return int(value)
+    return to_json(value) if kind in {"list", "object"} else value

@@ -1,0 +1,146 @@
+"""Units of work on a database that may not answer: bounded in number and in time, and refused at once while it is down.
+
+A unit runs in a task of its own, which nobody cancels but its deadline: who stops waiting leaves a connection as it
+is. Knows connections, not what is done with them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from hub.wire.errors import HubError
+from storage.mariadb.faults import is_lost, unavailable
+
+PAUSE_SECONDS: Final = 0.25
+"""How long to wait between two looks at a database that does not answer."""
+LOOK_SECONDS: Final = 2.0
+DISPOSE_SECONDS: Final = 1.0
+
+T = TypeVar("T")
+Work = Callable[[Connection], T]
+log: Final = logging.getLogger(__name__)
+
+
+class Units:
+    """The connections of one keeper. `look` is awaited again and again while the database is down.
+
+    `fault` says why it is down; None while it serves.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, readers: int, waiting: int, seconds: float, look: Callable[[], Awaitable[None]]
+    ) -> None:
+        self.engine = engine
+        self.seconds = seconds
+        self.fault: str | None = "not connected yet"
+        self._look = look
+        self._readers = asyncio.Semaphore(readers)
+        self._limit = readers + waiting
+        self._open = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._healer: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run a coroutine as a task that is waited for when closing."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may be gone
+
+    async def read(self, work: Work[T]) -> T:
+        """Run a unit that only reads; once more on a fresh connection where the first was lost."""
+        if self.fault is not None:
+            raise unavailable()
+        if self._open >= self._limit:
+            raise HubError("server.unavailable", "Too many reads are waiting; try again shortly.", retry_after=1)
+        return await asyncio.shield(self.spawn(self._read(work)))
+
+    async def _read(self, work: Work[T]) -> T:
+        self._open += 1
+        begun = False
+        try:
+            async with asyncio.timeout(self.seconds), self._readers:
+                begun = True
+                try:
+                    return await self._once(work)
+                except Exception as error:
+                    if not is_lost(error):
+                        raise
+                try:
+                    return await self._once(work)
+                except Exception as error:
+                    if is_lost(error):
+                        self.lost(error)
+                    raise
+        except TimeoutError as error:
+            if begun:
+                self.lost(error)
+            raise unavailable() from error
+        finally:
+            self._open -= 1
+
+    async def _once(self, work: Work[T]) -> T:
+        async with self.connection() as connection:
+            return await connection.run_sync(work)
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """Take a connection for a unit, and give it back."""
+        async with self.engine.connect() as connection:
+            yield connection
+
+    def lost(self, error: BaseException) -> None:
+        """Take note that the database does not answer; from now on it is looked at until it does."""
+        if self.fault is None:
+            log.error("the database does not answer: %s: %s", type(error).__name__, error)
+        self.fault = str(error) or type(error).__name__
+        self.heal()
+
+    def heal(self) -> None:
+        """Begin to look at the database until it serves."""
+        if self._closed or (self._healer is not None and not self._healer.done()):
+            return
+        self._healer = asyncio.get_running_loop().create_task(self._heal())
+
+    async def _heal(self) -> None:
+        while not self._closed:
+            # No connection of before is trusted: some may be half open, and each would cost a time-out.
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(DISPOSE_SECONDS):
+                    await self.engine.dispose()
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look()
+            except Exception as error:
+                said = str(error) or type(error).__name__
+                if said != self.fault:
+                    log.warning("the database cannot be used yet: %s", said)
+                self.fault = said
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                log.info("the database serves")
+                self.fault = None
+                return
+
+    async def close(self) -> None:
+        """Wait for every unit, then close the connections."""
+        self._closed = True
+        if self._healer is not None:
+            self._healer.cancel()
+            await asyncio.gather(self._healer, return_exceptions=True)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.engine.dispose()
