@@ -1,16 +1,18 @@
-"""Filters, orders and pages in MariaDB's words. Knows expressions, runs nothing.
+"""Filters, orders and pages in MariaDB's words. Knows expressions, no table.
 
-A parameter may be a tuple, which the driver writes as `(a, b, c)`: one statement serves lists of any length.
+A parameter may be a tuple: `spread` writes as many places for it as it has members, so that one compiled statement
+serves lists of any length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, bindparam, cast, func, literal_column, null, select, true
 from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,6 +32,30 @@ IMPOSSIBLE: Final = ""
 def compiled(statement: Any) -> shared.Text:
     """Return the text that the driver runs."""
     return shared.compiled(statement, DIALECT)
+
+
+def spread(sql: str, arguments: Sequence[Any]) -> tuple[str, tuple[Any, ...]]:
+    """Return a statement with places for the members of its tuples, and its parameters one behind the other."""
+    if not any(type(argument) is tuple for argument in arguments):
+        return sql, tuple(arguments)
+    pieces = sql.split("%s")
+    parts = [pieces[0]]
+    flat: list[Any] = []
+    for argument, piece in zip(arguments, pieces[1:], strict=True):
+        parts += (_places(argument, flat), piece)
+    return "".join(parts), tuple(flat)
+
+
+def _places(argument: Any, flat: list[Any]) -> str:
+    if type(argument) is not tuple:
+        flat.append(argument)
+        return "%s"
+    return f"({', '.join([_places(member, flat) for member in argument])})"
+
+
+def ask(connection: Connection, sql: str, arguments: Sequence[Any] = ()) -> Sequence[Any]:
+    """Run a statement and return its rows."""
+    return connection.exec_driver_sql(*spread(sql, arguments)).all()
 
 
 def possible_id(rec: str) -> str:
@@ -88,7 +114,7 @@ class MariaCompiler(Filters):
         """
         shape, pattern, named = self.named(query, account_pk, limit)
         text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
-        return text.sql, tuple(text.arguments(named))
+        return spread(text.sql, text.arguments(named))
 
     def _statement(
         self,

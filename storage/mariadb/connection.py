@@ -81,7 +81,6 @@ def open_engine(url: URL, size: int) -> AsyncEngine:
         pool_use_lifo=True,
         connect_args={
             "charset": "utf8mb4",
-            "binary_prefix": True,
             "connect_timeout": CONNECT_SECONDS,
             "init_command": _INIT,
             "program_name": "aether",

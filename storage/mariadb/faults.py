@@ -64,3 +64,14 @@ def refusal(error: BaseException) -> HubError:
         answer = HubError("server.error")
     answer.__cause__ = error
     return answer
+
+
+def sentence(error: BaseException) -> str:
+    """Say why a database that answers cannot be used, and what to do."""
+    code = code_of(error)
+    said = error.orig.args[-1] if isinstance(error, DBAPIError) and error.orig is not None else error
+    if code in {1044, 1045, 1698, 1142, 1227}:
+        return f"The database server refuses the hub's user: {said}; see database_url and the user's rights."
+    if code == 1049:
+        return f"The database is not there: {said}; create it, and give the hub's user every right on it."
+    return f"The database cannot be used: {said}."

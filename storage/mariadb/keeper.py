@@ -22,7 +22,7 @@ from hub.wire.errors import HubError
 from storage.base import Found, Head, Listener, StorageRefused
 from storage.decide import repeated
 from storage.mariadb.connection import Durability, inspect, open_engine, read_url
-from storage.mariadb.faults import refusal, unavailable
+from storage.mariadb.faults import is_lost, refusal, sentence, unavailable
 from storage.mariadb.questions import Questions
 from storage.mariadb.schema import settle
 from storage.mariadb.statements import Statements
@@ -107,6 +107,10 @@ class MariadbStorage:
             await self._units.close()
             raise
         except Exception as error:
+            if not is_lost(error) and not isinstance(error, TimeoutError):
+                self._serving = False
+                await self._units.close()
+                raise StorageRefused(sentence(error)) from error
             self._units.lost(error)
         else:
             self._units.fault = None

@@ -20,7 +20,7 @@ from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
 from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
 from storage.decide import KeyRow
-from storage.mariadb.compile import MariaCompiler, compiled, possible_id
+from storage.mariadb.compile import MariaCompiler, ask, compiled, possible_id
 from storage.mariadb.connection import rolled_back
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
@@ -67,9 +67,9 @@ class Questions:
             if account_pk is None:
                 return None
             arguments = text.arguments({"asked": ((claim.scope, claim.key),), "account": account_pk})
-            for _, _, digest, seq, answer, at in connection.exec_driver_sql(text.sql, tuple(arguments)).all():
+            for _, _, digest, seq, answer, at in ask(connection, text.sql, arguments):
                 if is_kept(at, millis(now)):
-                    return kept_key(digest, seq, answer)
+                    return kept_key(bytes.fromhex(digest), seq, answer)
             return None
 
         return run
@@ -118,7 +118,7 @@ class Questions:
         self, connection: Connection, query: Query, account_pk: int, limit: int, *, whole: bool
     ) -> Sequence[Any]:
         sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, whole=whole)
-        return connection.exec_driver_sql(sql, arguments).all()
+        return ask(connection, sql, arguments)
 
     def changes(self, account: str, after: int, limit: int) -> Work[list[ChangeSet]]:
         """Return the commits with `seq` above `after`, in order. What is logged never changes: no snapshot is needed."""
@@ -132,8 +132,8 @@ class Questions:
             place = (after, 1 << 30)
             while True:
                 values = {"account": account_pk, "after": place[0], "part": place[1], "until": after + limit}
-                arguments = tuple(self._changes.arguments(values | {"limit": PAGE}))
-                page = connection.exec_driver_sql(self._changes.sql, arguments).all()
+                arguments = self._changes.arguments(values | {"limit": PAGE})
+                page = ask(connection, self._changes.sql, arguments)
                 rows += page
                 if len(page) < PAGE:
                     return self._sets(account, rows)
@@ -160,7 +160,7 @@ class Questions:
         """Return where the logs of these accounts stand."""
 
         def run(connection: Connection) -> dict[str, Head]:
-            rows = connection.exec_driver_sql(self._heads, (tuple(accounts),)).all() if accounts else []
+            rows = ask(connection, self._heads, (tuple(accounts),)) if accounts else []
             found = {name: Head(epoch, seq) for name, epoch, seq in rows}
             return {account: found.get(account) or Head(self._keys.epoch, 0) for account in accounts}
 
@@ -171,10 +171,10 @@ class Questions:
         rows, text = self._statements.rows[kind.name], self._lookup_text(kind, field)
         spec = kind.fields[field]
         wanted = possible_id(value) if spec.kind == "ref" else value_of(spec.kind, value)
-        arguments = tuple(text.arguments({"value": wanted}))
+        arguments = text.arguments({"value": wanted})
 
         def run(connection: Connection) -> list[Image]:
-            found = connection.exec_driver_sql(text.sql, arguments).all()
+            found = ask(connection, text.sql, arguments)
             return [rows.image(decode_json(image), account) for account, image in found]
 
         return run

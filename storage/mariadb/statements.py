@@ -13,7 +13,7 @@ from sqlalchemy import Column, Table, bindparam, func, insert, literal_column, s
 from sqlalchemy.engine import Connection
 
 from hub.schema.registry import Registry
-from storage.mariadb.compile import MariaRows, compiled, possible_id
+from storage.mariadb.compile import MariaRows, ask, compiled, possible_id
 from storage.sql.compile import Text
 from storage.sql.rows import decode_json
 from storage.sql.tables import Tables
@@ -82,7 +82,7 @@ class Statements:
         wanted = tuple(rec for rec in ids if possible_id(rec))
         if not wanted:
             return
-        for (text,) in connection.exec_driver_sql(self.images(kind, shared), (wanted,)).all():
+        for (text,) in ask(connection, self.images(kind, shared), (wanted,)):
             row = decode_json(text)
             if row.pop() == account_pk:
                 yield row
@@ -90,7 +90,7 @@ class Statements:
     def page(self, connection: Connection, kind: str, keys: Sequence[int]) -> Iterator[list[Any]]:
         """Yield the rows with these internal keys, in their order."""
         found = {}
-        for (text,) in connection.exec_driver_sql(self.by_key(kind), (tuple(keys),)).all():
+        for (text,) in ask(connection, self.by_key(kind), (tuple(keys),)):
             row = decode_json(text)
             found[row[0]] = row
         yield from (found[key] for key in keys)

@@ -17,6 +17,7 @@ from hub.schema.record import Image, RecordType
 from hub.schema.writes import Commit, Create, Upsert
 from hub.wire.requests import ItemRef
 from storage.decide import Decision, KeyRow, Put
+from storage.mariadb.compile import ask
 from storage.mariadb.statements import BLOCK, TAKE, Statements, change_rows
 from storage.sql.asked import Asked
 from storage.sql.rows import account_of, is_kept, kept_key, kept_text, log_rows, millis, to_json
@@ -129,8 +130,8 @@ class Transaction:
         if entry is None:
             return []
         text = self._statements.children(kind.name, parent_wire)
-        arguments = tuple(text.arguments({"account": self._account_pk, "parent": entry[0]}))
-        return [str(rec) for (rec,) in self._connection.exec_driver_sql(text.sql, arguments).all()]
+        arguments = text.arguments({"account": self._account_pk, "parent": entry[0]})
+        return [str(rec) for (rec,) in ask(self._connection, text.sql, arguments)]
 
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit that is still kept."""
@@ -164,7 +165,7 @@ class Transaction:
                 claim, row = decision.key
                 answer = kept_text(decision, self._texts)
                 place = (self._pks.take(connection), self._account_pk, claim.scope, claim.key)
-                keys.append((*place, row.digest, answer, row.seq, self._now))
+                keys.append((*place, row.digest.hex(), answer, row.seq, self._now))
         for batch in batches.values():
             batch.finish()
         if changes:
@@ -200,7 +201,7 @@ class Transaction:
                 return False
             text = self._statements.written
             place = {"account": self._account_pk, "first": logs[0].seq, "last": logs[-1].seq}
-            found = self._connection.exec_driver_sql(text.sql, tuple(text.arguments(place))).all()
+            found = ask(self._connection, text.sql, text.arguments(place))
             mine = [
                 (log.seq, 0, log.rows[0].rec, log.rows[0].version, log.session, log.request, millis(log.at))
                 for log in logs
@@ -235,7 +236,7 @@ class Transaction:
         known |= dict.fromkeys(wanted)
         values = tuple(wanted) if len(names) > 1 else tuple(value for (value,) in wanted)
         arguments = (self._account_pk, values)
-        for rec, *found in self._connection.exec_driver_sql(self._statements.taken(kind.name, names), arguments).all():
+        for rec, *found in ask(self._connection, self._statements.taken(kind.name, names), arguments):
             known[tuple(found)] = str(rec)
 
     def _account_of(self, account: str) -> int | None:
@@ -275,10 +276,10 @@ class Transaction:
     def _read_keys(self, asked: list[tuple[str, str]]) -> None:
         self._kept |= dict.fromkeys(asked)
         text = self._statements.stored_keys
-        arguments = tuple(text.arguments({"asked": tuple(asked), "account": self._account_pk}))
-        for scope, key, digest, seq, answer, at in self._connection.exec_driver_sql(text.sql, arguments).all():
+        arguments = text.arguments({"asked": tuple(asked), "account": self._account_pk})
+        for scope, key, digest, seq, answer, at in ask(self._connection, text.sql, arguments):
             if is_kept(at, self._now):
-                self._kept[scope, key] = kept_key(digest, seq, answer)
+                self._kept[scope, key] = kept_key(bytes.fromhex(digest), seq, answer)
             else:
                 self._outdated.append((self._account_pk, scope, key))
 

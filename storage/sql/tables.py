@@ -58,6 +58,11 @@ def _id_type() -> TypeEngine[Any]:
     )
 
 
+def _digest_type() -> TypeEngine[Any]:
+    """Return the type of a hash: aiomysql 0.3.2 cannot pass bytes to PyMySQL 1.2, so MariaDB keeps it as hex digits."""
+    return LargeBinary(64).with_variant(mysql.VARCHAR(128, charset="ascii", collation="ascii_nopad_bin"), "mysql")
+
+
 def _long() -> TypeEngine[Any]:
     """Return the type of text without a bound."""
     return Text().with_variant(mysql.LONGTEXT(), "mysql")
@@ -131,7 +136,7 @@ class Tables:
             Column("account_pk", Key, nullable=False),
             Column("scope", String(200), nullable=False),
             Column("key", String(ID_CHARS), nullable=False),
-            Column("digest", LargeBinary(64), nullable=False),
+            Column("digest", _digest_type(), nullable=False),
             Column("answer", _long(), nullable=False),
             Column("seq", BigInteger, nullable=False),
             Column("at", BigInteger, nullable=False),

@@ -65,16 +65,17 @@ class MariadbServer:
         """Start the server and wait until it answers."""
         self.begin()
         until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                with self.connect():
-                    return
-            except pymysql.err.OperationalError:
-                died = self._process is None or self._process.poll() is not None
-                if died or time.monotonic() > until:
-                    self.stop()
-                    raise AssertionError(f"mariadbd did not start:\n{self.log()}") from None
-                time.sleep(0.05)
+        while not self._answers():
+            died = self._process is None or self._process.poll() is not None
+            if died or time.monotonic() > until:
+                self.stop()
+                raise AssertionError(f"mariadbd did not start:\n{self.log()}")
+            time.sleep(0.02)
+        self.connect().close()
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.folder / "sock")) == 0
 
     def begin(self) -> None:
         """Start the server without waiting for it."""
