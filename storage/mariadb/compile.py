@@ -137,21 +137,21 @@ class MariaCompiler(Filters):
         if pattern is not None:
             terms.append(self._after(order, pattern))
         by_target = any(key.field in rows.home.targets for key in order)
-        keys = [rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
-        chosen = (
-            select((func.json_array(*rows.outputs) if whole else table.c.pk).label("j"), *keys)
-            .select_from(rows.source if whole or by_target else table)
-            .where(*terms)
-            .order_by(*(sorted_by(rows.public[key.field], key) for key in order))
-            .limit(bindparam("limit"))
-            .subquery("chosen")
-        )
-        again = [sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)]
+        order_by = [sorted_by(rows.public[key.field], key) for key in order]
         mine = counter.c.account_pk == bindparam("account")
         if whole:
+            keys = [rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
+            found = select(func.json_array(*rows.outputs).label("j"), *keys).select_from(rows.source).where(*terms)
+            chosen = found.order_by(*order_by).limit(bindparam("limit")).subquery("chosen")
+            again = [sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)]
             joined = counter.outerjoin(chosen, true())
             return compiled(select(counter.c.seq, total, chosen.c.j).select_from(joined).where(mine).order_by(*again))
-        every = func.aggregate_strings(cast(chosen.c.j, mysql.CHAR), literal_column("','")).aggregate_order_by(*again)
+        # GROUP_CONCAT orders null as it likes, so it is given places instead of values.
+        place = func.row_number().over(order_by=order_by).label("n")
+        source = rows.source if any(key.field in rows.home.targets for key in order) else table
+        found = select(cast(table.c.pk, mysql.CHAR).label("pk"), place).select_from(source).where(*terms)
+        chosen = found.order_by(place).limit(bindparam("limit")).subquery("chosen")
+        every = func.aggregate_strings(chosen.c.pk, literal_column("','")).aggregate_order_by(chosen.c.n)
         return compiled(select(counter.c.seq, total, select(every).scalar_subquery()).where(mine))
 
     def _value(self, field: str, kind: str, value: Any) -> Any:
