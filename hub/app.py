@@ -43,6 +43,8 @@ log = logging.getLogger("hub")
 CORE: Final = ("hub.schema.core", "handlers.operator")
 """Where the types and actions of every hub are declared."""
 
+LATE_SECONDS: Final = 0.25
+"""How often a hub that started without its database looks whether it can be used."""
 GC_THRESHOLDS: Final = (20_000, 20, 50)
 """After how many new objects the collector looks at the young, the middle-aged and the old."""
 
@@ -114,12 +116,21 @@ def registry_of(settings: Settings) -> Registry:
     return Registry.of((*CORE, *settings.packs))
 
 
+def keeper_of(settings: Settings, folder: DataFolder, registry: Registry) -> Storage:
+    """Return the keeper of the database that the settings name."""
+    url = settings.database_url
+    if url.startswith("mysql"):
+        from storage.mariadb.keeper import MariadbStorage  # a hub on SQLite needs no driver
+
+        return MariadbStorage(registry, url, system_clock, durability=settings.durability)
+    file = Path(url.removeprefix("sqlite:///")) if url else folder.path / "hub.db"
+    return SqliteStorage(registry, file, system_clock, durability=settings.durability)
+
+
 def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
-    url = settings.database_url
-    file = Path(url.removeprefix("sqlite:///")) if url else folder.path / "hub.db"
-    storage = SqliteStorage(registry, file, system_clock, durability=settings.durability)
+    storage = keeper_of(settings, folder, registry)
     live = Live(storage, InProcessBus(), after=AfterCommit(registry), resume_from=ago(settings.resume_days))
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
@@ -154,6 +165,35 @@ async def first_start(services: Services, account: str = "main") -> bool:
     return True
 
 
+async def first_code(services: Services) -> str | None:
+    """Do what a first start does, and return the code that signs its owner in; None where it is not the first."""
+    try:
+        if not await first_start(services):
+            return None
+    except HubError as error:
+        if error.code != "record.exists":
+            raise
+        return None  # another hub over the same database was quicker
+    account = await people.find_account(services, "main")
+    owner = await people.owner_of(services, account["id"] if account else "")
+    code, _ = await people.create_signin_code(services, owner)
+    return code
+
+
+async def _when_ready(services: Services, done: Callable[[str | None], None]) -> None:
+    """Do what a first start does as soon as the database can be used."""
+    while True:
+        await asyncio.sleep(LATE_SECONDS)
+        if not services.storage.ready:
+            continue
+        try:
+            done(await first_code(services))
+        except HubError as error:
+            log.warning("the first start is tried again: %s", error)
+        else:
+            return
+
+
 async def serve(
     settings: Settings,
     *,
@@ -163,13 +203,15 @@ async def serve(
 ) -> None:
     """Run a hub until it is told to stop; raise `DataInUse`, `ListenError`, `StorageRefused`.
 
-    `on_ready` gets the page's address, and the sign-in link of a first start. Without `tcp` only
-    DIR/hub.sock is listened on; `until` ends the hub from the same process.
+    `on_ready` gets the page's address, and the sign-in link of a first start; it is called again with the link where
+    the database only came later. Without `tcp` only DIR/hub.sock is listened on; `until` ends the hub from the same
+    process.
     """
     os.umask(0o077)  # records, files and the secret are for the hub's own user
     folder = DataFolder(Path(settings.data))
     folder.take()
     parts: Assembled | None = None
+    background: list[asyncio.Task[None]] = []
     try:
         sockets = [listen_tcp(settings.host, settings.port)] if tcp else []
         parts = assemble(settings, folder)
@@ -177,28 +219,30 @@ async def serve(
         await parts.storage.start()
         await services.blobs.start()
         await services.live.start()
-        checks = asyncio.create_task(parts.health.run())
-        pruning = None
+        background.append(asyncio.create_task(parts.health.run()))
         if settings.history_days:
             # What may still be resumed from is kept, however short the history is meant to be.
             kept = ago(max(settings.history_days, settings.resume_days))
-            pruning = asyncio.create_task(Retention(parts.storage, kept).run())
-        code = None
-        if await first_start(services):
-            account = await people.find_account(services, "main")
-            owner = await people.owner_of(services, account["id"] if account else "")
-            code, _ = await people.create_signin_code(services, owner)
+            background.append(asyncio.create_task(Retention(parts.storage, kept).run()))
+        late = not parts.storage.ready
+        code = None if late else await first_code(services)
         sockets.append(listen_unix(folder.socket))
         if tcp:
             services.url = page_url(*sockets[0].getsockname()[:2])
         url, ready = services.url or str(folder.socket), parts
+
+        def said(code: str | None) -> None:
+            on_ready(ready, url, f"{url}/#signin={code}" if code else None)
+
         server = make_server(
             parts.app,
             parts.hub,
             ping_seconds=settings.ping_seconds,
             drain_seconds=settings.drain_seconds,
-            on_started=lambda: on_ready(ready, url, f"{url}/#signin={code}" if code else None),
+            on_started=lambda: said(code),
         )
+        if late:
+            background.append(asyncio.create_task(_when_ready(services, lambda code: said(code) if code else None)))
         if until is not None:
             asyncio.create_task(_stop(server, until)).add_done_callback(lambda task: None)
         for check in parts.health.checks:
@@ -211,9 +255,8 @@ async def serve(
         try:
             await server.serve(sockets=sockets)
         finally:
-            checks.cancel()
-            if pruning is not None:
-                pruning.cancel()
+            for task in background:
+                task.cancel()
     finally:
         if parts is not None:
             await parts.hub.services.live.close()

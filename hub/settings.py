@@ -29,9 +29,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     database_url: Annotated[
         str,
         Meta(
-            pattern="^$|^sqlite:///.+",
-            title="empty or an address such as sqlite:///folder/hub.db",
-            description="Database; empty means SQLite at `data`/hub.db.",
+            pattern=r"^$|^sqlite:///.+|^mysql\+aiomysql://.+/.+",
+            title="empty or an address such as sqlite:///folder/hub.db or mysql+aiomysql://user:password@host/name",
+            description="Database: `sqlite:///FILE` or `mysql+aiomysql://USER:PASSWORD@HOST/NAME` (MariaDB); "
+            "empty means SQLite at `data`/hub.db.",
         ),
     ] = ""
     durability: Annotated[

@@ -75,7 +75,7 @@ class MariaRows(Rows):
         return column
 
 
-class holds(FunctionElement[bool]):  # noqa: N801
+class holds(FunctionElement[bool]):
     """Say whether a JSON list holds a value: `holds(list, value)` with the SQL type of its items."""
 
     type = Boolean()
@@ -170,4 +170,3 @@ class MariaCompiler(Filters):
         if positive:
             return found == literal_column("1")
         return found == literal_column("0")
-

@@ -45,7 +45,20 @@ class Questions:
         account, change = tables.account, tables.change
         named = account.c.account.op("IN", is_comparison=True)(bindparam("accounts"))
         self._heads = compiled(select(account.c.account, account.c.epoch, account.c.seq).where(named)).sql
-        facts = ("seq", "part", "type", "rec", "kind", "version", "actor", "session", "request", "at", "after", "before")
+        facts = (
+            "seq",
+            "part",
+            "type",
+            "rec",
+            "kind",
+            "version",
+            "actor",
+            "session",
+            "request",
+            "at",
+            "after",
+            "before",
+        )
         self._changes = compiled(
             select(*(change.c[name] for name in facts))
             .where(
@@ -114,9 +127,7 @@ class Questions:
 
         return run
 
-    def _run(
-        self, connection: Connection, query: Query, account_pk: int, limit: int, *, whole: bool
-    ) -> Sequence[Any]:
+    def _run(self, connection: Connection, query: Query, account_pk: int, limit: int, *, whole: bool) -> Sequence[Any]:
         sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, whole=whole)
         return ask(connection, sql, arguments)
 

@@ -16,12 +16,12 @@ from sqlalchemy.engine import Connection
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import Commit, Create, Upsert
 from hub.wire.requests import ItemRef
+from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
 from storage.mariadb.compile import ask
 from storage.mariadb.statements import BLOCK, TAKE, Statements, change_rows
 from storage.sql.asked import Asked
 from storage.sql.rows import account_of, is_kept, kept_key, kept_text, log_rows, millis, to_json
-from storage.base import KEY_HOURS
 
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]

@@ -53,9 +53,7 @@ _TABLE: Final[dict[str, Any]] = {
 
 def _id_type() -> TypeEngine[Any]:
     """Return the type of what only ever holds our own public ids or names."""
-    return String(ID_CHARS).with_variant(
-        mysql.VARCHAR(ID_CHARS, charset="ascii", collation="ascii_nopad_bin"), "mysql"
-    )
+    return String(ID_CHARS).with_variant(mysql.VARCHAR(ID_CHARS, charset="ascii", collation="ascii_nopad_bin"), "mysql")
 
 
 def _digest_type() -> TypeEngine[Any]:
