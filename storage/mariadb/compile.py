@@ -136,7 +136,6 @@ class MariaCompiler(Filters):
             total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
         if pattern is not None:
             terms.append(self._after(order, pattern))
-        by_target = any(key.field in rows.home.targets for key in order)
         order_by = [sorted_by(rows.public[key.field], key) for key in order]
         mine = counter.c.account_pk == bindparam("account")
         if whole:
@@ -151,7 +150,8 @@ class MariaCompiler(Filters):
         source = rows.source if any(key.field in rows.home.targets for key in order) else table
         found = select(cast(table.c.pk, mysql.CHAR).label("pk"), place).select_from(source).where(*terms)
         chosen = found.order_by(place).limit(bindparam("limit")).subquery("chosen")
-        every = func.aggregate_strings(chosen.c.pk, literal_column("','")).aggregate_order_by(chosen.c.n)
+        comma: Any = literal_column("','")
+        every = func.aggregate_strings(chosen.c.pk, comma).aggregate_order_by(chosen.c.n)
         return compiled(select(counter.c.seq, total, select(every).scalar_subquery()).where(mine))
 
     def _value(self, field: str, kind: str, value: Any) -> Any:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from hub.wire.errors import HubError
 
@@ -20,7 +21,7 @@ READ_ONLY: Final = frozenset({1290, 1792, 1836})
 SLOW: Final = frozenset({1317, 1969, 3024})
 FULL: Final = frozenset({1021, 1114, 1041, 1037})
 TAKEN: Final = frozenset({1062, 1586})
-_GONE: Final = (OSError, EOFError)
+_GONE: Final = (OSError, EOFError, PendingRollbackError)
 
 
 def code_of(error: BaseException) -> int:
@@ -35,7 +36,7 @@ def is_lost(error: BaseException) -> bool:
     """Say whether the connection is at fault, not the statement."""
     if isinstance(error, DBAPIError):
         return error.connection_invalidated or code_of(error) in LOST or "sequence number" in str(error.orig)
-    return isinstance(error, (*_GONE, InvalidRequestError))
+    return isinstance(error, _GONE)
 
 
 def unavailable() -> HubError:
@@ -58,7 +59,7 @@ def refusal(error: BaseException) -> HubError:
         answer = HubError("server.unavailable", "The database takes no writes at the moment.", retry_after=2)
     elif code in AGAIN:
         answer = HubError("server.unavailable", retry_after=1)
-    elif is_lost(error):
+    elif is_lost(error) or isinstance(error, PoolTimeout | TimeoutError):
         answer = unavailable()
     else:
         answer = HubError("server.error")

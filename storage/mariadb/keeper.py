@@ -7,7 +7,6 @@ between the callers and `writer` and `questions`; knows no table.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
@@ -80,9 +79,7 @@ class MariadbStorage:
         self._engine = open_engine(read_url(url), readers + writers + 1)
         self._units = Units(self._engine, readers, waiting, seconds, self._look)
         self._listener: Listener = lambda commits: None
-        self._writer = Writer(
-            registry, statements, self._units, clock, self._keys, writers, queue, lambda told: self._listener(told)
-        )
+        self._writer = Writer(registry, statements, self._units, clock, self._keys, writers, queue, self._tell)
         self._questions = Questions(statements, self._keys)
         self._serving = False
         self._settled = False
@@ -92,6 +89,9 @@ class MariadbStorage:
     def listen(self, listener: Listener) -> None:
         """Set who is told of commits; before `start`."""
         self._listener = listener
+
+    def _tell(self, told: list[ChangeSet]) -> None:
+        self._listener(told)
 
     async def start(self) -> None:
         """Connect and settle the schema; raise `StorageRefused` with a sentence.
@@ -232,8 +232,6 @@ class MariadbStorage:
         if not self._serving:
             raise HubError("server.unavailable", retry_after=1)
         if self._units.fault is not None:
-            with contextlib.suppress(RuntimeError):
-                self._units.heal()
             raise unavailable()
 
 

@@ -132,13 +132,12 @@ class Questions:
         return ask(connection, sql, arguments)
 
     def changes(self, account: str, after: int, limit: int) -> Work[list[ChangeSet]]:
-        """Return the commits with `seq` above `after`, in order. What is logged never changes: no snapshot is needed."""
+        """Return the commits with `seq` above `after`, in order. What is logged stays: no snapshot is needed."""
 
         def run(connection: Connection) -> list[ChangeSet]:
             account_pk = self._account(connection, account)
             if account_pk is None:
                 return []
-            sets: list[ChangeSet] = []
             rows: list[Any] = []
             place = (after, 1 << 30)
             while True:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Column, Table, bindparam, func, insert, literal_column, select, tuple_, update
+from sqlalchemy import Table, bindparam, func, insert, literal_column, select, tuple_, update
 from sqlalchemy.engine import Connection
 
 from hub.schema.registry import Registry
@@ -78,7 +78,7 @@ class Statements:
     def read(
         self, connection: Connection, kind: str, account_pk: int, ids: Iterable[str], *, shared: bool = False
     ) -> Iterator[list[Any]]:
-        """Yield the rows (tombstones too) of those ids that are there; where `shared`, nobody changes them meanwhile."""
+        """Yield the rows (tombstones too) of those ids that are there; `shared`: nobody changes them meanwhile."""
         wanted = tuple(rec for rec in ids if possible_id(rec))
         if not wanted:
             return
@@ -112,14 +112,13 @@ class Statements:
 
         Its parameters: for each column a pair of internal key and value per row, then all keys.
         """
-        quote = _quote
         table = self.rows[kind].home.table
         if count == 1:
-            sets = ", ".join(f"{quote(name)} = %s" for name in names)
-            return f"UPDATE {quote(table.name)} SET {sets} WHERE pk = %s"
+            sets = ", ".join(f"{_quote(name)} = %s" for name in names)
+            return f"UPDATE {_quote(table.name)} SET {sets} WHERE pk = %s"
         cases = " ".join(["WHEN %s THEN %s"] * count)
-        sets = ", ".join(f"{quote(name)} = CASE pk {cases} END" for name in names)
-        return f"UPDATE {quote(table.name)} SET {sets} WHERE pk IN ({', '.join(['%s'] * count)})"
+        sets = ", ".join(f"{_quote(name)} = CASE pk {cases} END" for name in names)
+        return f"UPDATE {_quote(table.name)} SET {sets} WHERE pk IN ({', '.join(['%s'] * count)})"
 
     def _taken(self, kind: str, names: tuple[str, ...]) -> str:
         """Return the statement that finds the live records with one of several values of a unique."""
@@ -182,6 +181,3 @@ def _insert(table: Table, columns: Sequence[str]) -> str:
 
 def _quote(name: str) -> str:
     return f"`{name}`"
-
-
-__all__ = ["BLOCK", "PRUNE", "SEQUENCE", "TAKE", "Column", "Statements", "change_rows"]

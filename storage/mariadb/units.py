@@ -47,6 +47,7 @@ class Units:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._healer: asyncio.Task[None] | None = None
         self._closed = False
+        self._suspected = False
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine as a task that is waited for when closing."""
@@ -87,7 +88,7 @@ class Units:
                     raise
         except TimeoutError as error:
             if begun:
-                self.lost(error)
+                self.suspect()
             raise unavailable() from error
         finally:
             self._open -= 1
@@ -107,10 +108,24 @@ class Units:
         if self.fault is None:
             log.error("the database does not answer: %s: %s", type(error).__name__, error)
         self.fault = str(error) or type(error).__name__
-        self.heal()
+        self._heal_soon()
 
-    def heal(self) -> None:
-        """Begin to look at the database until it serves."""
+    def suspect(self) -> None:
+        """Look whether the database answers at all: something took too long, which need not be its fault."""
+        if self.fault is None and not self._suspected:
+            self._suspected = True
+            self.spawn(self._suspect())
+
+    async def _suspect(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self._look()
+        except Exception as error:
+            self.lost(error)
+        finally:
+            self._suspected = False
+
+    def _heal_soon(self) -> None:
         if self._closed or (self._healer is not None and not self._healer.done()):
             return
         self._healer = asyncio.get_running_loop().create_task(self._heal())

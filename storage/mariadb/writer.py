@@ -29,7 +29,7 @@ from hub.schema.registry import Registry
 from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.errors import HubError
 from storage.decide import Decider, Decision
-from storage.mariadb.connection import roll_back, rolled_back
+from storage.mariadb.connection import LOCK_SECONDS, roll_back, rolled_back
 from storage.mariadb.faults import AGAIN, FULL, READ_ONLY, TAKEN, code_of, is_lost, refusal, unavailable
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys, Transaction
@@ -42,6 +42,8 @@ GROUP_WRITES: Final = 2048
 RETRIES: Final = 3
 """How often a transaction is run again that another one stood in the way of."""
 JITTER_SECONDS: Final = 0.02
+LEAST_SECONDS: Final = 1.0
+"""A group is not begun with less time than this."""
 PRUNE_GROUPS: Final = 256
 
 log: Final = logging.getLogger(__name__)
@@ -129,26 +131,29 @@ class Writer:
 
     async def _group(self, account: str, jobs: list[Job]) -> None:
         """Write a group and answer its jobs: together, or one by one where the database refuses them together."""
-        late = time.monotonic() - self._units.seconds
-        _answer_all([job for job in jobs if job.since < late], unavailable())
-        jobs = [job for job in jobs if job.since >= late]
-        if self._units.fault is not None:
-            _answer_all(jobs, unavailable())
-        elif jobs and not await self._try(account, jobs, trusting=True):
+        if not await self._try(account, jobs, trusting=True):
             for job in jobs:
                 await self._try(account, [job], trusting=False)
 
     async def _try(self, account: str, jobs: list[Job], *, trusting: bool) -> bool:
         """Write jobs in one transaction; say whether they are answered. Without trust a single job always is."""
+        # Who waited for too long is told so before anything is done, and the others still have time enough.
+        now = time.monotonic()
+        late = [job for job in jobs if job.since + self._units.seconds - now < LEAST_SECONDS]
+        if late or self._units.fault is not None:
+            _answer_all(late or jobs, unavailable())
+            jobs = [job for job in jobs if not job.future.done()] if self._units.fault is None else []
+        if not jobs:
+            return True
         doubt: list[_Doubt] = []
         begun = False
         try:
-            async with asyncio.timeout(self._units.seconds), self._places:
+            async with asyncio.timeout(jobs[0].since + self._units.seconds - now), self._places:
                 begun = True
                 outcomes, told = await self._settle(account, jobs, trusting, doubt)
         except TimeoutError as error:
             if begun:
-                self._units.lost(error)
+                self._units.suspect()
             _answer_all(jobs, _unknown(error) if doubt else refusal(error))
             return True
         except Exception as error:
@@ -157,7 +162,7 @@ class Writer:
                 self._units.lost(error)
                 _answer_all(jobs, _unknown(error) if doubt else refusal(error))
                 return True
-            if trusting and code not in READ_ONLY:
+            if trusting and code not in READ_ONLY | AGAIN:
                 return False
             if code and code not in TAKEN | AGAIN:
                 self.fault = None if code in FULL else str(error)
@@ -178,6 +183,7 @@ class Writer:
     ) -> tuple[list[Outcome], list[ChangeSet]]:
         """Run the transaction until its outcome is known. While it is not, `doubt` holds what may be committed."""
         again = fresh = 0
+        until = jobs[0].since + self._units.seconds - LOCK_SECONDS
         while True:
             try:
                 async with self._units.connection() as connection:
@@ -190,7 +196,7 @@ class Writer:
                 cause: BaseException = error
             except Exception as error:
                 cause = error
-                if code_of(error) in AGAIN and again < RETRIES:
+                if code_of(error) in AGAIN and again < RETRIES and time.monotonic() < until:
                     again += 1
                     await asyncio.sleep(random.uniform(0, JITTER_SECONDS * 2**again))
                     continue

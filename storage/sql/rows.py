@@ -59,7 +59,7 @@ def kept_key(digest: bytes, seq: int, text: str) -> KeyRow:
 
 
 def kept_text(decision: Decision, texts: dict[int, str]) -> str:
-    """Return what is kept of a keyed commit, for `kept_key`; `texts` holds images that are text already, by identity."""
+    """Return what is kept of a keyed commit, for `kept_key`; `texts`: images that are text already, by identity."""
     row = decision.key[1] if decision.key is not None else None
     if decision.commit.answer is not None:
         return to_json({} if row is None or row.answer is UNSET else {"answer": row.answer})

@@ -1,4 +1,4 @@
-"""SQLite and the matcher in memory give the same answer: random filters, orders and pages over random values.
+"""SQLite, MariaDB and the matcher in memory give the same answer: random filters, orders and pages over random values.
 
 One database serves all examples; each example writes into an account of its own. AETHER_PROOF multiplies
 the number of examples.
@@ -10,7 +10,6 @@ import asyncio
 import itertools
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +19,11 @@ from hypothesis import strategies as st
 from hub.schema.query import Query, is_after, key_values, parse_order, sort_images
 from hub.schema.record import Image
 from hub.schema.where import FILTERS, IN_VALUES, TERMS, matcher, operators_of, parse_where
+from storage.base import Storage
+from storage.mariadb.keeper import MariadbStorage
 from storage.sql.sqlite import SqliteStorage
 from tests.storage.declared import Use, box, item, registry, ticking
+from tests.storage.mariadb_server import MariadbServer
 
 SCALE = int(os.environ.get("AETHER_PROOF", "1"))
 
@@ -136,11 +138,11 @@ def orders(draw: st.DrawFn) -> list[str]:
 
 
 class World:
-    """A keeper on SQLite with an event loop of its own."""
+    """A keeper with an event loop of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, storage: Storage) -> None:
         self.runner = asyncio.Runner()
-        self.use = Use(SqliteStorage(registry, path, ticking(), durability="normal"))
+        self.use = Use(storage)
         self.runner.run(self.use.storage.start())
         self._accounts = itertools.count()
 
@@ -195,10 +197,17 @@ def with_ids(where: Any, boxes_: list[str], images: list[Image]) -> Any:
     return out
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module", params=["sqlite", "mariadb"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Return one database for all examples."""
-    world = World(tmp_path_factory.mktemp("differential") / "hub.sqlite")
+    storage: Storage
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("differential") / "hub.sqlite"
+        storage = SqliteStorage(registry, path, ticking(), durability="normal")
+    else:
+        server: MariadbServer = request.getfixturevalue("mariadb")
+        storage = MariadbStorage(registry, server.url(server.new_database()), ticking(), durability="normal")
+    world = World(storage)
     yield world
     world.close()
 
