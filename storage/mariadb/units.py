@@ -67,10 +67,10 @@ class Units:
             raise unavailable()
         if self._open >= self._limit:
             raise HubError("server.unavailable", "Too many reads are waiting; try again shortly.", retry_after=1)
+        self._open += 1
         return await asyncio.shield(self.spawn(self._read(work)))
 
     async def _read(self, work: Work[T]) -> T:
-        self._open += 1
         begun = False
         try:
             async with asyncio.timeout(self.seconds), self._readers:

@@ -42,8 +42,8 @@ GROUP_WRITES: Final = 2048
 RETRIES: Final = 3
 """How often a transaction is run again that another one stood in the way of."""
 JITTER_SECONDS: Final = 0.02
-LEAST_SECONDS: Final = 1.0
-"""A group is not begun with less time than this."""
+LEAST: Final = 0.2
+"""A group is not begun with less of its time left than this part."""
 PRUNE_GROUPS: Final = 256
 
 log: Final = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Writer:
         """Write jobs in one transaction; say whether they are answered. Without trust a single job always is."""
         # Who waited for too long is told so before anything is done, and the others still have time enough.
         now = time.monotonic()
-        late = [job for job in jobs if job.since + self._units.seconds - now < LEAST_SECONDS]
+        late = [job for job in jobs if now - job.since > self._units.seconds * (1 - LEAST)]
         if late or self._units.fault is not None:
             _answer_all(late or jobs, unavailable())
             jobs = [job for job in jobs if not job.future.done()] if self._units.fault is None else []
