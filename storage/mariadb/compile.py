@@ -109,8 +109,8 @@ class MariaCompiler(Filters):
         """Return the statement of a find and its parameters.
 
         Every row holds the account's seq and the total (null unless asked). Where `whole`, there is a row for each
-        record, in order, with its columns as a JSON array (one row with null where there is none); else one row
-        with the internal keys in order, joined by commas.
+        record, in order, with its internal key and its columns as a JSON array (one row with null where there is none);
+        else one row with the internal keys in order, joined by commas.
         """
         shape, pattern, named = self.named(query, account_pk, limit)
         text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
@@ -138,16 +138,18 @@ class MariaCompiler(Filters):
             terms.append(self._after(order, pattern))
         order_by = [sorted_by(rows.public[key.field], key) for key in order]
         mine = counter.c.account_pk == bindparam("account")
+        source = rows.source if any(key.field in rows.home.targets for key in order) else table
         if whole:
+            # Only keys are sorted; what is returned is made for the chosen records alone.
             keys = [rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
-            found = select(func.json_array(*rows.outputs).label("j"), *keys).select_from(rows.source).where(*terms)
+            found = select(table.c.pk.label("chosen_pk"), *keys).select_from(source).where(*terms)
             chosen = found.order_by(*order_by).limit(bindparam("limit")).subquery("chosen")
             again = [sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)]
-            joined = counter.outerjoin(chosen, true())
-            return compiled(select(counter.c.seq, total, chosen.c.j).select_from(joined).where(mine).order_by(*again))
+            joined = counter.outerjoin(chosen, true()).outerjoin(table, table.c.pk == chosen.c.chosen_pk)
+            answer = select(counter.c.seq, total, chosen.c.chosen_pk, func.json_array(*rows.outputs))
+            return compiled(answer.select_from(rows.joined(joined)).where(mine).order_by(*again))
         # GROUP_CONCAT orders null as it likes, so it is given places instead of values.
         place = func.row_number().over(order_by=order_by).label("n")
-        source = rows.source if any(key.field in rows.home.targets for key in order) else table
         found = select(cast(table.c.pk, mysql.CHAR).label("pk"), place).select_from(source).where(*terms)
         chosen = found.order_by(place).limit(bindparam("limit")).subquery("chosen")
         comma: Any = literal_column("','")

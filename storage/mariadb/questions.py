@@ -112,8 +112,8 @@ class Questions:
             limit = query.limit if query.limit is not None else FIND_CEILING
             if limit < PAGE:
                 found = self._run(connection, query, account_pk, limit + 1, whole=True)
-                seq, total, _ = found[0]
-                images = [rows.image(decode_json(row), account) for _, _, row in found[:limit] if row is not None]
+                seq, total = found[0][:2]
+                images = [rows.image(decode_json(row), account) for _, _, pk, row in found[:limit] if pk is not None]
                 return Found(images, seq, len(found) > limit, total)
             # Many are ordered once, by their keys alone, and then read page by page.
             with _snapshot(connection):
