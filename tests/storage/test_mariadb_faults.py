@@ -260,7 +260,7 @@ async def test_a_server_that_only_reads_refuses_writes_and_heals(server: Mariadb
         assert len((await use.find(box)).records) == 1
         server.run("SET GLOBAL read_only = 0")
         await use.storage.probe_writing()
-        assert use.storage.ready
+        await until(lambda: use.storage.ready)
         assert (await use.commit(use.new(box, name="b"))).seq == 2
 
 
