@@ -26,7 +26,7 @@ from storage.mariadb.questions import Questions
 from storage.mariadb.schema import settle
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
-from storage.mariadb.units import LOOK_SECONDS, Units, Work
+from storage.mariadb.units import Units, Work
 from storage.mariadb.writer import Writer
 from storage.sql.tables import Tables
 
@@ -40,7 +40,10 @@ WAITING: Final = 1000
 """How many reads may wait for a connection; the next is refused at once."""
 SECONDS: Final = 5.0
 """How long a read or a group of writes may take, with its wait for a connection."""
-START_SECONDS: Final = 90.0
+LOOK_SECONDS: Final = 2.0
+"""How long a look at the database may take: whether it answers, whether it takes writes."""
+SETTLE_SECONDS: Final = 600.0
+"""How long making or adding to its tables may take."""
 
 T = TypeVar("T")
 
@@ -100,8 +103,7 @@ class MariadbStorage:
         """
         self._serving = True
         try:
-            async with asyncio.timeout(START_SECONDS):
-                await self._look()
+            await self._look()
         except StorageRefused:
             self._serving = False
             await self._units.close()
@@ -117,11 +119,12 @@ class MariadbStorage:
 
     async def _look(self) -> None:
         """Reach the database; raise where it cannot be used."""
-        async with self._engine.connect() as connection:
+        async with asyncio.timeout(LOOK_SECONDS) as bound, self._engine.connect() as connection:
             if self._settled:
                 await connection.run_sync(_read_probe)
                 return
             await connection.run_sync(inspect, self._durability)
+            bound.reschedule(asyncio.get_running_loop().time() + SETTLE_SECONDS)
             self._keys.epoch = await connection.run_sync(settle, self._tables, self._new_epoch)
             self._settled = True
 

@@ -1,22 +1,23 @@
-"""The tables of a MariaDB database: made when it is empty, compared by a stamp when it is not.
+"""The tables of a MariaDB database: made when it is empty, compared when its stamp is another one.
 
 MariaDB commits at every CREATE, so making them is re-runnable: the stamp is written last, and a start that was
-broken off goes on where it stopped. Starts at the same time wait for each other. What differs is refused; nothing
-is altered here.
+broken off goes on where it stopped. Starts at the same time wait for each other.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from sqlalchemy import Index, Table
 from sqlalchemy.engine import Connection
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 from storage.base import StorageRefused
-from storage.mariadb.compile import DIALECT
+from storage.mariadb.compile import DIALECT, ask
+from storage.mariadb.connection import STATEMENT_SECONDS
+from storage.mariadb.growth import compare, grow
 from storage.mariadb.statements import BLOCK, SEQUENCE
 from storage.sql.tables import Tables
 
@@ -29,15 +30,15 @@ _OLDEST_KEYS: Final = "CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency 
 
 def settle(connection: Connection, tables: Tables, new_epoch: Callable[[], str]) -> str:
     """Make the tables of an empty database and return its epoch; raise `StorageRefused` where others are there."""
-    connection.exec_driver_sql(f"SET SESSION max_statement_time = {LOCK_SECONDS}")
+    connection.exec_driver_sql("SET SESSION max_statement_time = 0")  # what is added to large tables takes its time
     name = f"aether.{connection.exec_driver_sql('SELECT DATABASE()').scalar_one()}"[:64]
     if not connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (name, LOCK_SECONDS)).scalar_one():
         raise StorageRefused("Another hub has been changing this database's tables for a minute; see what it does.")
     try:
         return _settle(connection, tables, new_epoch)
     finally:
-        connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (name,)).all()
-        connection.exec_driver_sql("SET SESSION max_statement_time = 4")
+        ask(connection, "SELECT RELEASE_LOCK(%s)", (name,))
+        connection.exec_driver_sql(f"SET SESSION max_statement_time = {STATEMENT_SECONDS}")
 
 
 def schema_hash(tables: Tables) -> str:
@@ -54,7 +55,7 @@ def _settle(connection: Connection, tables: Tables, new_epoch: Callable[[], str]
         rows = connection.exec_driver_sql("SELECT name, value FROM meta").all()
         facts = {str(name): str(value) for name, value in rows}
     if "schema" in facts:
-        return _check(facts, strange, tables)
+        return _check(connection, facts, strange, tables)
     if strange:
         raise StorageRefused("The database holds tables of another program; name another database for the hub.")
     for table in tables.metadata.tables.values():
@@ -67,7 +68,13 @@ def _settle(connection: Connection, tables: Tables, new_epoch: Callable[[], str]
     return fresh["epoch"]
 
 
-def _check(facts: dict[str, str], strange: list[str], tables: Tables) -> str:
+def _make_tables(connection: Connection, tables: Tables) -> None:
+    """Make the tables that are not there, without their indexes."""
+    for table in tables.metadata.tables.values():
+        connection.exec_driver_sql(_ddl(table)[0])
+
+
+def _check(connection: Connection, facts: dict[str, str], strange: list[str], tables: Tables) -> str:
     if facts.get("format") != str(FORMAT):
         raise StorageRefused(
             f"The database has format {facts.get('format', 'unknown')}, this hub knows format {FORMAT}; "
@@ -78,17 +85,21 @@ def _check(facts: dict[str, str], strange: list[str], tables: Tables) -> str:
             f"The database holds records of type {strange[0]}, which no loaded pack declares; load that pack."
         )
     if facts["schema"] != schema_hash(tables):
-        raise StorageRefused(
-            "The record types are declared differently than the database stores them; it needs a migration."
-        )
+        for table in compare(connection, tables):
+            connection.exec_driver_sql(f"DROP TABLE `{table.name}`")
+        _make_tables(connection, tables)
+        grow(connection, tables)
+        stamp = (schema_hash(tables),)
+        connection.exec_driver_sql("UPDATE meta SET value = %s WHERE name = 'schema'", stamp)
     return facts["epoch"]
 
 
-def _ddl(table: Table) -> Iterator[str]:
-    """Yield the statements that make a table; re-runnable. References are checked by the decision, under the lock of
-    the account: a foreign key would be checked row by row, before the rest of the group is written."""
+def _ddl(table: Table) -> list[str]:
+    """Return the statements that make a table and its indexes; re-runnable.
+
+    There are no foreign keys: the decision checks references under the lock of the account.
+    """
     create = CreateTable(table, if_not_exists=True, include_foreign_key_constraints=[])
-    yield str(create.compile(dialect=DIALECT)).strip()
     indexes: list[Index] = sorted(table.indexes, key=lambda index: str(index.name))
-    for index in indexes:
-        yield str(CreateIndex(index, if_not_exists=True).compile(dialect=DIALECT)).strip()
+    statements: list[DDLElement] = [create, *(CreateIndex(index, if_not_exists=True) for index in indexes)]
+    return [str(statement.compile(dialect=DIALECT)).strip() for statement in statements]

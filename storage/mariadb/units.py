@@ -20,7 +20,6 @@ from storage.mariadb.faults import is_lost, unavailable
 
 PAUSE_SECONDS: Final = 0.25
 """How long to wait between two looks at a database that does not answer."""
-LOOK_SECONDS: Final = 2.0
 DISPOSE_SECONDS: Final = 1.0
 
 T = TypeVar("T")
@@ -29,7 +28,7 @@ log: Final = logging.getLogger(__name__)
 
 
 class Units:
-    """The connections of one keeper. `look` is awaited again and again while the database is down.
+    """The connections of one keeper. `look`, which is bounded in time, is awaited while the database is down.
 
     `fault` says why it is down; None while it serves.
     """
@@ -118,8 +117,7 @@ class Units:
 
     async def _suspect(self) -> None:
         try:
-            async with asyncio.timeout(LOOK_SECONDS):
-                await self._look()
+            await self._look()
         except Exception as error:
             self.lost(error)
         finally:
@@ -137,8 +135,7 @@ class Units:
                 async with asyncio.timeout(DISPOSE_SECONDS):
                     await self.engine.dispose()
             try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._look()
+                await self._look()
             except Exception as error:
                 said = str(error) or type(error).__name__
                 if said != self.fault:

@@ -141,7 +141,7 @@ class Tables:
             UniqueConstraint("account_pk", "scope", "key"),
             **_TABLE,
         )
-        self._own = frozenset(m.tables)
+        self.own = frozenset(m.tables)
         self._homes: dict[str, Home] = {}
         for kind in sorted(registry.types.values(), key=lambda kind: kind.name):
             self._homes[kind.name] = self._home(kind)
@@ -155,7 +155,7 @@ class Tables:
         yield from self._homes.values()
 
     def _home(self, kind: RecordType) -> Home:
-        if kind.name in self._own:
+        if kind.name in self.own:
             raise DeclarationError(f"{kind.name}: storage has a table of this name; choose another")
         targets: dict[str, RecordType] = {}
         columns: list[Column[Any]] = [

@@ -15,10 +15,12 @@ from msgspec import Meta
 from hub.schema.access import Access
 from hub.schema.fields import DeclarationError, Field, Ref
 from hub.schema.record import Image, Record, RecordType, type_of
-from storage.base import StorageRefused
+from storage.base import Storage, StorageRefused
+from storage.mariadb.keeper import MariadbStorage
 from storage.sql.sqlite import SqliteStorage
 from storage.sql.tables import Tables
 from tests.storage.declared import Use, registry_of, ticking
+from tests.storage.mariadb_server import MariadbServer
 
 RULE = Access(read="viewer", create="editor", update="editor", delete="editor")
 
@@ -38,8 +40,19 @@ BEFORE = declared("Note", {"title": TITLE, "body": str | None})
 _seeds = itertools.count()
 
 
-async def _session(path: Path, kinds: tuple[RecordType, ...], work: Callable[[Use], Awaitable[Any]] | None) -> Any:
-    use = Use(SqliteStorage(registry_of(*kinds), path, ticking()), seed=next(_seeds))
+Place = Path | str
+"""A file of SQLite, or the address of a database on MariaDB."""
+
+
+def keeper(place: Place, *kinds: RecordType) -> Storage:
+    """Return the keeper of a database."""
+    if isinstance(place, Path):
+        return SqliteStorage(registry_of(*kinds), place, ticking())
+    return MariadbStorage(registry_of(*kinds), place, ticking(), durability="normal")
+
+
+async def _session(path: Place, kinds: tuple[RecordType, ...], work: Callable[[Use], Awaitable[Any]] | None) -> Any:
+    use = Use(keeper(path, *kinds), seed=next(_seeds))
     await use.storage.start()
     try:
         return await work(use) if work is not None else None
@@ -47,35 +60,44 @@ async def _session(path: Path, kinds: tuple[RecordType, ...], work: Callable[[Us
         await use.storage.close()
 
 
-def session(path: Path, *kinds: RecordType, work: Callable[[Use], Awaitable[Any]] | None = None) -> Any:
+def session(path: Place, *kinds: RecordType, work: Callable[[Use], Awaitable[Any]] | None = None) -> Any:
     """Open a database with these types, do something, close it."""
     return asyncio.run(_session(path, kinds, work))
 
 
+@pytest.fixture(params=["sqlite", "mariadb"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Return a database without anything."""
+    if request.param == "sqlite":
+        return tmp_path / "hub.sqlite"
+    server: MariadbServer = request.getfixturevalue("mariadb")
+    return server.url(server.new_database())
+
+
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
+def path(empty: Place) -> Place:
     """Return a database with one note."""
-    path = tmp_path / "hub.sqlite"
+    path = empty
     session(path, BEFORE, work=lambda use: use.create(BEFORE, title="Größe", body="x"))
     return path
 
 
-def notes(path: Path, *kinds: RecordType) -> list[Image]:
+def notes(path: Place, *kinds: RecordType) -> list[Image]:
     """Return the notes after opening with these types, and check that the log shows the same."""
 
     async def read(use: Use) -> list[Image]:
         found = (await use.find(kinds[0])).records
-        assert [s.rows[0].after for s in await use.log()] == found
+        assert sorted((s.rows[0].after for s in await use.log()), key=lambda image: str(image["id"])) == found
         return found
 
     return list(session(path, *kinds, work=read))
 
 
-def test_the_same_types_open_again(path: Path) -> None:
+def test_the_same_types_open_again(path: Place) -> None:
     assert [n["title"] for n in notes(path, BEFORE)] == ["Größe"]
 
 
-def test_a_new_type_gets_its_table(path: Path) -> None:
+def test_a_new_type_gets_its_table(path: Place) -> None:
     label = declared("Label", {"text": TITLE, "note": Ref[BEFORE.declared]})  # type: ignore[name-defined]  # a value
 
     async def work(use: Use) -> Image:
@@ -86,7 +108,7 @@ def test_a_new_type_gets_its_table(path: Path) -> None:
     assert session(path, BEFORE, label, work=lambda use: use.find(label)).records[0]["text"] == "x"
 
 
-def test_new_fields_have_their_default_in_rows_and_in_the_log(path: Path) -> None:
+def test_new_fields_have_their_default_in_rows_and_in_the_log(path: Place) -> None:
     after = declared(
         "Note",
         {
@@ -108,14 +130,14 @@ def test_new_fields_have_their_default_in_rows_and_in_the_log(path: Path) -> Non
     assert changed.results[0].image["rank"] == 4
 
 
-def test_a_field_can_become_folded_indexed_and_longer(path: Path) -> None:
+def test_a_field_can_become_folded_indexed_and_longer(path: Place) -> None:
     longer = Annotated[str, Meta(max_length=5000), Field(folded=True)]
     after = declared("Note", {"title": longer, "body": str | None}, indexes=(("body",),))
     found = session(path, after, work=lambda use: use.find(after, {"title": {"$istarts": "GRÖSSE"}}))
     assert [n["title"] for n in found.records] == ["Größe"]
 
 
-def test_a_unique_can_be_declared_where_it_holds(path: Path) -> None:
+def test_a_unique_can_be_declared_where_it_holds(path: Place) -> None:
     after = declared("Note", {"title": TITLE, "body": str | None}, unique=(("title",),))
     assert len(notes(path, after)) == 1
     session(path, BEFORE, work=lambda use: use.create(BEFORE, title="Größe"))
@@ -134,7 +156,7 @@ def test_a_unique_can_be_declared_where_it_holds(path: Path) -> None:
     ],
 )
 def test_what_needs_a_migration_is_refused_and_nothing_is_changed(
-    path: Path, annotations: dict[str, Any], sentence: str
+    path: Place, annotations: dict[str, Any], sentence: str
 ) -> None:
     for _ in range(2):
         with pytest.raises(StorageRefused, match=sentence):
@@ -142,13 +164,13 @@ def test_what_needs_a_migration_is_refused_and_nothing_is_changed(
     assert len(notes(path, BEFORE)) == 1
 
 
-def test_a_type_that_is_no_longer_declared_is_refused(path: Path) -> None:
+def test_a_type_that_is_no_longer_declared_is_refused(path: Place) -> None:
     with pytest.raises(StorageRefused, match="records of type note, which no loaded pack declares"):
         session(path, declared("Other", {"x": int}))
 
 
-def test_an_empty_table_is_made_anew(tmp_path: Path) -> None:
-    path = tmp_path / "hub.sqlite"
+def test_an_empty_table_is_made_anew(empty: Place) -> None:
+    path = empty
     session(path, BEFORE)
     after = declared("Note", {"title": int, "rank": int})
     session(path, after, work=lambda use: use.create(after, title=1, rank=2))
