@@ -6,11 +6,13 @@ matter; what only the server's operator can set is checked.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
+import aiomysql
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -22,6 +24,7 @@ Durability = Literal["full", "normal"]
 
 DRIVER: Final = "mysql+aiomysql"
 CONNECT_SECONDS: Final = 2
+PING_SECONDS: Final = 1.0
 STATEMENT_SECONDS: Final = 4
 LOCK_SECONDS: Final = 3
 IDLE_SECONDS: Final = 10
@@ -56,6 +59,38 @@ _WANTED: Final = (
 log: Final = logging.getLogger(__name__)
 
 
+class Driver(aiomysql.Connection):  # type: ignore[misc]  # it ships no types
+    """aiomysql's connection, which by itself leaves its socket open when it is cut off while connecting or closing."""
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    async def ping(self, reconnect: bool = False) -> None:
+        """Ask whether somebody is there; no answer in time is a lost connection, and all older ones go with it."""
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await super().ping(reconnect)
+        except TimeoutError:
+            raise aiomysql.OperationalError(2013, "no answer to a ping") from None
+
+    async def ensure_closed(self) -> None:
+        """Say goodbye where somebody listens, and close in any case."""
+        try:
+            await super().ensure_closed()
+        finally:
+            self.close()
+
+
+async def _driver(**options: Any) -> Driver:
+    connection = Driver(**options)
+    await connection._connect()
+    return connection
+
+
 def read_url(text: str) -> URL:
     """Return the address of a database; raise `StorageRefused` without showing a password."""
     try:
@@ -80,6 +115,7 @@ def open_engine(url: URL, size: int) -> AsyncEngine:
         pool_pre_ping=True,
         pool_use_lifo=True,
         connect_args={
+            "async_creator_fn": _driver,
             "charset": "utf8mb4",
             "connect_timeout": CONNECT_SECONDS,
             "init_command": _INIT,

@@ -20,7 +20,6 @@ from storage.mariadb.faults import is_lost, unavailable
 
 PAUSE_SECONDS: Final = 0.25
 """How long to wait between two looks at a database that does not answer."""
-DISPOSE_SECONDS: Final = 1.0
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -130,10 +129,6 @@ class Units:
 
     async def _heal(self) -> None:
         while not self._closed:
-            # No connection of before is trusted: some may be half open, and each would cost a time-out.
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(DISPOSE_SECONDS):
-                    await self.engine.dispose()
             try:
                 await self._look()
             except Exception as error:

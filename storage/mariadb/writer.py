@@ -252,7 +252,10 @@ class Writer:
     def _wrote(self, connection: Connection, account: str, decisions: Sequence[Decision]) -> bool:
         """Say whether decisions were committed; whoever was committing them is done once the account is locked."""
         with rolled_back(connection):
-            return Transaction(connection, self._statements, self._keys, account, self._clock()).wrote(decisions)
+            transaction = Transaction(connection, self._statements, self._keys, account, self._clock())
+            wrote = transaction.wrote(decisions)
+            roll_back(connection)
+        return wrote
 
     def _refusal(self, commit: Commit, error: Exception) -> HubError:
         """Return what is answered to the one commit that failed with an unexpected error, and log it."""
