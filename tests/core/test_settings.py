@@ -120,7 +120,7 @@ def test_variables_of_others_are_left_alone() -> None:
             "",
             {},
             "The setting database_url (given as AETHER_DATABASE_URL) is wrong: it must be empty or an address such as "
-            "sqlite:///folder/hub.db.",
+            "sqlite:///folder/hub.db or mysql+aiomysql://user:password@host/name.",
         ),
         ({}, "port = \n", {}, "The settings file FILE is not TOML"),
         ({}, "port = 1\nport = 2\n", {}, "The settings file FILE is not TOML"),
