@@ -7,6 +7,7 @@ source. Only `hub.app` and `hub.cli` read settings; below, small values are pass
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,6 +93,11 @@ def page_url(host: str, port: int) -> str:
     """
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def without_password(url: str) -> str:
+    """Return an address as it may be shown: *** stands for its password."""
+    return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1:***@", url)
 
 
 def field_types() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from hub import logs
 from hub.cli import people
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
 from hub.cli.options import Config, every_setting
-from hub.settings import page_url
+from hub.settings import page_url, without_password
 from hub.version import VERSION
 
 if TYPE_CHECKING:
@@ -268,9 +268,11 @@ def healthcheck(
 def settings(config: Config = None) -> None:
     """Print every setting as it is in force here.
 
-    What it prints is a TOML file that --config takes.
+    What it prints is a TOML file that --config takes. The password of `database_url` is not shown.
     """
     for name, value in msgspec.to_builtins(settings_for(os.environ, config)).items():
+        if name == "database_url":
+            value = without_password(value)
         print(f"{name} = {msgspec.json.encode(value).decode()}")  # JSON's texts, numbers and lists are TOML's too
 
 

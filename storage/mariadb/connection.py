@@ -137,6 +137,12 @@ def rolled_back(connection: Connection) -> Iterator[None]:
         raise
 
 
+def begin(connection: Connection) -> None:
+    """Begin a transaction that writes: what it reads is what is true now, and no gap between rows is locked."""
+    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    connection.exec_driver_sql("START TRANSACTION")
+
+
 def roll_back(connection: Connection) -> None:
     """End a transaction without its writes."""
     try:

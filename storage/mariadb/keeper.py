@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -28,6 +29,7 @@ from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
 from storage.mariadb.units import Units, Work
 from storage.mariadb.writer import Writer
+from storage.sql.rows import millis
 from storage.sql.tables import Tables
 
 QUEUE: Final = 10_000
@@ -40,6 +42,8 @@ WAITING: Final = 1000
 """How many reads may wait for a connection; the next is refused at once."""
 SECONDS: Final = 5.0
 """How long a read or a group of writes may take, with its wait for a connection."""
+FULL_SECONDS: Final = 10.0
+"""How long after a commit was refused on a full disk writing does not count as well."""
 LOOK_SECONDS: Final = 2.0
 """How long a look at the database may take: whether it answers, whether it takes writes."""
 SETTLE_SECONDS: Final = 600.0
@@ -84,6 +88,7 @@ class MariadbStorage:
         self._listener: Listener = lambda commits: None
         self._writer = Writer(registry, statements, self._units, clock, self._keys, writers, queue, self._tell)
         self._questions = Questions(statements, self._keys)
+        self._past = statements.past
         self._serving = False
         self._settled = False
         # Point reads of this turn of the loop, asked together at its end.
@@ -198,6 +203,10 @@ class MariadbStorage:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""
         return await self._ask(self._questions.changes(account, after, limit))
 
+    async def history(self, account: str, kind: RecordType, rec: str, below: int | None, limit: int) -> list[ChangeSet]:
+        """Return the changes of one record, newest first: each as its commit, with that row alone."""
+        return await self._ask(self._questions.history(account, kind.name, rec, below, limit))
+
     async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:
         """Return where the logs of these accounts stand."""
         return await self._ask(self._questions.heads(accounts))
@@ -206,12 +215,20 @@ class MariadbStorage:
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
         return await self._ask(self._questions.lookup(kind, field, value))
 
+    async def prune(self, before: str, limit: int) -> int:
+        """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
+        past, at = self._past, millis(before)
+        return await self._ask(lambda connection: past.prune(connection, at, limit))
+
     async def probe(self) -> None:
         """Read for real; raise `HubError` where that fails."""
         await self._ask(_read_probe)
 
     async def probe_writing(self, timeout: float = LOOK_SECONDS) -> None:
-        """Write for real; raise `HubError` where that fails or takes longer than `timeout` seconds."""
+        """Write for real; raise `HubError` where that fails or takes longer than `timeout` seconds.
+
+        What is written here may fit where a commit did not: `storage.full` also where one was just refused so.
+        """
         self._check()
         try:
             async with asyncio.timeout(timeout), self._engine.connect() as connection:
@@ -221,6 +238,8 @@ class MariadbStorage:
         except Exception as error:
             raise refusal(error) from error
         self._writer.fault = None
+        if time.monotonic() - self._writer.full_at < FULL_SECONDS:
+            raise HubError("storage.full", retry_after=5)
 
     async def _ask(self, work: Work[T]) -> T:
         self._check()

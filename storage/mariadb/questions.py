@@ -20,16 +20,19 @@ from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
 from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
 from storage.decide import KeyRow
-from storage.mariadb.compile import MariaCompiler, ask, compiled, possible_id
+from storage.mariadb.compile import ask, compiled, possible_id
 from storage.mariadb.connection import rolled_back
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
 from storage.mariadb.units import Work
 from storage.sql.compile import Text, value_of
+from storage.sql.past import FACTS
 from storage.sql.rows import decode_json, is_kept, kept_key, millis, wire_time
 
 PAGE: Final = 500
 """How many rows one statement returns."""
+_LAST_PART: Final = 1 << 30
+"""More than any commit has."""
 _SNAPSHOT: Final = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 
@@ -40,27 +43,12 @@ class Questions:
         tables = statements.tables
         self._statements = statements
         self._keys = keys
-        self._compilers = {name: MariaCompiler(rows, tables) for name, rows in statements.rows.items()}
         self._lookup_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._lookup)
         account, change = tables.account, tables.change
         named = account.c.account.op("IN", is_comparison=True)(bindparam("accounts"))
         self._heads = compiled(select(account.c.account, account.c.epoch, account.c.seq).where(named)).sql
-        facts = (
-            "seq",
-            "part",
-            "type",
-            "rec",
-            "kind",
-            "version",
-            "actor",
-            "session",
-            "request",
-            "at",
-            "after",
-            "before",
-        )
         self._changes = compiled(
-            select(*(change.c[name] for name in facts))
+            select(*(change.c[name] for name in FACTS), change.c.after, change.c.before)
             .where(
                 change.c.account_pk == bindparam("account"),
                 change.c.seq >= bindparam("after"),
@@ -128,26 +116,41 @@ class Questions:
         return run
 
     def _run(self, connection: Connection, query: Query, account_pk: int, limit: int, *, whole: bool) -> Sequence[Any]:
-        sql, arguments = self._compilers[query.type.name].find(query, account_pk, limit, whole=whole)
+        sql, arguments = self._statements.compilers[query.type.name].find(query, account_pk, limit, whole=whole)
         return ask(connection, sql, arguments)
 
     def changes(self, account: str, after: int, limit: int) -> Work[list[ChangeSet]]:
-        """Return the commits with `seq` above `after`, in order. What is logged stays: no snapshot is needed."""
+        """Return the commits with `seq` above `after`, in order."""
 
         def run(connection: Connection) -> list[ChangeSet]:
             account_pk = self._account(connection, account)
             if account_pk is None:
                 return []
-            rows: list[Any] = []
-            place = (after, 1 << 30)
-            while True:
-                values = {"account": account_pk, "after": place[0], "part": place[1], "until": after + limit}
-                arguments = self._changes.arguments(values | {"limit": PAGE})
-                page = ask(connection, self._changes.sql, arguments)
-                rows += page
-                if len(page) < PAGE:
-                    return self._sets(account, rows)
-                place = (page[-1][0], page[-1][1])
+            rows = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
+            if len(rows) == PAGE:
+                # It may go on while the beginning of the log is forgotten: what belongs together is read together.
+                with _snapshot(connection):
+                    rows = page = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
+                    while len(page) == PAGE:
+                        page = self._page(connection, account_pk, (page[-1].seq, page[-1].part), after + limit)
+                        rows = [*rows, *page]
+            return self._sets(account, rows)
+
+        return run
+
+    def _page(self, connection: Connection, account_pk: int, place: tuple[int, int], until: int) -> Sequence[Any]:
+        values = {"account": account_pk, "after": place[0], "part": place[1], "until": until, "limit": PAGE}
+        return ask(connection, self._changes.sql, self._changes.arguments(values))
+
+    def history(self, account: str, kind: str, rec: str, below: int | None, limit: int) -> Work[list[ChangeSet]]:
+        """Return the changes of one record, newest first, each as its commit with that row alone."""
+
+        def run(connection: Connection) -> list[ChangeSet]:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return []
+            rows = self._statements.past.history(connection, account_pk, kind, rec, below, limit)
+            return [one for row in rows for one in self._sets(account, [row])]
 
         return run
 

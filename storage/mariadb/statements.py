@@ -13,7 +13,8 @@ from sqlalchemy import Table, bindparam, func, insert, literal_column, select, t
 from sqlalchemy.engine import Connection
 
 from hub.schema.registry import Registry
-from storage.mariadb.compile import MariaRows, ask, compiled, possible_id
+from storage.mariadb.compile import MariaCompiler, MariaRows, ask, compiled, possible_id
+from storage.mariadb.past import Past
 from storage.sql.compile import Text
 from storage.sql.rows import decode_json
 from storage.sql.tables import Tables
@@ -26,6 +27,8 @@ PRUNE: Final = 500
 """How many outdated keys are removed at a time."""
 CASES: Final = 256
 """How many rows one statement changes at most."""
+REMOVED: Final = 500
+"""How many rows one statement removes at most."""
 BYTES: Final = 1 << 20
 """About how long the values of one statement may be; servers refuse statements beyond 16 MiB."""
 
@@ -36,6 +39,8 @@ class Statements:
     def __init__(self, registry: Registry, tables: Tables) -> None:
         self.tables = tables
         self.rows = {kind.name: MariaRows(tables.of(kind), tables) for kind in registry.types.values()}
+        self.compilers = {name: MariaCompiler(rows, tables) for name, rows in self.rows.items()}
+        self.past = Past(tables, self.rows)
         self.inserts = {name: _insert(rows.home.table, rows.columns) for name, rows in self.rows.items()}
         # Columns that a unique index covers: their rows are written in the order of the commits.
         self.guarded = {
@@ -73,6 +78,8 @@ class Statements:
         self.by_key: Callable[[str], str] = lru_cache(256)(self._by_key)
         self.update: Callable[[str, tuple[str, ...], int], str] = lru_cache(1024)(self._update)
         self.taken: Callable[[str, tuple[str, ...]], str] = lru_cache(256)(self._taken)
+        self.remove: Callable[[str], str] = lru_cache(256)(self._remove)
+        self.referring: Callable[[str, str], Text] = lru_cache(256)(self._referring)
         self.children: Callable[[str, str], Text] = lru_cache(256)(self._children)
 
     def read(
@@ -128,6 +135,15 @@ class Statements:
         alive = [table.c.account_pk == bindparam("account"), table.c.alive == literal_column("1")]
         found = select(table.c.id, *columns).where(*alive, one_of.op("IN", is_comparison=True)(bindparam("values")))
         return compiled(found).sql
+
+    def _remove(self, kind: str) -> str:
+        table = self.rows[kind].home.table
+        return compiled(table.delete().where(table.c.pk.op("IN", is_comparison=True)(bindparam("keys")))).sql
+
+    def _referring(self, kind: str, wire: str) -> Text:
+        table = self.rows[kind].home.table
+        here = [table.c.account_pk == bindparam("account"), table.c[wire] == bindparam("target")]
+        return compiled(select(table.c.id).where(*here).order_by(table.c.pk))
 
     def _children(self, kind: str, parent_wire: str) -> Text:
         table = self.rows[kind].home.table

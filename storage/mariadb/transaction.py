@@ -13,15 +13,18 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
+from hub.schema.where import Node
 from hub.schema.writes import Commit, Create, Upsert
 from hub.wire.requests import ItemRef
 from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
-from storage.mariadb.compile import ask
-from storage.mariadb.statements import BLOCK, TAKE, Statements, change_rows
+from storage.mariadb.compile import ask, spread
+from storage.mariadb.connection import begin
+from storage.mariadb.statements import BLOCK, REMOVED, TAKE, Statements, change_rows
 from storage.sql.asked import Asked
-from storage.sql.rows import account_of, is_kept, kept_key, kept_text, log_rows, millis, to_json
+from storage.sql.rows import account_of, decode_json, is_kept, kept_key, kept_text, log_rows, millis, to_json
 
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]
@@ -64,8 +67,7 @@ class Transaction:
 
     def _lock(self) -> tuple[int, int]:
         connection, statements = self._connection, self._statements
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        connection.exec_driver_sql("START TRANSACTION")
+        begin(connection)
         row = connection.exec_driver_sql(statements.lock_account, (self._account,)).one_or_none()
         if row is None:
             # Two may open an account at once: one row is ignored, and both lock the other.
@@ -133,6 +135,32 @@ class Transaction:
         arguments = text.arguments({"account": self._account_pk, "parent": entry[0]})
         return [str(rec) for (rec,) in ask(self._connection, text.sql, arguments)]
 
+    def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
+        """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
+        target = self._statements.rows[kind.name].home.targets[wire]
+        entry = self._entry((account_of(target, account), target.name, rec))
+        if entry is None:
+            return []
+        text = self._statements.referring(kind.name, wire)
+        arguments = text.arguments({"account": self._account_pk, "target": entry[0]})
+        return [str(found) for (found,) in ask(self._connection, text.sql, arguments)]
+
+    def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
+        """Return the stored live records that match, at most `limit` of them."""
+        statements, rows = self._statements, self._statements.rows[kind.name]
+        sql, arguments = statements.compilers[kind.name].find(Query(kind, where), self._account_pk, limit, whole=True)
+        found: list[Image] = []
+        for _, _, pk, text in ask(self._connection, sql, arguments):
+            if pk is not None:
+                image = rows.image(decode_json(text), account)
+                self._records.setdefault((account, kind.name, str(image["id"])), (int(pk), image))
+                found.append(image.copy())
+        return found
+
+    def version(self, account: str, kind: RecordType, rec: str, version: int) -> Image | None:
+        """Return the image that a record had as that version, where the log still says it."""
+        return self._statements.past.version(self._connection, self._account_pk, kind.name, rec, version)
+
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit that is still kept."""
         if (scope, key) not in self._kept:
@@ -151,9 +179,12 @@ class Transaction:
         batches: dict[str, _Batch] = {}
         changes: list[tuple[Any, ...]] = []
         keys: list[tuple[Any, ...]] = []
+        erased: dict[str, list[str]] = {}
         for decision in decisions:
             for put in decision.puts:
                 name = put.type.name
+                if put.gone:
+                    erased.setdefault(name, []).append(put.image["id"])
                 batch = batches.get(name)
                 if batch is None:
                     batch = batches[name] = _Batch(connection, statements, name)
@@ -171,6 +202,8 @@ class Transaction:
         if changes:
             connection.exec_driver_sql(statements.move_head, (self.seq, self._account_pk))
             connection.exec_driver_sql(statements.change, changes)
+        for name, recs in erased.items():
+            statements.past.erase(connection, self._account_pk, name, recs)
         if keys:
             for outdated in self._outdated:
                 connection.exec_driver_sql(statements.forget, outdated)
@@ -179,6 +212,10 @@ class Transaction:
     def _put(self, put: Put, batch: _Batch) -> None:
         key = (self._account, put.type.name, put.image["id"])
         rows = self._statements.rows[put.type.name]
+        if put.gone:
+            if put.changed is not None:
+                batch.remove(self._pk_of(key))
+            return
         if put.changed is None:
             pk = self._pks.take(self._connection)
             values: list[Any] = []
@@ -287,8 +324,8 @@ class Transaction:
 class _Batch:
     """The rows that a group writes into one table, in few statements.
 
-    Creations, and changes of what a unique covers, keep the order of the commits. Every other change commutes with
-    them, so it is written behind them, merged by row: many rows in one statement.
+    Creations, removals, and changes of what a unique covers, keep the order of the commits. Every other change commutes
+    with them, so it is written behind them, merged by row: many rows in one statement.
     """
 
     def __init__(self, connection: Connection, statements: Statements, kind: str) -> None:
@@ -296,32 +333,46 @@ class _Batch:
         self._statements = statements
         self._kind = kind
         self._guarded = statements.guarded[kind]
+        # What comes next in order: rows to insert, or keys of rows to remove; never both.
         self._new: list[tuple[Any, ...]] = []
+        self._gone: list[int] = []
         self._changed: dict[int, dict[str, Any]] = {}
 
     def insert(self, values: tuple[Any, ...]) -> None:
+        if self._gone:
+            self._settle()
         self._new.append(values)
+
+    def remove(self, pk: int) -> None:
+        if self._new:
+            self._settle()
+        self._changed.pop(pk, None)
+        self._gone.append(pk)
 
     def update(self, pk: int, values: dict[str, Any]) -> None:
         values = self._changed.pop(pk, {}) | values
         if not any(name in self._guarded for name in values):
             self._changed[pk] = values
             return
-        self._insert()
+        self._settle()
         change_rows(self._connection, self._statements, self._kind, tuple(values), {pk: values})
 
     def finish(self) -> None:
-        self._insert()
+        self._settle()
         alike: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
         for pk, values in self._changed.items():
             alike.setdefault(tuple(values), {})[pk] = values
         for names, rows in alike.items():
             change_rows(self._connection, self._statements, self._kind, names, rows)
 
-    def _insert(self) -> None:
+    def _settle(self) -> None:
         if self._new:
             self._connection.exec_driver_sql(self._statements.inserts[self._kind], self._new)
             self._new = []
+        for start in range(0, len(self._gone), REMOVED):
+            keys = tuple(self._gone[start : start + REMOVED])
+            self._connection.exec_driver_sql(*spread(self._statements.remove(self._kind), (keys,)))
+        self._gone = []
 
 
 def _stored_value(kind: str, value: Any) -> Any:

@@ -60,7 +60,7 @@ class Units:
             task.exception()  # whoever asked may be gone
 
     async def read(self, work: Work[T]) -> T:
-        """Run a unit that only reads; once more on a fresh connection where the first was lost."""
+        """Run a unit that reads, or may be run twice; once more on a fresh connection where the first was lost."""
         if self.fault is not None:
             raise unavailable()
         if self._open >= self._limit:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import deque
@@ -96,6 +97,8 @@ class Writer:
         self.waiting = 0
         # The last error of writing that says something against the database; None after a success.
         self.fault: str | None = None
+        # When a commit was last refused because the disk is full, by the monotonic clock.
+        self.full_at = -math.inf
 
     def submit(self, commit: Commit) -> asyncio.Future[Committed]:
         """Queue a commit."""
@@ -120,7 +123,7 @@ class Writer:
             writes = 0
             while queue and len(jobs) < GROUP_COMMITS and writes < GROUP_WRITES:
                 jobs.append(queue.popleft())
-                writes += len(jobs[-1].commit.writes)
+                writes += len(jobs[-1].commit.writes) + jobs[-1].commit.extra
             self.waiting -= len(jobs)
             try:
                 await self._group(account, jobs)
@@ -260,6 +263,8 @@ class Writer:
     def _refusal(self, commit: Commit, error: Exception) -> HubError:
         """Return what is answered to the one commit that failed with an unexpected error, and log it."""
         answer = refusal(error)
+        if answer.code == "storage.full":
+            self.full_at = time.monotonic()
         if answer.code != "record.exists":
             number = int(commit.request) if commit.request and commit.request.isdecimal() else None
             with naming(number or None, commit.session):

@@ -22,6 +22,8 @@ from storage.sql.statements import Statements
 
 PAGE: Final = 500
 """How many rows one statement returns as one text."""
+_LAST_PART: Final = 1 << 30
+"""More than any commit has."""
 
 
 class Questions:
@@ -130,18 +132,27 @@ class Questions:
             account_pk = self._account(connection, account)
             if account_pk is None:
                 return []
-            rows: list[list[Any]] = []
-            place = (after, 1 << 30)
-            while True:
-                values = {"account": account_pk, "after": place[0], "part": place[1], "until": after + limit}
-                (page,) = connection.execute(self._changes.sql, self._changes.arguments(values)).fetchone()
-                found = decode_json(f"[{page}]") if page is not None else []
-                rows += found
-                if len(found) < PAGE:
-                    return self._sets(account, rows)
-                place = (found[-1][0], found[-1][1])
+            rows = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
+            if len(rows) == PAGE:
+                # It may go on while the beginning of the log is forgotten: what belongs together is read together.
+                connection.execute("BEGIN")
+                try:
+                    rows = page = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
+                    while len(page) == PAGE:
+                        page = self._page(connection, account_pk, (page[-1][0], page[-1][1]), after + limit)
+                        rows = [*rows, *page]
+                finally:
+                    connection.execute("COMMIT")
+            return self._sets(account, rows)
 
         return run
+
+    def _page(
+        self, connection: sqlite3.Connection, account_pk: int, place: tuple[int, int], until: int
+    ) -> list[list[Any]]:
+        values = {"account": account_pk, "after": place[0], "part": place[1], "until": until}
+        (page,) = connection.execute(self._changes.sql, self._changes.arguments(values)).fetchone()
+        return decode_json(f"[{page or ''}]")  # type: ignore[no-any-return]
 
     def _sets(self, account: str, rows: list[list[Any]]) -> list[ChangeSet]:
         sets: list[ChangeSet] = []

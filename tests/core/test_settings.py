@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hub.cli.main import app
-from hub.settings import NOT_SETTINGS, Settings, SettingsError, field_types, load
+from hub.settings import NOT_SETTINGS, Settings, SettingsError, field_types, load, without_password
 
 
 def toml(folder: Path, text: str) -> Path:
@@ -167,3 +167,18 @@ def test_an_option_is_read_like_a_variable() -> None:
     settings = load({}, None, given)
     assert settings == load({f"AETHER_{name.upper()}": text for name, text in given.items()})
     assert (settings.packs, settings.port) == (("packs.events", "my.pack"), 7)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("sqlite:///folder/a:b@c.db", "sqlite:///folder/a:b@c.db"),
+        ("mysql+aiomysql://hub:s3cret@db/aether", "mysql+aiomysql://hub:***@db/aether"),
+        ("mysql+aiomysql://hub:a@b:c/d@db:3306/aether?x=1", "mysql+aiomysql://hub:***@db:3306/aether?x=1"),
+        ("mysql+aiomysql://:s3cret@db/aether", "mysql+aiomysql://:***@db/aether"),
+        ("mysql+aiomysql://hub@db/aether", "mysql+aiomysql://hub@db/aether"),
+    ],
+)
+def test_the_password_of_an_address_is_not_shown(url: str, shown: str) -> None:
+    assert without_password(url) == shown

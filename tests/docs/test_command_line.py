@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,11 @@ def test_a_command_waits_for_a_hub_that_is_just_stopping(tmp_path: Path) -> None
     stopped.join()
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("patience ")
+
+
+def test_the_settings_are_shown_without_the_password_of_the_database(tmp_path: Path) -> None:
+    (tmp_path / "hub.toml").write_text('database_url = "mysql+aiomysql://hub:s3cret@db/aether"\nport = 7\n', "utf-8")
+    done = aether("settings", "--config", str(tmp_path / "hub.toml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = tomllib.loads(done.stdout)
+    assert (shown["database_url"], shown["port"]) == ("mysql+aiomysql://hub:***@db/aether", 7)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
+from sqlalchemy.engine import Connection
+from sqlalchemy.util import await_only
 
 from hub.schema.writes import Commit, Committed, KeyClaim, Update
 from hub.wire.errors import HubError
 from storage.mariadb.keeper import MariadbStorage
+from storage.mariadb.questions import Questions
 from tests.storage.declared import Use, box, item, person, registry, ticking
 from tests.storage.mariadb_server import MariadbServer
 
@@ -140,3 +144,25 @@ async def test_references_between_accounts_do_not_lock_each_other_for_good(maria
         await asyncio.gather(*(refer(n) for n in range(120)))
         heads = await uses[0].storage.heads(["system", "a0", "a1", "a2", "a3"])
         assert [h.seq for h in heads.values()] == [124, 31, 31, 31, 31]
+
+
+async def test_who_reads_a_log_while_it_is_forgotten_sees_no_hole(
+    mariadb: MariadbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = mariadb.new_database()
+    page, forgotten = Questions._page, []
+
+    def forgetting(self: Questions, connection: Connection, *place: Any) -> Sequence[Any]:
+        rows = page(self, connection, *place)
+        forgotten.append(len(rows))
+        if len(forgotten) == 2:  # behind the first step of the second, longer way
+            await_only(asyncio.to_thread(mariadb.run, "DELETE FROM `change`", database=name))
+        return rows
+
+    async with opened(mariadb.url(name)) as use:
+        for n in range(40):
+            await use.commit(*(use.new(box, name=f"{n} {m}") for m in range(30)))
+        monkeypatch.setattr(Questions, "_page", forgetting)
+        assert [(s.seq, len(s.rows)) for s in await use.log()] == [(seq, 30) for seq in range(1, 41)]
+        assert forgotten == [500, 500, 500, 200]
+        assert await use.log() == []

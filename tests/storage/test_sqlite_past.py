@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import sqlite3
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from hub.schema.times import from_millis
+from storage.sql.questions import Questions
 from storage.sql.statements import Statements
 from storage.sql.tables import Tables
 from tests.storage.declared import Use, box, registry
@@ -63,3 +68,25 @@ async def test_many_creations_of_the_same_millisecond_are_told_apart(tmp_path: P
             first = (await use.history(box, rec))[-1].rows[0]
             assert (first.rec, first.kind) == (rec, "create")
         assert keeper(use).ready
+
+
+async def test_who_reads_a_log_while_it_is_forgotten_sees_no_hole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, steps = Questions._page, []
+
+    def forgetting(self: Questions, connection: sqlite3.Connection, *place: Any) -> list[list[Any]]:
+        rows = page(self, connection, *place)
+        steps.append(len(rows))
+        if len(steps) == 2:  # behind the first step of the second, longer way
+            with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as other, other:
+                other.execute("DELETE FROM change")
+        return rows
+
+    async with opened(tmp_path / "hub.db") as use:
+        for n in range(40):
+            await use.commit(*(use.new(box, name=f"{n} {m}") for m in range(30)))
+        monkeypatch.setattr(Questions, "_page", forgetting)
+        assert [(s.seq, len(s.rows)) for s in await use.log()] == [(seq, 30) for seq in range(1, 41)]
+        assert steps == [500, 500, 500, 200]
+        assert await use.log() == []
