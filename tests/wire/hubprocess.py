@@ -27,23 +27,25 @@ class HubProcess:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
         environment |= {f"AETHER_{name.upper()}": value for name, value in settings.items()}
         environment["AETHER_LOG_LEVEL"] = "debug"
-        serve = [str(Path(sys.executable).with_name("aether")), "serve", "--port", "0", "--data", str(data)]
+        self._spawn(before, ["serve", "--port", "0", "--data", str(data)], environment)
+        self.greeting = self._read_greeting()
+        found = re.search(r"live at (http://\S+)", self.greeting)
+        if found is None:
+            self.signal(signal.SIGKILL)
+            raise AssertionError(f"the hub did not start: {self.greeting}\n{self.log}")
+        self.url = found[1]
+        self.secrets |= set(re.findall(r"#signin=(\S+)", self.greeting))
+
+    def _spawn(self, before: Sequence[str], arguments: list[str], environment: dict[str, str]) -> None:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*before, *serve],
+                [*before, str(Path(sys.executable).with_name("aether")), *arguments],
                 cwd=REPOSITORY,
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
             )
-        self.greeting = self._read_greeting()
-        found = re.search(r"live at (http://\S+)", self.greeting)
-        if found is None:
-            self._process.kill()
-            raise AssertionError(f"the hub did not start: {self.greeting}\n{self.log}")
-        self.url = found[1]
-        self.secrets |= set(re.findall(r"#signin=(\S+)", self.greeting))
 
     def _read_greeting(self) -> str:
         assert self._process.stdout is not None
