@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, cast, func, literal_column, null, select, true
+from sqlalchemy import ColumnElement, bindparam, cast, func, literal_column, null, or_, select, true
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
@@ -135,7 +135,7 @@ class MariaCompiler(Filters):
         if count:
             total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
         if pattern is not None:
-            terms.append(self._after(order, pattern))
+            terms.append(or_(*self._after(order, pattern)))
         order_by = [sorted_by(rows.public[key.field], key) for key in order]
         mine = counter.c.account_pk == bindparam("account")
         source = rows.source if any(key.field in rows.home.targets for key in order) else table

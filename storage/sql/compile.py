@@ -27,6 +27,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
@@ -157,21 +158,26 @@ class Filters:
         """Return several values as one parameter."""
         return to_json(values)
 
-    def _after(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> ColumnElement[bool]:
-        """Return the condition of standing behind the sort key; null is lowest."""
-        choices: list[ColumnElement[bool]] = []
+    def _after(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> list[ColumnElement[bool]]:
+        """Return the conditions of standing behind the sort key, null being lowest: each record fulfils one at most.
+
+        Apart they are each one stretch of an index; joined by `or` not every database sees that.
+        """
+        ranges: list[ColumnElement[bool]] = []
         same: list[ColumnElement[bool]] = []
         for n, (key, is_null) in enumerate(zip(order, pattern, strict=True)):
             column: ColumnElement[Any] = self._rows.public[key.field]
             bound: BindParameter[Any] = bindparam(f"a{n}")
-            beyond: ColumnElement[bool]
+            beyond: list[ColumnElement[bool]]
             if is_null:
-                beyond = false() if key.descending else column.is_not(None)
+                beyond = [] if key.descending else [column.is_not(None)]
+            elif key.descending:
+                beyond = [column < bound, *([column.is_(None)] if self._table.c[key.field].nullable else [])]
             else:
-                beyond = or_(column < bound, column.is_(None)) if key.descending else column > bound
-            choices.append(and_(*same, beyond))
+                beyond = [column > bound]
+            ranges += [and_(*same, part) for part in beyond]
             same.append(column.is_(None) if is_null else column == bound)
-        return or_(*choices)
+        return ranges
 
     def _node(self, shape: Shape, positive: bool) -> ColumnElement[bool]:
         op = shape[0]
@@ -271,19 +277,20 @@ class Compiler(Filters):
         total: Any = null()
         if count:
             total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
-        if pattern is not None:
-            terms.append(self._after(order, pattern))
         # Only keys are sorted; what is returned is made for the chosen records alone.
         by_target = any(key.field in self._rows.home.targets for key in order)
         keys = [self._rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
-        chosen = (
-            select(table.c.pk.label("chosen_pk"), *keys)
-            .select_from(self._rows.source if by_target else table)
-            .where(*terms)
-            .order_by(*(sorted_by(self._rows.public[key.field], key) for key in order))
-            .limit(bindparam("limit"))
-            .subquery("chosen")
-        )
+        found = select(table.c.pk.label("chosen_pk"), *keys)
+        found = found.select_from(self._rows.source if by_target else table).where(*terms)
+        ranges = [] if pattern is None else self._after(order, pattern)
+        if len(ranges) > 1:
+            # One by one, since SQLite walks from the first record to the place where they are joined by `or`.
+            every = union_all(*(found.where(part) for part in ranges))
+            ordered = every.order_by(*(sorted_by(literal_column(f"k{n}"), key) for n, key in enumerate(order)))
+            chosen = ordered.limit(bindparam("limit")).subquery("chosen")
+        else:
+            ordered_by = [sorted_by(self._rows.public[key.field], key) for key in order]
+            chosen = found.where(*ranges).order_by(*ordered_by).limit(bindparam("limit")).subquery("chosen")
         answer: FromClause = chosen
         if whole:
             answer = (

@@ -186,11 +186,9 @@ class Tables:
             if names.count(name) > 1:
                 raise DeclarationError(f"{kind.name}.{name}: storage has a column of this name; choose another")
         table = Table(kind.name, self.metadata, *columns, **_TABLE)
-        # What is under a parent, or in the account: unless another index begins with that.
+        # What is under a parent, or in the account, in the order of the ids: that is the order where none is asked for.
         whole = [table.c.account_pk, *([table.c[kind.parent_wire]] if kind.parent_wire else [])]
-        leads = [fields[0] for fields in (*kind.unique, *kind.indexes) if not _secret(kind, fields)]
-        if not leads or (kind.parent_wire is not None and kind.parent_wire not in leads):
-            Index(f"{kind.name}_of", *whole)
+        Index(f"{kind.name}_of", *whole, table.c.id)
         for fields in kind.unique:
             Index(
                 f"{kind.name}_{'_'.join(fields)}_once",
@@ -199,10 +197,11 @@ class Tables:
             )
         for fields in kind.indexes:
             # What is looked up before there is an account is not led by the account.
-            lead = () if _secret(kind, fields) else ("account_pk",)
+            # The id at the end makes it the whole order of a page, however many records have the same values.
+            keys = fields if _secret(kind, fields) else ("account_pk", *fields, "id")
             Index(
                 f"{kind.name}_{'_'.join(fields)}",
-                *(table.c[name] for name in (*lead, *fields)),
+                *(table.c[name] for name in keys),
                 mysql_length={name: KEY_CHARS for name in fields if _unbounded(kind, name)},
             )
         return Home(kind, table, targets)
