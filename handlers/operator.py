@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,6 +18,7 @@ from hub.schema.record import Image
 from hub.schema.texts import problem_of
 from hub.schema.writes import Committed
 from hub.wire.errors import HubError
+from storage.backup.base import Dumps
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 NameOrId = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -115,6 +118,18 @@ class CreatedKey(msgspec.Struct, frozen=True):
     id: str
     key: str
     role: str
+
+
+class Dump(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`folder`: the absolute path of an empty folder on the hub's machine, which the hub may write."""
+
+    folder: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Dumped(msgspec.Struct, frozen=True):
+    """The kind of keeper that wrote the folder's parts."""
+
+    keeper: str
 
 
 def _services(ctx: Context) -> Services:
@@ -232,9 +247,29 @@ async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     return await ctx.submit([NewRecord(ApiKey, data)], made, shown_once=True)
 
 
+@action("database.dump", needs="account.create", operator=True)
+async def dump_database(ctx: Context, args: Dump) -> Dumped:
+    """Write one consistent state of the database into a folder, for `aether backup`; everybody is served meanwhile."""
+    storage, folder = _services(ctx).storage, Path(args.folder)
+    if not isinstance(storage, Dumps):
+        raise HubError("action.failed", "This database keeps nothing that could be backed up.")
+    if not folder.is_absolute():
+        raise HubError("data.invalid", "Name an absolute path.", path="args.folder")
+    try:
+        empty = await asyncio.to_thread(lambda: not any(folder.iterdir()))
+    except OSError as error:
+        text = f"The hub cannot use {folder}: {error.strerror}. Name a folder that the hub's user may write."
+        raise HubError("action.failed", text, path="args.folder") from None
+    if not empty:
+        raise HubError("action.failed", f"{folder} is not empty; name a new folder.", path="args.folder")
+    await storage.dump(folder)
+    return Dumped(storage.keeper)
+
+
 __all__ = [
     "create_account",
     "create_user",
+    "dump_database",
     "issue_api_key",
     "remove_user",
     "set_role",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import gc
 import logging
 import os
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -60,10 +62,21 @@ class DataFolder:
         self.path = path
         self.socket = path / "hub.sock"
         self.blobs = path / "blobs"
+        self.database = path / "hub.db"
+        self._restoring = path / "restore.part"
         self._lock: int | None = None
 
-    def take(self) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether a backup can be restored here: there is nothing but locks, or a restore that was broken off."""
+        if not self.path.exists() or self._restoring.exists():
+            return True
+        return {entry.name for entry in self.path.iterdir()} <= {"hub.lock", "hub.db.lock"}
+
+    def take(self, *, restoring: bool = False) -> None:
         """Create the folder and lock it; raise `DataInUse`."""
+        if self._restoring.exists() and not restoring:
+            raise DataInUse(f"A restore into {self.path} was broken off; run it again, or empty the folder.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.path / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -75,6 +88,29 @@ class DataFolder:
             os.close(handle)
             raise DataInUse(f"A hub already runs on {self.path}; stop it, or name another --data.") from None
         self._lock = handle
+
+    @contextlib.contextmanager
+    def restored(self) -> Iterator[Path]:
+        """Yield a folder in which a restore is made ready; no hub starts here until it is done.
+
+        Where it fails, everything that it made is removed; raise `DataInUse` where there is anything else.
+        """
+        if not self.is_empty:
+            raise DataInUse(f"{self.path} is not empty; name a new folder with --data.")
+        self._remove_restored()
+        self._restoring.mkdir(mode=0o700)
+        try:
+            yield self._restoring
+        except BaseException:
+            self._remove_restored()
+            raise
+        shutil.rmtree(self._restoring)
+
+    def _remove_restored(self) -> None:
+        self.database.unlink(missing_ok=True)
+        for folder in (self.blobs, self._restoring):  # this one last: while it is there, the rest is not used
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def secret(self) -> bytes:
         """Return the secret that signs cursors and grants, made at the first start."""
@@ -116,21 +152,28 @@ def registry_of(settings: Settings) -> Registry:
     return Registry.of((*CORE, *settings.packs))
 
 
-def keeper_of(settings: Settings, folder: DataFolder, registry: Registry) -> Storage:
-    """Return the keeper of the database that the settings name."""
+def sqlite_file(settings: Settings) -> Path | None:
+    """Return the file of the database that the settings name, or None where it is none of SQLite's."""
     url = settings.database_url
     if url.startswith("mysql"):
+        return None
+    return Path(url.removeprefix("sqlite:///")) if url else DataFolder(Path(settings.data)).database
+
+
+def keeper_of(settings: Settings, registry: Registry) -> Storage:
+    """Return the keeper of the database that the settings name."""
+    file = sqlite_file(settings)
+    if file is None:
         from storage.mariadb.keeper import MariadbStorage  # a hub on SQLite needs no driver
 
-        return MariadbStorage(registry, url, system_clock, durability=settings.durability)
-    file = Path(url.removeprefix("sqlite:///")) if url else folder.path / "hub.db"
+        return MariadbStorage(registry, settings.database_url, system_clock, durability=settings.durability)
     return SqliteStorage(registry, file, system_clock, durability=settings.durability)
 
 
 def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
-    storage = keeper_of(settings, folder, registry)
+    storage = keeper_of(settings, registry)
     live = Live(storage, InProcessBus(), after=AfterCommit(registry), resume_from=ago(settings.resume_days))
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
@@ -22,6 +23,7 @@ from hub.wire.errors import HubError
 from storage.base import Found, Head, Listener, StorageRefused
 from storage.decide import repeated
 from storage.sql.connection import Durability, FileLock, prepare
+from storage.sql.dump import dump
 from storage.sql.errors import refusal, sentence
 from storage.sql.questions import Questions
 from storage.sql.readers import Read, Readers
@@ -52,6 +54,8 @@ class SqliteStorage:
     large the write-ahead log grows before it is brought into the file.
     """
 
+    keeper: Literal["sqlite", "mariadb"] = "sqlite"
+
     def __init__(
         self,
         registry: Registry,
@@ -66,6 +70,9 @@ class SqliteStorage:
         new_epoch: Callable[[], str] = _random_epoch,
     ) -> None:
         self.path = path
+        self._registry = registry
+        # One at a time, because it holds back the end of the write-ahead log; the event makes it stop.
+        self._dump: tuple[asyncio.Task[None], threading.Event] | None = None
         self._queue = queue
         self._clock = clock
         statements = Statements(registry, Tables(registry))
@@ -122,6 +129,10 @@ class SqliteStorage:
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._ask_gets()
+        if self._dump is not None:
+            copying, stopped = self._dump
+            stopped.set()
+            await asyncio.wait([copying])
         await asyncio.to_thread(self._shut)
 
     def _watch(self) -> None:
@@ -287,6 +298,26 @@ class SqliteStorage:
             return await done
         except sqlite3.Error as error:
             raise refusal(error) from error
+
+    async def dump(self, folder: Path) -> None:
+        """Write the parts of a backup into an empty folder; see `Dumps`."""
+        self._check()
+        if self._dump is not None:
+            raise HubError("server.unavailable", "Another backup is being made; wait for its end.", retry_after=10)
+        stopped = threading.Event()
+        copying = asyncio.create_task(asyncio.to_thread(dump, self.path, self._registry, folder, stopped))
+        self._dump = (copying, stopped)
+        copying.add_done_callback(self._dumped)
+        try:
+            await asyncio.shield(copying)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    def _dumped(self, copying: asyncio.Task[None]) -> None:
+        self._dump = None
+        if not copying.cancelled():
+            copying.exception()  # whoever wanted it may have gone
 
     async def _ask(self, run: Read[T]) -> T:
         self._check()
