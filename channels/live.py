@@ -20,6 +20,7 @@ import msgspec
 
 from channels.after import AfterCommit
 from channels.dispatch import Dispatcher
+from channels.feeds import Feeds
 from channels.outlet import Outlet
 from channels.rosters import Rosters
 from channels.watches import Event, Recorder, Watches, WatchGroup, WatchQuery
@@ -104,6 +105,7 @@ class Live:
         """The hooks of packs, where there are any."""
         self.watches = Watches()
         self.rosters = Rosters()
+        self.feeds = Feeds(storage)
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
         self._sessions: dict[str, SessionState] = {}
         self._by_outlet: dict[Outlet, SessionState] = {}
@@ -131,6 +133,7 @@ class Live:
             if session.gone is not None:
                 session.gone.cancel()
         self._sessions.clear()
+        self.feeds.close_all()
         await self.dispatcher.close()
 
     def _committed(self, commits: list[ChangeSet]) -> None:
@@ -149,6 +152,7 @@ class Live:
                 self.deletions += 1
                 self._end_channel(commit.account, f"{row.type}:{row.rec}")
         self.watches.tell(commit)
+        self.feeds.tell(commit.account)
 
     def _end_channel(self, account: str, name: str) -> None:
         """The record of a channel is deleted: everybody leaves, and nobody is in it any more."""
@@ -368,6 +372,7 @@ class Live:
             for group in session.watches.values():
                 self.watches.stop(group, outlet)
             self.rosters.drop(outlet, session.id, ended=clean)
+            self.feeds.drop(outlet)
             outlet.close()
         session.watches.clear()
         session.channels.clear()
@@ -398,6 +403,7 @@ class Live:
             if session.account is not None:
                 for channel in session.channels:
                     self.rosters.leave((session.account, channel), outlet, session.id)
+            self.feeds.drop(outlet)
         session.watches.clear()
         session.channels.clear()
 

@@ -290,6 +290,7 @@ MODULES = (
     "handlers.batches",
     "handlers.bulk",
     "handlers.history",
+    "handlers.feeds",
     "handlers.watches",
     "handlers.channels",
     "handlers.actions",

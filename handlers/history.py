@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
+from channels.feeds import SAID_ABOVE
 from handlers.base import Answer, Call, Needs, handles
 from handlers.records import PAGE_BYTES, size_of
 from hub.schema.query import Query, SortKey, make_cursor, read_cursor
-from hub.schema.record import Image
 from hub.schema.where import equals
 from hub.schema.writes import ChangeSet
 from hub.wire.errors import HubError
 from hub.wire.requests import RecordHistory
-
-_SAID_ABOVE: Final = frozenset({"id", "type", "version", "account_id", "updated_at", "updated_by"})
-"""What an entry says in its own fields, or what is the same for every entry."""
 
 
 @handles(Needs.ACCOUNT)
@@ -29,7 +26,7 @@ async def history(call: Call, request: RecordHistory) -> Answer:
     if request.rec not in await storage.get(call.account, kind, [request.rec], deleted=True):
         raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
     found = await storage.history(call.account, kind, request.rec, below, request.limit + 1)
-    hidden = call.rights.hidden(kind) | _SAID_ABOVE
+    hidden = call.rights.hidden(kind) | SAID_ABOVE
     entries: list[dict[str, Any]] = []
     size = 0
     for commit in found[: request.limit]:
@@ -47,11 +44,7 @@ async def history(call: Call, request: RecordHistory) -> Answer:
 def _entry(commit: ChangeSet, hidden: frozenset[str]) -> dict[str, Any]:
     """Return what one change says: `before` and `after` of what changed, `before` null for a creation."""
     row = commit.rows[0]
-    before: Image | None = None
-    after = row.after
-    if row.before is not None:
-        before = {name: value for name, value in row.before.items() if name not in hidden}
-        after = {name: after[name] for name in before}
+    before, after = row.difference(hidden)
     return {
         "version": row.version,
         "kind": row.kind,
@@ -61,5 +54,5 @@ def _entry(commit: ChangeSet, hidden: frozenset[str]) -> dict[str, Any]:
         "session": commit.session,
         "request": commit.request,
         "before": before,
-        "after": {name: value for name, value in after.items() if name not in hidden},
+        "after": after,
     }

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
-from hub.schema.access import ROLES, rank
+from hub.schema.access import OTHERS, ROLES, rank
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.wire.errors import HubError
@@ -64,7 +64,7 @@ class Rights:
             for kind in registry.types.values()
             for verb, least in kind.access.rules().items()
             if mine >= rank(least) or (verb == "read" and kind.public_read)
-        )
+        ) | {permission for permission, least in OTHERS.items() if mine >= rank(least)}
         self._hidden = {
             kind.name: frozenset(
                 wire

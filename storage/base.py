@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
+from hub.wire.errors import HubError
 
 FIND_CEILING = 100_000
 """The most records that one find without a limit returns."""
@@ -31,12 +32,34 @@ KEY_HOURS = 24
 """How long the answer of a keyed write is kept."""
 
 
+FEEDS: Final = 100
+"""The most feeds of one account whose positions are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where an account's log stands: the number of its last commit, and the epoch that numbers belong to."""
 
     epoch: str
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class FeedPosition:
+    """Up to which commit a feed was acknowledged, and the epoch that this number belongs to."""
+
+    epoch: str
+    seq: int
+
+
+def moved(kept: FeedPosition | None, asked: FeedPosition) -> FeedPosition:
+    """Return where a feed stands when it was asked to move: never back within an epoch."""
+    return kept if kept is not None and kept.epoch == asked.epoch and kept.seq >= asked.seq else asked
+
+
+def too_many_feeds() -> HubError:
+    """Return the refusal of one feed more than an account may have."""
+    return HubError("rate.limited", f"An account keeps at most {FEEDS} feeds; stop one with `forget`.", path="name")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +132,16 @@ class Storage(Protocol):
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`.
 
         Only for deciding who somebody is, before there is an account to be limited to.
+        """
+
+    async def feed_position(self, account: str, name: str) -> FeedPosition | None:
+        """Return where a feed stands, or None where nothing of it was acknowledged."""
+
+    async def move_feed(self, account: str, name: str, position: FeedPosition | None) -> FeedPosition | None:
+        """Keep where a feed stands, or with None forget it; return where it stands now, on disk.
+
+        Never back within an epoch. Raises `rate.limited` for one feed more than `FEEDS`. An account that never
+        committed anything has no feeds: nothing is kept.
         """
 
     async def prune(self, before: str, limit: int) -> int:

@@ -20,7 +20,7 @@ from hub.schema.registry import Registry
 from hub.schema.where import Node, matcher
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FIND_CEILING, Found, Head, Listener
+from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Listener, moved, too_many_feeds
 from storage.decide import Decider, Decision, KeyRow, repeated
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ class MemoryDatabase:
         # How many commits were forgotten at the beginning of each log.
         self.pruned: dict[str, int] = {}
         self.keys: dict[tuple[str, str, str], KeyRow] = {}
+        # Where feeds stand, by account and name.
+        self.feeds: dict[tuple[str, str], FeedPosition] = {}
 
     def table(self, account: str, kind: str) -> dict[str, Image]:
         """Return the rows of one type in one account, by id."""
@@ -235,6 +237,21 @@ class MemoryStorage:
                 if image["deleted_at"] is None and row.get(field) == value:
                     found.append(image)
         return found
+
+    async def feed_position(self, account: str, name: str) -> FeedPosition | None:
+        """Return where a feed stands, or None where nothing of it was acknowledged."""
+        return self.database.feeds.get((account, name))
+
+    async def move_feed(self, account: str, name: str, position: FeedPosition | None) -> FeedPosition | None:
+        """Keep where a feed stands, or with None forget it; return where it stands now."""
+        feeds, place = self.database.feeds, (account, name)
+        if position is None or not self.database.head(account):
+            feeds.pop(place, None)
+            return None
+        if place not in feeds and sum(known == account for known, _ in feeds) >= FEEDS:
+            raise too_many_feeds()
+        feeds[place] = moved(feeds.get(place), position)
+        return feeds[place]
 
     async def prune(self, before: str, limit: int) -> int:
         """Forget whole commits from the beginning of the logs that are older than a time."""

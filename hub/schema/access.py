@@ -17,6 +17,12 @@ NOBODY: Final = "nobody"
 """A rule that no role of the ladder satisfies: only the hub itself does it."""
 
 
+FEED: Final = "account.feed"
+"""The permission to follow an account's whole change log: of what one may read, with who changed it."""
+OTHERS: Final = {FEED: "manager"}
+"""Permissions that belong to no record type, and the least role of each."""
+
+
 def rank(role: str) -> int:
     """Return the place of a role on the ladder; `nobody` stands above them all. Raises `DeclarationError`."""
     if role == NOBODY:

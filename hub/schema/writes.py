@@ -194,6 +194,13 @@ class ChangeRow(msgspec.Struct, frozen=True, gc=False):
         """Return the whole image before this change, or None for a creation."""
         return None if self.before is None else {**self.after, **self.before}
 
+    def difference(self, hidden: frozenset[str]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+        """Return `before` and `after` of what changed, without hidden fields; `before` is None for a creation."""
+        if self.before is None:
+            return None, {name: value for name, value in self.after.items() if name not in hidden}
+        before = {name: value for name, value in self.before.items() if name not in hidden}
+        return before, {name: self.after[name] for name in before if name in self.after}
+
     def emptied(self) -> ChangeRow:
         """Return this row as the log holds it once the record is purged."""
         before: dict[str, Any] | None = None if self.before is None else {}

@@ -48,6 +48,19 @@ def reset(watch: str, why: str) -> Message:
     return {"op": "reset", "watch": watch, "why": why}
 
 
+def feed(name: str, epoch: str, commit: Message, events: list[Message], more: bool) -> Message:
+    """Build the push of one commit, or with `more` of its first events, to a feed; `commit` says who and when."""
+    body = {"op": "feed", "name": name, "epoch": epoch, **commit, "events": events}
+    if more:
+        body["more"] = True
+    return body
+
+
+def feed_reset(name: str, why: str) -> Message:
+    """Build the push that tells a client that a feed has ended."""
+    return {"op": "reset", "feed": name, "why": why}
+
+
 def presence(channel: str, version: int, events: list[Message] | msgspec.Raw) -> Message:
     """Build the push of roster changes; `version` counts the pushes of this join on this socket."""
     return {"op": "presence", "channel": channel, "version": version, "events": events}

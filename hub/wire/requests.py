@@ -228,6 +228,37 @@ class WatchStop(Request, frozen=True, tag="watch.stop", kw_only=True):
     watch: Text
 
 
+FeedName = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class FeedSince(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Up to where a service has kept what a feed told it, by its own books."""
+
+    epoch: Text
+    seq: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class FeedStart(Request, frozen=True, tag="feed.start", kw_only=True):
+    """Receive every change of the account behind the position of a named feed, a bounded number at a time."""
+
+    name: FeedName
+    since: FeedSince | None = None
+
+
+class FeedAck(Request, frozen=True, tag="feed.ack", kw_only=True):
+    """Keep that everything up to `seq` is done; a feed that is started again goes on behind it."""
+
+    name: FeedName
+    seq: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class FeedStop(Request, frozen=True, tag="feed.stop", kw_only=True):
+    """Stop a feed; its position is kept unless it is to be forgotten."""
+
+    name: FeedName
+    forget: bool = False
+
+
 class PresenceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a member shows of itself when it joins."""
 
@@ -302,7 +333,7 @@ REQUESTS: tuple[type[Request], ...] = (
     SessionHello, SessionAuth, SessionBeat,
     RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
-    WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
+    FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
     ActionCall, SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
 

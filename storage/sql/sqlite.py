@@ -20,7 +20,7 @@ from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import Found, Head, Listener, StorageRefused
+from storage.base import FeedPosition, Found, Head, Listener, StorageRefused
 from storage.decide import repeated
 from storage.sql.connection import Durability, FileLock, prepare
 from storage.sql.dump import dump
@@ -81,7 +81,7 @@ class SqliteStorage:
         )
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
-        self._past = statements.past
+        self._past, self._feeds = statements.past, statements.feeds
         self._lock = FileLock(path)
         self._listener: Listener = lambda commits: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -274,15 +274,30 @@ class SqliteStorage:
         if time.monotonic() - self._writer.full_at < FULL_SECONDS:
             raise HubError("storage.full", retry_after=5)
 
+    async def feed_position(self, account: str, name: str) -> FeedPosition | None:
+        """Return where a feed stands, or None where nothing of it was acknowledged."""
+        feeds = self._feeds
+        return await self._ask(lambda connection: feeds.read(connection, account, name))
+
+    async def move_feed(self, account: str, name: str, position: FeedPosition | None) -> FeedPosition | None:
+        """Keep where a feed stands, or with None forget it; return where it stands now, on disk."""
+        feeds = self._feeds
+        return await self._write(lambda connection: feeds.move(connection, account, name, position))
+
     async def prune(self, before: str, limit: int) -> int:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
-        loop, past = self._check(), self._past
-        done: asyncio.Future[int] = loop.create_future()
-        removed: list[int] = []
+        past = self._past
+        return await self._write(lambda connection: past.prune(connection, millis(before), limit))
+
+    async def _write(self, work: Read[T]) -> T:
+        """Do something in a transaction of its own, between two groups."""
+        loop = self._check()
+        done: asyncio.Future[T] = loop.create_future()
+        found: list[T] = []
 
         def run(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")
-            removed.append(past.prune(connection, millis(before), limit))
+            found.append(work(connection))
             connection.execute("COMMIT")
 
         def settle(error: BaseException | None) -> None:
@@ -291,7 +306,7 @@ class SqliteStorage:
             if error is not None:
                 done.set_exception(error)
             else:
-                done.set_result(removed[0])
+                done.set_result(found[0])
 
         self._writer.put(Call(run, lambda error: _call_in(loop, settle, error)))
         try:

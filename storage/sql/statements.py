@@ -14,6 +14,7 @@ from sqlalchemy import Column, Table, and_, bindparam, func, literal_column, sel
 
 from hub.schema.registry import Registry
 from storage.sql.compile import DIALECT, Compiler, Text, compiled
+from storage.sql.feeds import FeedPositions
 from storage.sql.past import Past
 from storage.sql.rows import Rows, decode_json, to_json
 from storage.sql.tables import Tables
@@ -82,6 +83,7 @@ class Statements:
         log, keys, account = tables.change, tables.key, tables.account
         self.change = Insert(log, log.c.keys())
         self.past = Past(tables, self.rows)
+        self.feeds = FeedPositions(tables)
         self.key = Insert(keys, keys.c.keys())
         self.forget = compiled(
             keys.delete().where(

@@ -141,6 +141,18 @@ class Tables:
             UniqueConstraint("account_pk", "scope", "key"),
             **_TABLE,
         )
+        # Up to where each feed of an account was acknowledged.
+        self.feed = Table(
+            "feed_position",
+            m,
+            Column("account_pk", Key, nullable=False),
+            Column("name", _id_type(), nullable=False),
+            Column("epoch", String(32), nullable=False),
+            Column("seq", BigInteger, nullable=False),
+            PrimaryKeyConstraint("account_pk", "name"),
+            sqlite_with_rowid=False,
+            **_TABLE,
+        )
         self.own = frozenset(m.tables)
         self._homes: dict[str, Home] = {}
         for kind in sorted(registry.types.values(), key=lambda kind: kind.name):

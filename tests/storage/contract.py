@@ -11,6 +11,7 @@ from msgspec import UNSET
 from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Update
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
+from tests.storage.contract_feeds import FeedContract
 from tests.storage.contract_many import ManyContract
 from tests.storage.contract_past import PastContract
 from tests.storage.contract_reads import ReadContract
@@ -24,7 +25,7 @@ def claim(key: str, digest: bytes = b"same", scope: str = "user") -> KeyClaim:
     return KeyClaim(scope, key, digest)
 
 
-class StorageContract(ReadContract, PastContract, RemovalContract, ManyContract, RetentionContract):
+class StorageContract(ReadContract, PastContract, RemovalContract, ManyContract, RetentionContract, FeedContract):
     """A keeper's suite provides the fixture `use`: a started keeper over an empty database."""
 
     async def test_the_numbers_of_commits_have_no_gap(self, use: Use) -> None:
