@@ -302,6 +302,10 @@ def _of_uniques(book: Book) -> None:
 def _of_live(book: Book) -> None:
     book.add("watch.start", "since a mark", lambda x: {"type": "event", "since": {"mark": x.mark, "seq": 1}})
     book.add("watch.stop", "a watch", lambda x: {"watch": x.watch})
+    book.add("feed.start", "a name", lambda x: {"name": x.name})
+    book.add("feed.start", "another history", lambda x: {"name": "mine", "since": {"epoch": x.mark[:32], "seq": 1}})
+    book.add("feed.ack", "a name", lambda x: {"name": x.name, "seq": 1})
+    book.add("feed.stop", "a name", lambda x: {"name": x.name, "forget": True})
     book.add("session.beat", "telemetry", lambda x: {"status": "idle", "telemetry": {"event": x.records["event"]}})
     book.add("schema.describe", "a hash", lambda x: {"have": x.mark})
 
@@ -338,6 +342,7 @@ def _of_actions(book: Book) -> None:
     action("account.create", "a taken name", args=lambda x: {"name": x.name})
     action("signin.link", "an account", args=lambda x: {"account": x.name})
     action("signin.link", "a user", args=lambda x: {"account": "main", "user": x.records["user"]})
+    action("database.dump", "a folder", args=lambda x: {"folder": x.name})
     action("user.create", "an account", args=lambda x: {"name": x.account, "role": "owner"})
     action("user.role", "a user", args=lambda x: {"user": x.records["user"], "role": "viewer"})
     action("user.remove", "a user", args=lambda x: {"user": x.records["user"]})
