@@ -6,6 +6,7 @@ takes the files. A restore reads the whole backup before it touches anything, an
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
@@ -128,7 +129,7 @@ def _refuse_full(settings: Settings, keeper: str) -> None:
 
 def _restored(settings: Settings, found: Backup, progress: Callable[[int], None]) -> None:
     """Make the data folder and the database; where that fails, what was made is removed again."""
-    from hub.app import DataFolder, sqlite_file
+    from hub.app import DataFolder, registry_of, sqlite_file
     from storage.backup.make import unpack
     from storage.sql.dump import put
 
@@ -140,9 +141,17 @@ def _restored(settings: Settings, found: Backup, progress: Callable[[int], None]
             (stage / "files").rename(folder.blobs)
             file = sqlite_file(settings)
             if file is not None:
-                put(stage / "database", file, lambda: secrets.token_urlsafe(6))
+                put(stage / "database", file, _epoch)
+            else:
+                from storage.mariadb.dump import restore
+
+                asyncio.run(restore(registry_of(settings), settings.database_url, stage / "database", _epoch))
     finally:
         folder.release()
+
+
+def _epoch() -> str:
+    return secrets.token_urlsafe(6)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,8 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
 
 from sqlalchemy.engine import Connection
 
@@ -19,9 +20,10 @@ from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import Found, Head, Listener, StorageRefused
+from storage.base import FeedPosition, Found, Head, Listener, StorageRefused
 from storage.decide import repeated
 from storage.mariadb.connection import Durability, inspect, open_engine, read_url
+from storage.mariadb.dump import dump
 from storage.mariadb.faults import is_lost, refusal, sentence, unavailable
 from storage.mariadb.questions import Questions
 from storage.mariadb.schema import settle
@@ -63,6 +65,8 @@ class MariadbStorage:
     read or a group of writes may take before it is given up.
     """
 
+    keeper: Literal["sqlite", "mariadb"] = "mariadb"
+
     def __init__(
         self,
         registry: Registry,
@@ -88,7 +92,9 @@ class MariadbStorage:
         self._listener: Listener = lambda commits: None
         self._writer = Writer(registry, statements, self._units, clock, self._keys, writers, queue, self._tell)
         self._questions = Questions(statements, self._keys)
-        self._past = statements.past
+        self._past, self._feeds = statements.past, statements.feeds
+        # One at a time, because a snapshot holds back what InnoDB may forget.
+        self._dumping: asyncio.Task[None] | None = None
         self._serving = False
         self._settled = False
         # Point reads of this turn of the loop, asked together at its end.
@@ -139,6 +145,9 @@ class MariadbStorage:
             return
         self._serving = False
         self._ask_gets()
+        if self._dumping is not None:
+            self._dumping.cancel()
+            await asyncio.wait([self._dumping])
         await self._units.close()
 
     @property
@@ -215,6 +224,16 @@ class MariadbStorage:
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
         return await self._ask(self._questions.lookup(kind, field, value))
 
+    async def feed_position(self, account: str, name: str) -> FeedPosition | None:
+        """Return where a feed stands, or None where nothing of it was acknowledged."""
+        feeds = self._feeds
+        return await self._ask(lambda connection: feeds.read(connection, account, name))
+
+    async def move_feed(self, account: str, name: str, position: FeedPosition | None) -> FeedPosition | None:
+        """Keep where a feed stands, or with None forget it; return where it stands now, on disk."""
+        feeds = self._feeds
+        return await self._ask(lambda connection: feeds.move(connection, account, name, position))
+
     async def prune(self, before: str, limit: int) -> int:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
         past, at = self._past, millis(before)
@@ -240,6 +259,24 @@ class MariadbStorage:
         self._writer.fault = None
         if time.monotonic() - self._writer.full_at < FULL_SECONDS:
             raise HubError("storage.full", retry_after=5)
+
+    async def dump(self, folder: Path) -> None:
+        """Write the parts of a backup into an empty folder; see `Dumps`."""
+        self._check()
+        if self._dumping is not None:
+            raise HubError("server.unavailable", "Another backup is being made; wait for its end.", retry_after=10)
+        self._dumping = asyncio.get_running_loop().create_task(dump(self._engine, self._tables, folder))
+        try:
+            await self._dumping
+        except OSError as error:
+            text = f"The backup cannot be written to {folder}: {error.strerror or error}."
+            raise HubError("server.unavailable", text) from error
+        except HubError:
+            raise
+        except Exception as error:
+            raise refusal(error) from error
+        finally:
+            self._dumping = None
 
     async def _ask(self, work: Work[T]) -> T:
         self._check()

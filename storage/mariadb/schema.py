@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 from storage.base import StorageRefused
 from storage.mariadb.compile import DIALECT, ask
-from storage.mariadb.connection import STATEMENT_SECONDS
+from storage.mariadb.connection import STATEMENT_SECONDS, rolled_back
 from storage.mariadb.growth import compare, grow
 from storage.mariadb.statements import BLOCK, SEQUENCE
 from storage.sql.tables import Tables
@@ -28,17 +28,34 @@ _SEQUENCE_DDL: Final = f"CREATE SEQUENCE IF NOT EXISTS {SEQUENCE} START WITH 1 I
 _OLDEST_KEYS: Final = "CREATE INDEX IF NOT EXISTS idempotency_at ON idempotency (at)"
 
 
+RESTORING: Final = "restoring"
+"""The fact that stands in `meta` while a backup is put into a database."""
+
+
 def settle(connection: Connection, tables: Tables, new_epoch: Callable[[], str]) -> str:
     """Make the tables of an empty database and return its epoch; raise `StorageRefused` where others are there."""
-    connection.exec_driver_sql("SET SESSION max_statement_time = 0")  # what is added to large tables takes its time
-    name = f"aether.{connection.exec_driver_sql('SELECT DATABASE()').scalar_one()}"[:64]
-    if not connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (name, LOCK_SECONDS)).scalar_one():
-        raise StorageRefused("Another hub has been changing this database's tables for a minute; see what it does.")
+    hold(connection)
     try:
         return _settle(connection, tables, new_epoch)
     finally:
-        ask(connection, "SELECT RELEASE_LOCK(%s)", (name,))
-        connection.exec_driver_sql(f"SET SESSION max_statement_time = {STATEMENT_SECONDS}")
+        let_go(connection)
+
+
+def hold(connection: Connection) -> None:
+    """Take the lock of whoever changes the tables of this database; raise `StorageRefused` after a minute."""
+    connection.exec_driver_sql("SET SESSION max_statement_time = 0")  # what is added to large tables takes its time
+    if not connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (_lock_name(connection), LOCK_SECONDS)).scalar_one():
+        raise StorageRefused("Another hub has been changing this database's tables for a minute; see what it does.")
+
+
+def let_go(connection: Connection) -> None:
+    """Give the lock back."""
+    ask(connection, "SELECT RELEASE_LOCK(%s)", (_lock_name(connection),))
+    connection.exec_driver_sql(f"SET SESSION max_statement_time = {STATEMENT_SECONDS}")
+
+
+def _lock_name(connection: Connection) -> str:
+    return f"aether.{connection.exec_driver_sql('SELECT DATABASE()').scalar_one()}"[:64]
 
 
 def schema_hash(tables: Tables) -> str:
@@ -48,24 +65,56 @@ def schema_hash(tables: Tables) -> str:
 
 
 def _settle(connection: Connection, tables: Tables, new_epoch: Callable[[], str]) -> str:
-    present = {str(name) for (name,) in connection.exec_driver_sql("SHOW TABLES").all()} - {SEQUENCE}
+    present = present_tables(connection)
     strange = sorted(present - set(tables.metadata.tables))
     facts: dict[str, str] = {}
     if "meta" in present:
         rows = connection.exec_driver_sql("SELECT name, value FROM meta").all()
         facts = {str(name): str(value) for name, value in rows}
+    if RESTORING in facts:
+        raise StorageRefused("A restore into this database was broken off; run it again, or empty the database.")
     if "schema" in facts:
         return _check(connection, facts, strange, tables)
     if strange:
         raise StorageRefused("The database holds tables of another program; name another database for the hub.")
-    for table in tables.metadata.tables.values():
+    make_all(connection, tables)
+    epoch = new_epoch()
+    stamp(connection, tables, epoch)
+    return epoch
+
+
+def present_tables(connection: Connection) -> set[str]:
+    """Return the names of the tables that are there."""
+    return {str(name) for (name,) in connection.exec_driver_sql("SHOW TABLES").all()} - {SEQUENCE}
+
+
+def make_all(connection: Connection, tables: Tables, *, restoring: bool = False) -> None:
+    """Make every table, index and sequence that is not there; `restoring`: so that no hub starts until the stamp."""
+    ordered = [tables.meta, *(table for table in tables.metadata.tables.values() if table is not tables.meta)]
+    for table in ordered:
         for ddl in _ddl(table):
             connection.exec_driver_sql(ddl)
+        if restoring and table is tables.meta:
+            connection.exec_driver_sql("INSERT INTO meta (name, value) VALUES (%s, '1')", (RESTORING,))
     connection.exec_driver_sql(_SEQUENCE_DDL)
     connection.exec_driver_sql(_OLDEST_KEYS)
-    fresh = {"format": str(FORMAT), "epoch": new_epoch(), "probe": "0", "schema": schema_hash(tables)}
-    connection.exec_driver_sql("INSERT INTO meta (name, value) VALUES (%s, %s)", list(fresh.items()))
-    return fresh["epoch"]
+
+
+def stamp(connection: Connection, tables: Tables, epoch: str) -> None:
+    """Say that the tables are what is declared: from now on a hub starts."""
+    fresh = {"format": str(FORMAT), "epoch": epoch, "probe": "0", "schema": schema_hash(tables)}
+    with rolled_back(connection):
+        connection.exec_driver_sql("START TRANSACTION")
+        connection.exec_driver_sql("DELETE FROM meta WHERE name = %s", (RESTORING,))
+        connection.exec_driver_sql("INSERT INTO meta (name, value) VALUES (%s, %s)", list(fresh.items()))
+        connection.exec_driver_sql("COMMIT")
+
+
+def drop_all(connection: Connection, tables: Tables) -> None:
+    """Remove every table of the hub; `meta`, which says that this goes on, last."""
+    connection.exec_driver_sql(f"DROP SEQUENCE IF EXISTS {SEQUENCE}")
+    for table in [*(table for table in tables.metadata.tables.values() if table is not tables.meta), tables.meta]:
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS `{table.name}`")
 
 
 def _make_tables(connection: Connection, tables: Tables) -> None:

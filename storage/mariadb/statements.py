@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from hub.schema.registry import Registry
 from storage.mariadb.compile import MariaCompiler, MariaRows, ask, compiled, possible_id
+from storage.mariadb.feeds import FeedPositions
 from storage.mariadb.past import Past
 from storage.sql.compile import Text
 from storage.sql.rows import decode_json
@@ -41,6 +42,7 @@ class Statements:
         self.rows = {kind.name: MariaRows(tables.of(kind), tables) for kind in registry.types.values()}
         self.compilers = {name: MariaCompiler(rows, tables) for name, rows in self.rows.items()}
         self.past = Past(tables, self.rows)
+        self.feeds = FeedPositions(tables)
         self.inserts = {name: _insert(rows.home.table, rows.columns) for name, rows in self.rows.items()}
         # Columns that a unique index covers: their rows are written in the order of the commits.
         self.guarded = {

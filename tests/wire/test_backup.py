@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,14 +17,16 @@ import pytest
 
 from tests.proofs.ledger import Entry, Ledger, audit
 from tests.proofs.writers import Writer
+from tests.storage.mariadb_server import FAST, MariadbServer, running
 from tests.wire.hubprocess import HubProcess
-from tests.wire.talk import connected
+from tests.wire.talk import Message, connected
 from tests.wire.tenant import Tenant, make_tenant, operator
 
 
-async def aether(*words: str) -> tuple[int, str, str]:
+async def aether(*words: str, database_url: str = "") -> tuple[int, str, str]:
     """Run a command; return its exit code and what it printed."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
+    clean |= {"AETHER_DATABASE_URL": database_url} if database_url else {}
     child = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("aether")), *words,
         env=clean, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
@@ -42,6 +45,13 @@ async def uploaded(hub: HubProcess, tenant: Tenant, event: str, name: str, data:
         )  # fmt: skip
     assert answer.status_code in {200, 201}, answer.text
     return hashlib.sha256(data).hexdigest()
+
+
+@pytest.fixture
+def mariadb() -> Iterator[MariadbServer]:
+    """A server for this test."""
+    with running(*FAST) as server:
+        yield server
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -220,3 +230,58 @@ async def test_a_hub_writes_its_database_only_into_an_empty_folder(tmp_path: Pat
         assert refused[1] == "args.folder"
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["file"]
     hub.stop()
+
+
+async def test_a_hub_over_mariadb_is_backed_up_and_restored_too(tmp_path: Path, mariadb: MariadbServer) -> None:
+    source, target = (mariadb.url(mariadb.new_database()) for _ in range(2))
+    hub = HubProcess(tmp_path / "data", database_url=source, durability="normal")
+    hub.secrets.add(":secret@")
+    tenant = await make_tenant(hub)
+    acknowledged: dict[str, Message] = {}
+    stop = asyncio.Event()
+
+    async def write() -> None:
+        async with tenant.client("editor") as client:
+            while not stop.is_set():
+                made = await client.create("event", title=f"{len(acknowledged)}")
+                acknowledged[made["id"]] = made
+
+    writing = asyncio.create_task(write())
+    async with tenant.client("editor") as client:
+        event = (await client.create("event", title="files"))["id"]
+    sha256 = await uploaded(hub, tenant, event, "file", b"content")
+    while len(acknowledged) < 200:
+        await asyncio.sleep(0.02)
+    before = dict(acknowledged)
+    code, _, err = await aether("backup", str(tmp_path / "b.tar"), "--data", str(hub.data), database_url=source)
+    assert code == 0, err
+    assert len(acknowledged) > len(before)
+    stop.set()
+    await writing
+    hub.stop()
+    data = ["--data", str(tmp_path / "new")]
+    code, _, err = await aether("restore", str(tmp_path / "b.tar"), *data)
+    assert (code, "is of a hub on mariadb" in err) == (1, True)
+    code, _, err = await aether("restore", str(tmp_path / "b.tar"), *data, database_url=source)
+    assert (code, "The database is not empty" in err) == (1, True)
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == ["hub.lock"]
+    code, _, err = await aether("restore", str(tmp_path / "b.tar"), *data, database_url=target)
+    assert code == 0, err
+    again = HubProcess(tmp_path / "new", database_url=target, durability="normal")
+    again.secrets.add(":secret@")
+    async with connected(again.socket_url) as client:
+        await client.greet(tenant.keys["editor"])
+        found: dict[str, Message] = {}
+        page: Message = {}
+        while True:
+            answer = await client.ok("record.find", type="event", limit=1000, **page)
+            found |= {record["id"]: record for record in answer["records"]}
+            if "next" not in answer:
+                break
+            page = {"after": answer["next"]}
+        assert {rec: found[rec] for rec in before} == before
+        await client.create("event", title="afterwards")
+    async with httpx.AsyncClient(base_url=again.url, trust_env=False) as http:
+        headers = {"Authorization": f"Bearer {tenant.keys['viewer']}"}
+        assert (await http.get(f"/files/sha256/{sha256}", headers=headers)).content == b"content"
+    again.stop()
