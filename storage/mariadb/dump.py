@@ -31,8 +31,11 @@ from storage.sql.rows import decode_json, encode_json
 from storage.sql.tables import Tables
 
 ABOUT: Final = "database.json"
-PAGE: Final = 200
-"""How many rows one statement reads."""
+PAGE: Final = 100
+"""How many rows the first statement over a table reads, and at least every one."""
+PAGE_ROWS: Final = 4000
+PAGE_BYTES: Final = 1 << 20
+"""How many rows one statement reads at most, and about how many bytes the following ones get."""
 INSERT_BYTES: Final = 1 << 20
 INSERT_ROWS: Final = 500
 """How much one statement inserts at most, beyond one row."""
@@ -70,7 +73,7 @@ async def dump(engine: AsyncEngine, tables: Tables, folder: Path) -> None:
                 await asyncio.to_thread(_append, part, [columns])
                 pages = _Pages(table)
                 while page := await connection.run_sync(pages.next):
-                    await asyncio.to_thread(_append, part, page)
+                    pages.fit(len(page), await asyncio.to_thread(_append, part, page))
                     if table in file_tables:
                         named |= {row.sha256 for row in page}
         finally:
@@ -78,9 +81,11 @@ async def dump(engine: AsyncEngine, tables: Tables, folder: Path) -> None:
     await asyncio.to_thread(_finish, folder, about, named)
 
 
-def _append(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+def _append(path: Path, rows: Sequence[Sequence[Any]]) -> int:
+    """Write rows; return how many bytes they are."""
+    text = b"".join(encode_json(list(row)) + b"\n" for row in rows)
     with path.open("ab") as file:
-        file.write(b"".join(encode_json(list(row)) + b"\n" for row in rows))
+        return file.write(text)
 
 
 def _finish(folder: Path, about: About, named: set[str]) -> None:
@@ -107,17 +112,22 @@ class _Pages:
         self._first, self._following = compiled(begin), compiled(begin.where(or_(*behind)))
         self._last: Sequence[Any] | None = None
         self._ended = False
+        self._limit = PAGE
+
+    def fit(self, rows: int, size: int) -> None:
+        """Make the next page about as large as a page should be, given how large rows are."""
+        self._limit = max(PAGE, min(PAGE_ROWS, rows * PAGE_BYTES // max(size, 1)))
 
     def next(self, connection: Connection) -> Sequence[Any]:
         """Return the next page; nothing at the end."""
         if self._ended:
             return []
-        text, values = self._first, {"limit": PAGE}
+        text, values = self._first, {"limit": self._limit}
         if self._last is not None:
             text, last = self._following, [self._last[place] for place in self._places]
             values |= {f"k{m}_{n}": last[m] for n in range(len(last)) for m in range(n + 1)}
         page = ask(connection, text.sql, text.arguments(values))
-        self._ended = len(page) < PAGE
+        self._ended = len(page) < self._limit
         self._last = page[-1] if page else None
         return page
 
