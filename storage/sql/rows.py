@@ -98,7 +98,8 @@ class Rows:
         self.kind = kind
         self._targets: list[tuple[FromClause, ColumnElement[bool]]] = []
         self.public: dict[str, ColumnElement[Any]] = {name: table.c[name] for name in HEAD}
-        names = [*HEAD, *([kind.parent_wire] if kind.parent_wire else [])]
+        # The order of an image's keys is the same wherever the image comes from.
+        names = ["id", "version", *([kind.parent_wire] if kind.parent_wire else []), *HEAD[2:]]
         names += [wire for wire, spec in kind.fields.items() if not spec.option.secret]
         for wire in names:
             if wire not in home.targets:
@@ -111,17 +112,13 @@ class Rows:
         kinds = {wire: kind.fields[wire].kind for wire in names if wire in kind.fields}
         self.outputs = [table.c.pk, *(self._output(self.public[w], kinds.get(w)) for w in names)]
 
-        # The order of an image's keys is the same wherever the image comes from.
-        parent = [kind.parent_wire] if kind.parent_wire else []
-        first = ["id", "type", "version", "account_id", *parent, *HEAD[2:]]
-        self._template: Image = dict.fromkeys([*first, *(w for w in names if w not in first)])
-        self._template["type"] = kind.name
-        self._names = tuple(names)
+        self._keys = ("id", "type", "version", "account_id", *names[2:])
+        self._places = {name: place for place, name in enumerate(self._keys)}
         self._defaults = {w: None if s.required else s.default for w, s in kind.fields.items()}
-        self._decoders: list[tuple[str, Callable[[Any], Any]]] = [(name, wire_time) for name in HEAD if name in _TIMES]
-        for wire, what in kinds.items():
-            if what in _DECODERS:
-                self._decoders.append((wire, _DECODERS[what]))
+        decoders: dict[str, Callable[[Any], Any]] = {name: wire_time for name in HEAD if name in _TIMES}
+        decoders |= {wire: _DECODERS[what] for wire, what in kinds.items() if what in _DECODERS}
+        # By the place of the value in an image.
+        self._decoders = [(self._places[wire], decoder) for wire, decoder in decoders.items()]
 
         # What is written as it stands in an image, and what is made of it.
         self._plain = [w for w in names if w not in home.targets and kinds.get(w) in {None, *_AS_IT_IS}]
@@ -153,20 +150,21 @@ class Rows:
 
     def image(self, row: Sequence[Any], account: str) -> Image:
         """Return the image of a selected row, which begins with the internal key."""
-        image = self._template.copy()
-        image["account_id"] = account
-        image.update(zip(self._names, row[1:], strict=True))
-        for wire, decoder in self._decoders:
-            value = image[wire]
+        values = list(row)
+        # The internal key makes room for the type, and the account stands behind the version: no second pass is needed.
+        values[0], values[1] = values[1], self.kind.name
+        values.insert(3, account)
+        for place, decoder in self._decoders:
+            value = values[place]
             if value is not None:
-                image[wire] = decoder(value)
-        return image
+                values[place] = decoder(value)
+        return dict(zip(self._keys, values, strict=True))
 
     def complete(self, image: Image) -> Image:
         """Return a logged image with the fields that were declared after it was logged."""
-        if len(image) == len(self._template) or not image:
+        if len(image) == len(self._keys) or not image:
             return image  # of a record that was purged nothing is left
-        return {name: image.get(name, self._defaults.get(name)) for name in self._template}
+        return {name: image.get(name, self._defaults.get(name)) for name in self._keys}
 
     def insert(self, put: Put, pk: int, account_pk: int, pk_of: PkOf, out: list[Any]) -> None:
         """Append the values of a new row, in the order of `columns`."""
