@@ -109,12 +109,13 @@ async def connect(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a run measured: messages, seconds, and the server's CPU seconds."""
+    """What a run measured: messages, seconds, the server's CPU seconds, and by how many bytes it grew."""
 
     messages: int
     seconds: float
     cpu: float
     latencies: list[float]
+    grown: int = 0
 
     @property
     def rate(self) -> float:
