@@ -98,7 +98,7 @@ class ActionContext:
     ) -> list[Image]:
         """Return every live record that matches; with `deleted`, tombstones too."""
         wanted = type_of(kind)
-        node = parse_where(wanted, where)
+        node = parse_where(wanted, where, reach=self.services.registry)
         if parent is not None and wanted.parent_wire is not None:
             node = both(equals(wanted, wanted.parent_wire, parent), node)
         query = Query(wanted, node, parse_order(wanted, order), deleted=deleted)

@@ -25,7 +25,7 @@ import msgspec
 from channels.live import Live, SessionState
 from channels.outlet import Outlet
 from handlers.turns import Turns
-from hub.access import GUEST, SYSTEM, Identity, Rights, RightsTable
+from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
 from hub.schema.fields import DeclarationError
 from hub.schema.record import RecordType
 from hub.schema.registry import Registry
@@ -145,6 +145,11 @@ class Call:
         if self._rights is None:
             raise HubError("account.required", "Name an `account` in session.hello first.")
         return self._rights
+
+    @property
+    def reach(self) -> Reach:
+        """How far filters reach in the chosen account; raise `account.required`."""
+        return Reach(self.rights, self.account)
 
     @property
     def moved(self) -> bool:

@@ -37,7 +37,7 @@ def _matching(call: Call, request: RecordUpdateWhere | RecordDeleteWhere, verb: 
     """Return type and filter; a filter tells what is there, so it takes the right to read as well."""
     kind = call.kind(request.type, verb)
     call.rights.require(f"{kind.name}.read")
-    return kind, parse_where(kind, request.where, call.rights.hidden(kind))
+    return kind, parse_where(kind, request.where, call.rights.hidden(kind), reach=call.reach)
 
 
 async def _write(call: Call, request: RecordUpdateWhere | RecordDeleteWhere, write: OfMany) -> Answer:

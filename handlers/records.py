@@ -41,12 +41,14 @@ _ENCODER = msgspec.json.Encoder()
 _OF_ONE = (Update, Delete, Move)
 
 
-async def scoped(call: Call, kind: RecordType, where: dict[str, Any] | None, parent: RecordRef | None) -> Node:
-    """Return the checked filter of a query, under its parent where one is given.
+async def scoped(
+    call: Call, kind: RecordType, where: dict[str, Any] | None, parent: RecordRef | None, *, watched: bool = False
+) -> Node:
+    """Return the checked filter of a query, under its parent where one is given; `watched` ones take no steps.
 
-    Raises `where.invalid`, `data.invalid`, or `record.not_found` for a parent that is not there.
+    Raises as `parse_where`, `data.invalid`, or `record.not_found` for a parent that is not there.
     """
-    node = parse_where(kind, where, call.rights.hidden(kind))
+    node = parse_where(kind, where, call.rights.hidden(kind), reach=call.reach, watched=watched)
     if parent is None:
         return node
     if kind.parent is None or kind.parent_wire is None or parent.type != kind.parent.name:

@@ -11,15 +11,13 @@ from channels.outlet import Outlet
 from channels.watches import WatchQuery
 from handlers.base import Answer, Call, Needs, handles
 from handlers.records import scoped, size_of
-from hub.schema.record import Image, RecordType
+from hub.schema.record import Image
 from hub.wire import frames
 from hub.wire.errors import HubError
 from hub.wire.requests import WatchStart, WatchStop
 
 PAGE_RECORDS: Final = 500
 PAGE_BYTES: Final = 256 * 1024
-STEPS: Final = frozenset({"parent", "children"})
-"""What a filter of a find calls the records that belong together."""
 
 
 @handles(Needs.ACCOUNT)
@@ -36,8 +34,7 @@ async def start(call: Call, request: WatchStart) -> Answer:
             )
     kind = call.kind(request.type, "read")
     call.rights.check_fields(kind, request.fields)
-    _refuse_steps(kind, request.where, "where")
-    node = await scoped(call, kind, request.where, request.parent)
+    node = await scoped(call, kind, request.where, request.parent, watched=True)
     session = call.session  # once more: the account may have changed while the parent was looked up
     fields = tuple(request.fields) if request.fields is not None else None
     query = WatchQuery(call.account, kind, node, fields, call.rights)
@@ -68,20 +65,6 @@ async def start(call: Call, request: WatchStart) -> Answer:
             outlet.begin(query.id, rest)
 
     return Answer(data, seq=started.seq, then=begin)
-
-
-def _refuse_steps(kind: RecordType, where: Any, path: str) -> None:
-    """Raise `where.not_watchable` for a step to the parent or the children, which is for finds."""
-    if isinstance(where, list):
-        for n, item in enumerate(where):
-            _refuse_steps(kind, item, f"{path}.{n}")
-    elif isinstance(where, dict):
-        for name in where:
-            if name in STEPS and name not in kind.kinds:
-                text = f"A watch takes no step to {name}; filter by the record's own fields."
-                raise HubError("where.not_watchable", text, path=f"{path}.{name}")
-            if name in {"$and", "$or", "$not"}:
-                _refuse_steps(kind, where[name], f"{path}.{name}")
 
 
 def pages_of(records: list[Image]) -> Iterator[list[Image]]:

@@ -116,6 +116,31 @@ class Rights:
         return hashlib.sha256(f"{plain}\n{hidden}".encode()).hexdigest()[:16]
 
 
+class Reach:
+    """How far the filters of one role reach in an account: to the types there that it may read."""
+
+    def __init__(self, rights: Rights, account: str) -> None:
+        self._rights = rights
+        self._account = account
+
+    def hidden(self, kind: RecordType) -> frozenset[str]:
+        """Return the wire names of fields that this role does not see."""
+        return self._rights.hidden(kind)
+
+    def children(self, kind: RecordType) -> list[RecordType]:
+        """Return the types whose records belong to records of `kind`."""
+        return self._rights.registry.children(kind)
+
+    def enter(self, kind: RecordType, path: str) -> None:
+        """Raise `access.denied` unless records of `kind` are here and may be read."""
+        try:
+            self._rights.require(f"{kind.name}.read")
+        except HubError as denied:
+            raise HubError(denied.code, denied.message, path=path, details=denied.details) from None
+        if kind.system != (self._account == SYSTEM):
+            raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
+
+
 class RightsTable:
     """The rights of each role of the ladder over one registry."""
 

@@ -25,6 +25,10 @@ class KeyRow(msgspec.Struct, frozen=True, gc=False):
     answer: Any = UNSET
 
 
+class NotAlone(Exception):
+    """A write has to see what the commits before it in its group changed; the keeper decides it by itself."""
+
+
 def repeated(row: KeyRow, claim: KeyClaim) -> Committed:
     """Return what was committed under a key; raise `key.reused` where another request was."""
     if row.digest != claim.digest:

@@ -17,11 +17,12 @@ from msgspec import structs
 from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
-from hub.schema.where import Node, matcher
+from hub.schema.where import Node, Others, matcher
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Listener, moved, too_many_feeds
 from storage.decide import Decider, Decision, KeyRow, repeated
+from storage.loader import NotAlone
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,19 @@ class MemoryDatabase:
 
     def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
         """Return the live records that match, at most `limit` of them."""
-        matches = matcher(where)
+        matches = matcher(where, self.others(account))
         rows = self.table(account, kind.name).values()
         return list(islice((dict(i) for i in rows if i["deleted_at"] is None and matches(i)), limit))
+
+    def others(self, account: str) -> Others:
+        """Return what the steps of filters look among."""
+
+        def found(kind: RecordType, wire: str, value: Any) -> Iterator[Image]:
+            rows = self.table(account, kind.name)
+            near = [rows[value]] if wire == "id" and value in rows else [] if wire == "id" else rows.values()
+            return (image for image in near if image["deleted_at"] is None and image[wire] == value)
+
+        return found
 
     def key(self, account: str, scope: str, key: str) -> KeyRow | None:
         """Return the stored answer of a keyed commit."""
@@ -166,7 +177,11 @@ class MemoryStorage:
         while self._queue:
             commit, future = self._queue.popleft()
             try:
-                decision = decider.decide(commit)
+                try:
+                    decision = decider.decide(commit)
+                except NotAlone:
+                    decider = Decider(self._registry, self.database, self._clock())
+                    decision = decider.decide(commit)
             except HubError as refusal:
                 done.append((future, refusal))
                 continue
@@ -202,7 +217,7 @@ class MemoryStorage:
 
     async def find(self, account: str, query: Query) -> Found:
         """Return the records of a query and the `seq` they were read at."""
-        matches = matcher(query.where)
+        matches = matcher(query.where, self.database.others(account))
         rows = self.database.table(account, query.type.name).values()
         found = [i for i in rows if (query.deleted or i["deleted_at"] is None) and matches(i)]
         total = len(found) if query.count else None

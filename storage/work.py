@@ -10,7 +10,7 @@ from typing import Any
 from hub.access import SYSTEM
 from hub.schema.hooks import Change
 from hub.schema.record import Image, RecordType
-from hub.schema.where import Node, matcher
+from hub.schema.where import Node, has_steps, matcher
 from hub.schema.writes import (
     ChangeRow,
     Commit,
@@ -31,6 +31,7 @@ from hub.schema.writes import (
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from storage.known import Known, Plan, Put, RecordKey, UniqueKey, plan_of
+from storage.loader import NotAlone
 from storage.removal import bury, purge, stays_beside
 
 
@@ -299,14 +300,15 @@ class Work:
 
     def matching(self, kind: RecordType, where: Node, limit: int) -> list[Image]:
         """Return the live records that match, by id; raise `batch.too_large` where they are more than `limit`."""
+        if has_steps(where) and next(self.known.rows(self), None) is not None:
+            raise NotAlone("the filter looks at records that this group may have changed")
         # What this group changed is not stored yet: of those records the newest image decides.
         newer = {row.rec for row in self.known.rows(self) if row.type == kind.name}
         stored = self.load.matching(self.account, kind, where, limit + len(newer) + 1)
         found = {image["id"]: image for image in stored if image["id"] not in newer}
-        matches = matcher(where)
         for rec in newer:
             image = self.get(kind, rec)
-            if image is not None and image["deleted_at"] is None and matches(image):
+            if image is not None and image["deleted_at"] is None and matcher(where)(image):
                 found[rec] = image
         if len(found) > limit:
             raise HubError(

@@ -132,6 +132,11 @@ class RecordType:
         return frozenset(w for w, s in self.fields.items() if s.kind == "ref")
 
     @cached_property
+    def steps(self) -> dict[str, str]:
+        """The wire name of each reference by the name that filters step over it with: `location` is `location_id`."""
+        return {s.name: w for w, s in self.fields.items() if s.kind == "ref"}
+
+    @cached_property
     def _converters(self) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
         """What makes plain values of the accepted ones, for those fields where that is something."""
         return tuple((w, s.plain) for w, s in self.fields.items() if s.plain is not None)

@@ -116,6 +116,13 @@ class Registry:
         """Return the types whose records belong to records of `parent`."""
         return [t for t in self.types.values() if t.parent is parent]
 
+    def hidden(self, kind: RecordType) -> frozenset[str]:
+        """Return what the hub's own filters do not reach: secret fields, which are no field of a filter anyway."""
+        return frozenset()
+
+    def enter(self, kind: RecordType, path: str) -> None:
+        """The hub's own filters step to every type."""
+
     def referrers(self, target: RecordType) -> list[tuple[RecordType, str]]:
         """Return the types that refer to records of `target`, each with the wire name of the field."""
         return [(t, wire) for t in self.types.values() for wire in t.references if referred(t.fields[wire]) is target]

@@ -131,7 +131,7 @@ class MariaCompiler(Filters):
         terms = [account == bindparam("account")]
         if not deleted:
             terms.append(table.c.deleted_at.is_(None))
-        terms.append(self._node(shape, True))
+        terms.append(self.condition(shape))
         total: Any = null()
         if count:
             total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
@@ -168,8 +168,8 @@ class MariaCompiler(Filters):
     def _among(self, column: ColumnElement[Any], kind: str, bound: Any) -> ColumnElement[bool]:
         return column.op("IN", is_comparison=True)(bound)
 
-    def _has(self, column: ColumnElement[Any], bound: Any, positive: bool) -> ColumnElement[bool]:
-        found = holds(column, bound, _ITEMS.get(self._item_kind(column) or "", _TEXTS))
+    def _has(self, column: ColumnElement[Any], item: str, bound: Any, positive: bool) -> ColumnElement[bool]:
+        found = holds(column, bound, _ITEMS.get(item, _TEXTS))
         if positive:
             return found == literal_column("1")
         return found == literal_column("0")

@@ -35,13 +35,13 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from hub.schema.query import Query, SortKey
-from hub.schema.where import All, Compare, Either, Node, Not
+from hub.schema.where import All, Compare, Either, Node, Not, Step
 from storage.sql.rows import Rows, millis, to_json
-from storage.sql.tables import Tables
+from storage.sql.tables import FOLD, Home, Tables
 
 Shape = tuple[Any, ...]
-"""A filter without its values: `("and" | "or", *shapes)`, `("not", shape)`, `("null", field, is_null)` or
-`(op, field, kind, place of the value)`."""
+"""A filter without its values: `("and" | "or", *shapes)`, `("not", shape)`, `("null", field, is_null)`,
+`("step", type, near, far, shape)` or `(op, field, kind, place of the value)`."""
 _TRUE: Final[Shape] = ("and",)
 _FALSE: Final[Shape] = ("or",)
 DIALECT: Final = sqlite.dialect(paramstyle="qmark")
@@ -86,6 +86,14 @@ def value_of(kind: str, value: Any) -> Any:
     return int(value) if kind == "boolean" else value
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """The records that a part of a filter is about: where they live, and what their table is called there."""
+
+    home: Home
+    table: FromClause
+
+
 def _joined(op: str, parts: list[Shape]) -> Shape:
     """Return parts joined by `and` or `or`, without those that decide nothing: SQLite bounds the depth."""
     neutral, deciding = (_TRUE, _FALSE) if op == "and" else (_FALSE, _TRUE)
@@ -114,6 +122,7 @@ class Filters:
         self._rows = rows
         self._tables = tables
         self._table = rows.home.table
+        self._place = Place(rows.home, rows.home.table)
 
     def split(self, node: Node, values: list[Any]) -> Shape:
         """Return the shape of a filter; its values are appended to `values` in the order of the shape."""
@@ -133,6 +142,9 @@ class Filters:
             case Not():
                 inner = self.split(node.node, values)
                 return {_TRUE: _FALSE, _FALSE: _TRUE}.get(inner, ("not", inner))
+            case Step():
+                inner = self.split(node.node, values)
+                return _FALSE if inner == _FALSE else ("step", node.type, node.near, node.far, inner)
         return (node.op, node.field, node.kind, len(values) - 1)
 
     def named(self, query: Query, account_pk: int, limit: int) -> tuple[Shape, tuple[bool, ...] | None, dict[str, Any]]:
@@ -179,27 +191,47 @@ class Filters:
             same.append(column.is_(None) if is_null else column == bound)
         return ranges
 
-    def _node(self, shape: Shape, positive: bool) -> ColumnElement[bool]:
+    def condition(self, shape: Shape) -> ColumnElement[bool]:
+        """Return what is true exactly for the records that match."""
+        return self._node(shape, True, self._place)
+
+    def _node(self, shape: Shape, positive: bool, at: Place) -> ColumnElement[bool]:
         op = shape[0]
         if op in {"and", "or"}:
-            parts = [self._node(inner, positive) for inner in shape[1:]]
+            parts = [self._node(inner, positive, at) for inner in shape[1:]]
             return and_(true(), *parts) if (op == "and") == positive else or_(false(), *parts)
         if op == "not":
-            return self._node(shape[1], not positive)
+            return self._node(shape[1], not positive, at)
+        if op == "step":
+            return self._step(shape, positive, at)
         if op == "null":
-            column = self._table.c[shape[1]]
+            column = at.table.c[shape[1]]
             return column.is_(None) if shape[2] == positive else column.is_not(None)
         if op in {"ne", "nin"}:
             op, positive = ("eq" if op == "ne" else "in"), not positive
         _, field, kind, place = shape
-        return self._term(op, field, kind, bindparam(f"v{place}"), positive)
+        return self._term(op, field, kind, bindparam(f"v{place}"), positive, at)
 
-    def _term(self, op: str, field: str, kind: str, bound: Any, positive: bool) -> ColumnElement[bool]:
+    def _step(self, shape: Shape, positive: bool, at: Place) -> ColumnElement[bool]:
+        """Return what is true where one of the records that belong together matches, or where none does."""
+        _, kind, near, far, inner = shape
+        home = self._tables.of(kind)
+        other = Place(home, home.table.alias())
+        terms = [other.table.c.account_pk == bindparam("account"), other.table.c.deleted_at.is_(None)]
+        terms.append(self._node(inner, True, other))
+        if far == "id":  # the few that match are looked up once, and lead to the many that point to them
+            column = at.table.c[near]
+            found = column.in_(select(other.table.c.pk).where(*terms))
+            return found if positive else or_(column.is_(None), ~found)
+        there = exists(select(other.table.c.pk).where(other.table.c[far] == at.table.c.pk, *terms))
+        return there if positive else ~there
+
+    def _term(self, op: str, field: str, kind: str, bound: Any, positive: bool, at: Place) -> ColumnElement[bool]:
         """Return what is true exactly where the term is, or exactly where it is not."""
-        column: ColumnElement[Any] = self._table.c[field]
+        column: ColumnElement[Any] = at.table.c[field]
         found: ColumnElement[bool]
         if kind == "ref":
-            target = self._tables.of(self._rows.home.targets[field]).table
+            target = self._tables.of(at.home.targets[field]).table.alias()
             keys = select(target.c.pk)
             if op == "eq":
                 key = keys.where(target.c.id == bound).scalar_subquery()
@@ -215,11 +247,13 @@ class Filters:
             compare = column.op(_ORDERING[op] if positive else _OPPOSITE[op], is_comparison=True)(bound)
             return compare if positive else or_(column.is_(None), compare)
         if op == "has":
-            return self._has(column, bound, positive)
-        if op in {"icontains", "istarts"}:
-            column, op = self._rows.home.fold(field), op[1:]
+            return self._has(column, at.home.kind.fields[field].item or "text", bound, positive)
+        if op in {"icontains", "istarts", "iends"}:
+            column, op = at.table.c[field + FOLD], op[1:]
         if op == "contains":
             found = func.instr(column, bound) > 0
+        elif op == "ends":
+            found = func.substr(column, func.char_length(column) - func.char_length(bound) + 1) == bound
         else:
             found = func.substr(column, 1, func.char_length(bound)) == bound
             if positive:  # lets an index on the column narrow the search
@@ -230,14 +264,11 @@ class Filters:
         """Return what is true where a column is one of several values, and null where it is null."""
         return column.in_(select(func.json_each(bound).table_valued("value").c.value))
 
-    def _has(self, column: ColumnElement[Any], bound: Any, positive: bool) -> ColumnElement[bool]:
+    def _has(self, column: ColumnElement[Any], item: str, bound: Any, positive: bool) -> ColumnElement[bool]:
         """Return what is true exactly where a list holds a value, or exactly where it does not."""
         each = func.json_each(column).table_valued("value")
         found = exists().select_from(each).where(each.c.value == bound)
         return found if positive else ~found
-
-    def _item_kind(self, column: ColumnElement[Any]) -> str | None:
-        return self._rows.kind.fields[str(column.key)].item
 
 
 class Compiler(Filters):
@@ -273,7 +304,7 @@ class Compiler(Filters):
         terms = [account == bindparam("account")]
         if not deleted:
             terms.append(table.c.deleted_at.is_(None))
-        terms.append(self._node(shape, True))
+        terms.append(self.condition(shape))
         total: Any = null()
         if count:
             total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
@@ -309,7 +340,7 @@ class Compiler(Filters):
             return func.aether_number_in(bound, column) == 1
         return super()._among(column, kind, bound)
 
-    def _has(self, column: ColumnElement[Any], bound: Any, positive: bool) -> ColumnElement[bool]:
-        if self._item_kind(column) == "number":
+    def _has(self, column: ColumnElement[Any], item: str, bound: Any, positive: bool) -> ColumnElement[bool]:
+        if item == "number":
             return func.aether_number_in(column, bound) == (1 if positive else 0)
-        return super()._has(column, bound, positive)
+        return super()._has(column, item, bound, positive)

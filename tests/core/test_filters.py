@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from hub.access import Reach, RightsTable
 from hub.schema.query import Query, make_cursor, parse_order, read_cursor
+from hub.schema.record import RecordType
 from hub.schema.registry import Registry
 from hub.schema.where import DEPTH, FILTERS, IN_VALUES, TERMS, matcher, parse_where
 from hub.wire.errors import HubError
@@ -30,7 +32,6 @@ def nested(levels: int) -> dict[str, Any]:
         ({"type": "event_session"}, "where.type"),
         ({"account_id": "x"}, "where.account_id"),
         ({"title.x": 1}, "where.title.x"),
-        ({"parent": {"title": "x"}}, "where.parent"),
         ({"$nor": [{}]}, "where.$nor"),
         ({"$where": "1"}, "where.$where"),
         ({"title": {"$regex": "a"}}, "where.title.$regex"),
@@ -59,6 +60,42 @@ def nested(levels: int) -> dict[str, Any]:
         ({"location_id": {"$gt": "a"}}, "where.location_id.$gt"),
         ({"tags": "a"}, "where.tags"),
         ({"tags": {"$has": 1}}, "where.tags.$has"),
+        ({"title": {"$between": ["a"]}}, "where.title.$between"),
+        ({"title": {"$between": "ab"}}, "where.title.$between"),
+        ({"title": {"$between": ["a", None]}}, "where.title.$between.1"),
+        ({"do_not_record": {"$between": [False, True]}}, "where.do_not_record.$between"),
+        ({"guid": {"$iends": "a"}}, "where.guid.$iends"),
+        ({"version": {"$ends": "1"}}, "where.version.$ends"),
+        ({"tags": {"$hasAny": "a"}}, "where.tags.$hasAny"),
+        ({"tags": {"$hasAll": ["a", 1]}}, "where.tags.$hasAll.1"),
+        ({"title": {"$hasAny": ["a"]}}, "where.title.$hasAny"),
+        ({"tags": {"$hasAny": [str(n) for n in range(TERMS + 1)]}}, "where.tags.$hasAny"),
+        ({"$and": [{"version": {"$between": [1, 2]}}] * (TERMS // 2 + 1)}, f"where.$and.{TERMS // 2}.version.$between"),
+        ({"parent": {"nope": 1}}, "where.parent.nope"),
+        ({"parent": {"title": {"$gt": None}}}, "where.parent.title.$gt"),
+        ({"parent": "x"}, "where.parent"),
+        ({"parent": None}, "where.parent"),
+        ({"parent": {"parent": {}}}, "where.parent.parent"),
+        ({"location": {"title": "x"}}, "where.location.title"),
+        ({"location": "x"}, "where.location"),
+        ({"location": [{"name": "x"}]}, "where.location"),
+        ({"starts_at": {"name": "x"}}, "where.starts_at.name"),
+        ({"children": {"$some": {}}}, "where.children"),
+        ({"parent": {"children": {}}}, "where.parent.children"),
+        ({"parent": {"children": {"$every": {}}}}, "where.parent.children"),
+        ({"parent": {"children": {"$some": {}}}}, "where.parent.children"),
+        ({"parent": {"children": {"type": "event", "$some": {}}}}, "where.parent.children.type"),
+        ({"parent": {"children": {"type": ["event_track"], "$some": {}}}}, "where.parent.children.type"),
+        ({"parent": {"children": {"type": "event_track", "$some": {"x": 1}}}}, "where.parent.children.$some.x"),
+        ({"$and": [{"parent": {}}] * (TERMS + 1)}, f"where.$and.{TERMS}.parent"),
+        (
+            {"parent": {"children": {"type": "event_track", "$some": {"$or": [{"name": "a"}] * TERMS}}}},
+            f"where.parent.children.$some.$or.{TERMS - 2}.name",
+        ),
+        (
+            {"$not": {"$not": {"$not": {"parent": {"$not": {"title": "x"}}}}}},
+            "where.$not.$not.$not.parent.$not",
+        ),
         ({"$or": []}, "where.$or"),
         ({"$or": {"title": "a"}}, "where.$or"),
         ({"$or": [{"title": "a"}, 5]}, "where.$or.1"),
@@ -72,7 +109,7 @@ def nested(levels: int) -> dict[str, Any]:
 )
 def test_a_filter_that_cannot_work_is_refused_with_its_path(where: dict[str, Any], path: str) -> None:
     with pytest.raises(HubError) as refused:
-        parse_where(SESSION, where)
+        parse_where(SESSION, where, reach=REGISTRY)
     assert (refused.value.code, refused.value.path) == ("where.invalid", path)
     assert len(str(refused.value)) < 300
 
@@ -85,11 +122,57 @@ def test_a_filter_that_cannot_work_is_refused_with_its_path(where: dict[str, Any
         {"title": {"$in": [str(n) for n in range(IN_VALUES)]}},
         {"title": {"$in": []}},
         nested(DEPTH),
+        {"tags": {"$hasAny": [str(n) for n in range(TERMS)]}},
+        {"tags": {"$hasAll": ["a"] * IN_VALUES}},
+        {"$and": [{"title": {"$between": ["a", "b"]}}] * (TERMS // 2)},
         {"title": None, "version": 2.0, "starts_at": "2026-11-21T08:00:00.000000+01:00", "event_id": "x"},
     ],
 )
 def test_a_filter_at_its_limits_is_taken(where: dict[str, Any]) -> None:
     assert callable(matcher(parse_where(SESSION, where)))
+
+
+def test_a_filter_that_reaches_nowhere_takes_no_steps() -> None:
+    for where in ({"parent": {}}, {"location": {}}):
+        with pytest.raises(HubError, match=r"where\.invalid"):
+            parse_where(SESSION, where)
+    with pytest.raises(TypeError):
+        matcher(parse_where(SESSION, {"parent": {}}, reach=REGISTRY))
+
+
+def test_a_step_goes_only_to_types_that_may_be_read_and_sees_only_their_fields() -> None:
+    rights = RightsTable(REGISTRY)
+    bookkeeping = {"parent": {"children": {"type": "event_import", "$some": {"values": {"$null": False}}}}}
+    bookkeeping["parent"]["children"]["$some"] = {"key": "x"}
+    assert parse_where(SESSION, bookkeeping, reach=Reach(rights.of("editor"), "main"))
+    with pytest.raises(HubError) as refused:
+        parse_where(SESSION, bookkeeping, reach=Reach(rights.of("viewer"), "main"))
+    assert (refused.value.code, refused.value.path) == ("access.denied", "where.parent.children.$some")
+    member = REGISTRY.types["membership"]
+    with pytest.raises(HubError) as refused:
+        parse_where(member, {"user": {"name": "x"}}, reach=Reach(rights.of("owner"), "main"))
+    assert (refused.value.code, refused.value.path) == ("access.denied", "where.user")
+    with pytest.raises(HubError) as refused:
+        parse_where(SESSION, {"location": {"name": "x"}}, reach=_Hiding())
+    assert (refused.value.code, refused.value.path) == ("where.invalid", "where.location.name")
+    # Outside the step, the field of that name is the own one.
+    assert parse_where(SESSION, {"location": {}, "title": "x"}, frozenset({"name"}), reach=_Hiding())
+
+
+class _Hiding(Registry):
+    def hidden(self, kind: RecordType) -> frozenset[str]:
+        return frozenset({"name", "title"})
+
+
+def test_a_watched_filter_takes_no_steps() -> None:
+    for where, path in (
+        ({"parent": {}}, "where.parent"),
+        ({"$or": [{"title": "x"}, {"location": {"nope": 1}}]}, "where.$or.1.location"),
+        ({"$not": {"children": 5}}, "where.$not.children"),
+    ):
+        with pytest.raises(HubError) as refused:
+            parse_where(SESSION, where, reach=REGISTRY, watched=True)
+        assert (refused.value.code, refused.value.path) == ("where.not_watchable", path)
 
 
 def test_a_field_that_is_hidden_from_the_caller_is_an_unknown_field() -> None:

@@ -68,13 +68,6 @@ def test_the_operators_are_those_of_the_code() -> None:
     assert set(found[1].split()) == known | {"$and", "$or", "$not"}
 
 
-@pytest.mark.parametrize("operator", [word for word in missing("where.invalid") if word.startswith("$")])
-def test_what_the_page_calls_an_invalid_filter_is_one(operator: str) -> None:
-    with pytest.raises(HubError) as refused:
-        parse_where(type_of(EventSession), {"title": {operator: "x"}})
-    assert refused.value.code == "where.invalid"
-
-
 def test_the_reasons_for_a_snapshot_are_those_of_the_code() -> None:
     found = re.search(r"and `why` \(`([^`]+)`\)", PAGE)
     assert found is not None

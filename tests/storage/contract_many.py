@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -21,17 +22,17 @@ from hub.schema.writes import (
 )
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
-from tests.storage.declared import Use, box, item, tag, tray
+from tests.storage.declared import Use, box, item, registry, tag, tray
 
 
 def change_all(kind: Any, where: dict[str, Any], limit: int = 100, /, **change: Any) -> UpdateWhere:
     """Return a change of all that match."""
-    return UpdateWhere(kind, parse_where(kind, where), kind.accept_change(change), limit)
+    return UpdateWhere(kind, parse_where(kind, where, reach=registry), kind.accept_change(change), limit)
 
 
 def delete_all(kind: Any, where: dict[str, Any], limit: int = 100) -> DeleteWhere:
     """Return a deletion of all that match."""
-    return DeleteWhere(kind, parse_where(kind, where), limit)
+    return DeleteWhere(kind, parse_where(kind, where, reach=registry), limit)
 
 
 async def alone(use: Use, *writes: Write | Refused, key: KeyClaim | None = None) -> Committed:
@@ -45,6 +46,33 @@ async def alone(use: Use, *writes: Write | Refused, key: KeyClaim | None = None)
 
 class ManyContract:
     """A part of the promise; `StorageContract` takes it in."""
+
+    async def test_writes_by_filter_take_steps_and_see_what_was_written_right_before(self, use: Use) -> None:
+        a, b = await use.create(box, name="a"), await use.create(box, name="b")
+        items = [await use.create(item, rec["id"], label="x") for rec in (a, b, b)]
+        # One turn of the loop, so one group where the keeper makes groups.
+        outcomes = await asyncio.gather(
+            *(
+                use.storage.submit(Commit("main", (write,)))
+                for write in (
+                    Update(box, a["id"], {"note": "now"}),
+                    Update(box, b["id"], {"name": "c"}),
+                    change_all(item, {"parent": {"note": "now"}}, label="in a"),
+                    change_all(item, {"parent": {"name": "b"}}, label="nothing"),
+                    change_all(item, {"parent": {"name": "c"}}, label="in c"),
+                    change_all(box, {"children": {"type": "item", "$some": {"label": "in c"}}}, note="has them"),
+                    delete_all(item, {"parent": {"note": "has them"}}),
+                    use.new(box, name="last"),
+                )
+            )
+        )
+        assert [o.results[0].image.get("count") for o in outcomes] == [None, None, 1, 0, 2, 1, 2, None]
+        assert [o.seq for o in outcomes] == [6, 7, 8, 8, 9, 10, 11, 12]
+        assert [i["label"] for i in (await use.find(item, deleted=True, order=["created_at"])).records] == [
+            "in a", "in c", "in c"
+        ]  # fmt: skip
+        assert [i["id"] for i in (await use.find(item)).records] == [items[0]["id"]]
+        assert (await use.get(box, b["id"]) or {})["note"] == "has them"
 
     async def test_a_record_moves_to_another_parent(self, use: Use) -> None:
         a, b = (await use.create(box, name="a"))["id"], (await use.create(box, name="b"))["id"]

@@ -60,6 +60,29 @@ WHERES: list[dict[str, Any]] = [
     {"at": {"$gt": "2026-11-21T09:54:49.122+01:00"}},
     {"at": {"$in": ["0001-01-01T00:00:00.000Z"]}},
     {"day": {"$lt": "2026-11-21"}},
+    {"label": {"$between": ["STRASSE", "strasse"]}},
+    {"amount": {"$between": [0, 2**53 - 1]}},
+    {"amount": {"$between": [1, 0]}},
+    {"$not": {"weight": {"$between": [0, 1]}}},
+    {"at": {"$between": ["2026-11-21T08:54:49.123Z", "2026-11-21T08:54:49.123Z"]}},
+    {"day": {"$between": ["0001-01-01", "2026-11-21"]}},
+    {"label": {"$ends": "SSE"}},
+    {"label": {"$ends": " "}},
+    {"label": {"$ends": ""}},
+    {"label": {"$ends": "a much longer text than any label"}},
+    {"$not": {"about": {"$ends": "e"}}},
+    {"label": {"$iends": "ASSE"}},
+    {"about": {"$iends": "FINE"}},
+    {"$not": {"about": {"$iends": "FINE"}}},
+    {"words": {"$hasAny": ["b", "😀", "nothing"]}},
+    {"words": {"$hasAny": []}},
+    {"words": {"$hasAll": ["a", "b", "a"]}},
+    {"words": {"$hasAll": []}},
+    {"marks": {"$hasAll": []}},
+    {"marks": {"$hasAny": [1, 2**53 - 1]}},
+    {"$not": {"marks": {"$hasAll": [1, 2]}}},
+    {"sizes": {"$hasAll": [0.1, 0]}},
+    {"sizes": {"$hasAny": [0.1, 7]}},
     {"words": {"$has": ""}},
     {"words": {"$has": "a"}},
     {"$not": {"words": {"$has": "a"}}},
@@ -160,6 +183,75 @@ class ReadContract:
             matches = matcher(parse_where(item, where))
             found = {i["id"] for i in (await use.find(item, where)).records}
             assert found == {i["id"] for i in images if matches(i)}, where
+
+    async def test_find_steps_to_parents_references_and_children(self, use: Use) -> None:
+        images = await self.filled(use)
+        one, two = sorted((await use.find(box)).records, key=lambda i: str(i["name"]))
+        three = await use.create(box, name="three", note="empty")
+        gone = await use.create(box, name="gone")
+        under = await use.create(item, three["id"], label="under three", other_id=gone["id"])
+        marked = await use.create(sticker, images[0]["id"], text="x")
+        await use.create(sticker, under["id"], text="y")
+        dead = await use.create(sticker, images[1]["id"], text="x")
+        await use.delete(sticker, dead["id"])
+        await use.delete(box, gone["id"])
+        items = [*images, under]
+        every = {i["id"] for i in items}
+        cases: list[tuple[Any, dict[str, Any], set[str]]] = [
+            (item, {"parent": {}}, every),
+            (item, {"parent": {"name": "one"}}, {i["id"] for i in images}),
+            (item, {"$not": {"parent": {"name": "one"}}}, {under["id"]}),
+            (item, {"parent": {"note": None}, "amount": 1}, {i["id"] for i in images if i["amount"] == 1}),
+            (item, {"other": {}}, {i["id"] for i in images if i["other_id"]}),
+            (item, {"other": {"name": "two"}}, {i["id"] for i in images if i["other_id"] == two["id"]}),
+            (item, {"$not": {"other": {"name": "two"}}}, {i["id"] for i in items if i["other_id"] != two["id"]}),
+            (item, {"other": {"name": "gone"}}, set()),
+            (item, {"children": {"type": "sticker", "$some": {"text": "x"}}}, {images[0]["id"]}),
+            (item, {"children": {"$some": {}}}, {images[0]["id"], under["id"]}),
+            (item, {"$not": {"children": {"$some": {"text": "x"}}}}, every - {images[0]["id"]}),
+            (sticker, {"parent": {"parent": {"name": "three"}}, "text": "y"}, {"y"}),
+            (sticker, {"parent": {"other": {"id": one["id"]}}}, set()),
+            (sticker, {"parent": {"id": {"$in": [images[0]["id"], "nothing"]}}}, {marked["id"]}),
+            (box, {"children": {"type": "item", "$some": {"label": {"$iends": "THREE"}}}}, {three["id"]}),
+            (box, {"children": {"type": "item", "$some": {"children": {"$some": {"text": "x"}}}}}, {one["id"]}),
+            (box, {"$not": {"children": {"type": "item", "$some": {"other": {}}}}}, {two["id"], three["id"]}),
+            (box, {"children": {"type": "item", "$some": {"words": {"$has": "a"}, "parent": {"name": "one"}}}},
+             {one["id"]}),
+            (box, {"children": {"type": "tray", "$some": {}}}, set()),
+        ]  # fmt: skip
+        for kind, where, expected in cases:
+            found = await use.find(kind, where, count=True, order=["-created_at"])
+            got = {i["text"] if expected == {"y"} else i["id"] for i in found.records}
+            assert (got, found.total) == (expected, len(expected)), where
+        elsewhere = await use.find(item, {"parent": {}}, account="other")
+        assert elsewhere.records == []
+
+    async def test_steps_do_not_leave_the_account(self, use: Use) -> None:
+        mine, theirs = await use.create(box, name="a"), await use.create(box, account="other", name="b")
+        child = await use.create(item, mine["id"], other_id=mine["id"])
+        await use.create(item, theirs["id"], account="other", other_id=theirs["id"], label="theirs")
+        assert [i["id"] for i in (await use.find(item, {"parent": {}})).records] == [child["id"]]
+        assert (await use.find(item, {"other": {"name": "b"}})).records == []
+        assert (await use.find(box, {"children": {"type": "item", "$some": {"label": "theirs"}}})).records == []
+        # A reference to a global record leads out of the account, so no step follows it.
+        someone = await use.create(person, account="system", name="x")
+        await use.create(item, mine["id"], owner_id=someone["id"])
+        assert (await use.find(item, {"owner": {}})).records == []
+
+    async def test_as_many_steps_as_a_filter_may_hold_are_answered(self, use: Use) -> None:
+        mine = await use.create(box, name="a")
+        child = await use.create(item, mine["id"], other_id=mine["id"], label="x")
+        deep = {"other": {"children": {"type": "item", "$some": {"parent": {"name": "a"}}}}}
+        wheres: list[dict[str, Any]] = [
+            {"$and": [{"parent": {"name": "a"}}] * 100},
+            {"$or": [{"other": {"name": f"{n}"}} for n in range(99)] + [{"other": {"name": "a"}}]},
+            {"$and": [{"$not": {"children": {"$some": {"text": f"{n}"}}}} for n in range(100)]},
+            {"$and": [{"parent": {}}] * 200},
+            {"$or": [deep] * 50},
+            {"$and": [deep] * 50},
+        ]
+        for where in wheres:
+            assert [i["id"] for i in (await use.find(item, where)).records] == [child["id"]], str(where)[:80]
 
     async def test_find_orders_as_python_does_and_pages_go_on_behind(self, use: Use) -> None:
         images = await self.filled(use)

@@ -173,7 +173,7 @@ class Use:
     ) -> Found:
         """Return the answer of a query."""
         keys: tuple[SortKey, ...] = parse_order(kind, order)
-        return await self.storage.find(account, Query(kind, parse_where(kind, where), keys, **options))
+        return await self.storage.find(account, Query(kind, parse_where(kind, where, reach=registry), keys, **options))
 
     async def lookup(self, kind: Any, field: str, value: Any) -> list[Image]:
         """Return the live records of every account with this value."""

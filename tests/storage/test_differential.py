@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from hub.schema.query import Query, is_after, key_values, parse_order, sort_images
 from hub.schema.record import Image
-from hub.schema.where import FILTERS, IN_VALUES, TERMS, matcher, operators_of, parse_where
+from hub.schema.where import DEPTH, FILTERS, IN_VALUES, TERMS, Others, matcher, operators_of, parse_where
 from storage.base import Storage
 from storage.mariadb.keeper import MariadbStorage
 from storage.sql.sqlite import SqliteStorage
-from tests.storage.declared import Use, box, item, registry, ticking
+from tests.storage.declared import Use, box, item, registry, sticker, ticking
 from tests.storage.mariadb_server import MariadbServer
 
 SCALE = int(os.environ.get("AETHER_PROOF", "1"))
@@ -112,22 +112,55 @@ def terms(draw: st.DrawFn) -> dict[str, Any]:
     value = VALUES[name]
     if op == "$null":
         return {name: {op: draw(st.booleans())}}
-    if op in {"$in", "$nin"}:
+    if op in {"$in", "$nin", "$hasAny", "$hasAll"}:
         return {name: {op: draw(st.lists(value, max_size=4))}}
+    if op == "$between":
+        return {name: {op: [draw(value), draw(value)]}}
     if op in {"$eq", "$ne"} and draw(st.integers(0, 4)) == 0:
         return {name: {op: None}}
     return {name: {op: draw(value)}}
 
 
+@st.composite
+def steps(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a step from an item: to its box or another, to its stickers; perhaps from there to items again."""
+    where = draw(st.just({}) | st.builds(lambda op, v: {"note": {op: v}}, texts_ops, texts))
+    match draw(st.integers(0, 4)):
+        case 0:
+            return {"children": {"$some": draw(st.builds(lambda op, v: {"text": {op: v}}, texts_ops, texts))}}
+        case 1:
+            return {"parent": where}
+        case 2:
+            return {"parent": {"children": {"type": "item", "$some": draw(terms())}}}
+        case 3:
+            return {"other": where}
+    return {"other": {"$or": [where, {"children": {"type": "item", "$some": {"other": draw(terms_of_box)}}}]}}
+
+
+texts_ops = st.sampled_from(["$eq", "$ne", "$gt", "$lte", "$contains", "$starts", "$ends"])
+terms_of_box = st.sampled_from([{}, {"note": None}, {"name": "1"}, {"$not": {"name": "1"}}])
 filters = st.recursive(
-    terms(),
+    terms() | steps(),
     lambda inner: (
         st.builds(lambda f: {"$not": f}, inner)
         | st.builds(lambda f: {"$and": f}, st.lists(inner, min_size=1, max_size=3))
         | st.builds(lambda f: {"$or": f}, st.lists(inner, min_size=1, max_size=3))
     ),
-    max_leaves=5,
-)
+    max_leaves=4,
+).filter(lambda where: depth(where) <= DEPTH)
+
+
+def depth(where: Any) -> int:
+    """Return how many filters of a filter stand within each other."""
+    inner = [0]
+    for key, value in where.items() if isinstance(where, dict) else ():
+        if key in {"$and", "$or"}:
+            inner += map(depth, value)
+        elif key in {"$not", "parent", "other"}:
+            inner.append(depth(value))
+        elif key == "children":
+            inner.append(depth(value["$some"]))
+    return 1 + max(inner)
 
 
 @st.composite
@@ -154,7 +187,9 @@ class World:
     async def fill(self, given_rows: list[dict[str, Any]]) -> tuple[str, list[str], list[Image]]:
         """Write rows into a new account; return the account, the ids of its boxes, the items."""
         account = f"account-{next(self._accounts)}"
-        made = await self.use.commit(*(self.use.new(box, name=f"{n}") for n in range(3)), account=account)
+        notes = [row.get("about") for row in given_rows[:2]] + [None] * 3
+        boxes = [self.use.new(box, name=f"{n}", note=notes[n]) for n in range(3)]
+        made = await self.use.commit(*boxes, account=account)
         ids = [r.image["id"] for r in made.results]
         images = []
         for n, row in enumerate(given_rows):
@@ -164,11 +199,21 @@ class World:
             creation = self.use.new(item, ids[n % 2], **plain)
             actor = row.get("label") or None
             images.append((await self.use.commit(creation, account=account, actor=actor)).results[0].image)
+            if n % 2:
+                await self.use.create(sticker, images[-1]["id"], account=account, text=row.get("code") or "")
         if len(images) > 2:
             await self.use.update(item, images[0]["id"], account=account, done=not images[0]["done"])
-            await self.use.delete(item, images[1]["id"], account=account)
+            if len(images) % 2:
+                [label] = (await self.use.find(sticker, {"item_id": images[1]["id"]}, account=account)).records
+                await self.use.delete(sticker, label["id"], account=account)
+                await self.use.delete(item, images[1]["id"], account=account)
         read = await self.use.storage.get(account, item, [i["id"] for i in images], deleted=True)
         return account, ids, [read[i["id"]] for i in images]
+
+    async def others(self, account: str) -> Others:
+        """Return what the steps of filters look among in an account."""
+        found = {k.name: (await self.use.find(k, account=account)).records for k in (box, item, sticker)}
+        return lambda kind, wire, value: (image for image in found[kind.name] if image[wire] == value)
 
 
 def with_ids(where: Any, boxes_: list[str], images: list[Image]) -> Any:
@@ -183,9 +228,9 @@ def with_ids(where: Any, boxes_: list[str], images: list[Image]) -> Any:
 
     if isinstance(where, list):
         return [with_ids(inner, boxes_, images) for inner in where]
-    out = {}
+    out: dict[str, Any] = {}
     for name, value in where.items():
-        if name.startswith("$"):
+        if name.startswith("$") or name in {"parent", "other", "children"}:
             out[name] = with_ids(value, boxes_, images)
         elif name in {"other_id", "box_id", "id"}:
             out[name] = {
@@ -224,9 +269,10 @@ def test_a_filter_means_the_same_in_sql_and_in_memory(
 ) -> None:
     async def run() -> None:
         account, ids, images = await world.fill(given_rows)
+        others = await world.others(account)
         for where in wheres:
-            node = parse_where(item, with_ids(where, ids, images))
-            matches = matcher(node)
+            node = parse_where(item, with_ids(where, ids, images), reach=registry)
+            matches = matcher(node, others)
             expected = [i for i in images if (deleted or i["deleted_at"] is None) and matches(i)]
             found = await world.use.storage.find(account, Query(item, node, deleted=deleted, count=True))
             assert found.records == sorted(expected, key=lambda i: str(i["id"])), where
@@ -248,7 +294,9 @@ def test_every_operator_means_the_same_for_every_pair_of_values(world: World, da
         for op in operators_of(item, name):
             if op == "$null":
                 continue
-            wanted: list[Any] = [operands] if op in {"$in", "$nin"} else operands
+            wanted: list[Any] = [operands] if op in {"$in", "$nin", "$hasAny", "$hasAll"} else operands
+            if op == "$between":
+                wanted = [list(pair) for pair in itertools.product(operands, repeat=2)]
             for operand in wanted:
                 for where in ({name: {op: operand}}, {"$not": {name: {op: operand}}}):
                     node = parse_where(item, where)

@@ -200,6 +200,18 @@ def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
 
     book.add("record.find", f"{t} under a parent", lambda x: {"type": t, "parent": under(x)})
     book.add("record.find", f"{t} by parent", lambda x: {"type": t, "where": {wire: x.records[parent]}})
+    book.add("record.find", f"{t} by a step to the parent", lambda x: {
+        "type": t, "where": {"parent": {"id": x.records[parent]}}, "count": True,
+    })  # fmt: skip
+    book.add("record.find", f"{parent} by a step to a {t}", lambda x: {
+        "type": parent, "where": {"children": {"type": t, "$some": {"id": x.records[t]}}}, "count": True,
+    })  # fmt: skip
+    book.add("record.find", f"{t} by two steps", lambda x: {
+        "type": t, "where": {"parent": {"children": {"type": t, "$some": {"id": x.records[t]}}}}, "deleted": True,
+    })  # fmt: skip
+    book.add("record.delete_where", f"{t} by a step to the parent", lambda x: {
+        "type": t, "where": {"parent": {"id": x.records[parent]}}, "limit": 10,
+    })  # fmt: skip
     book.add("watch.start", f"{t} under a parent", lambda x: {"type": t, "parent": under(x)})
     book.add("watch.start", f"{t} by parent", lambda x: {"type": t, "where": {wire: x.records[parent]}})
     book.add("record.create", f"{t} under a parent", lambda x: {
@@ -237,6 +249,9 @@ def _of_reference(book: Book, t: str, wire: str, target: str) -> None:
         "type": t, "rec": book.own.records[t], "data": {wire: x.records[target]},
     })  # fmt: skip
     book.add("record.find", f"{t} by {wire}", lambda x: {"type": t, "where": {wire: x.records[target]}, "count": True})
+    book.add("record.find", f"{t} by a step over {wire}", lambda x: {
+        "type": t, "where": {wire.removesuffix("_id"): {"id": x.records[target]}}, "count": True,
+    })  # fmt: skip
     book.add("watch.start", f"{t} by {wire}", lambda x: {"type": t, "where": {wire: {"$in": [x.records[target]]}}})
 
 

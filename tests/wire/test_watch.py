@@ -257,6 +257,11 @@ async def test_watching_what_changes_meanwhile_loses_nothing(tenant: Tenant, cod
         ({"where": {"parent": {"title": "A"}}}, "where.not_watchable", "where.parent"),
         ({"where": {"children": {"$some": {}}}}, "where.not_watchable", "where.children"),
         (
+            {"type": "event_session", "where": {"$not": {"location": {"name": "A"}}}},
+            "where.not_watchable",
+            "where.$not.location",
+        ),
+        (
             {"where": {"$or": [{"name": "x"}, {"$not": {"parent": {}}}]}},
             "where.not_watchable",
             "where.$or.1.$not.parent",

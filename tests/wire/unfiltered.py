@@ -38,7 +38,7 @@ async def get_anywhere(
 
 async def find_anywhere(self: MemoryStorage, account: str, query: Query) -> Found:
     """Find, whatever account asks."""
-    matches = matcher(query.where)
+    matches = matcher(query.where, self.database.others(account))
     rows = [i for (_, name), t in self.database.rows.items() if name == query.type.name for i in t.values()]
     found = [i for i in rows if (query.deleted or i["deleted_at"] is None) and matches(i)]
     total = len(found) if query.count else None
