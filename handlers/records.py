@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from handlers.base import Answer, Call, Needs, handles
+from handlers.related import Along, cut, sight
 from hub.schema.query import Query, key_values, make_cursor, parse_order, read_cursor
 from hub.schema.record import Image, RecordType
+from hub.schema.views import Sight
 from hub.schema.where import Node, both, equals, parse_where
 from hub.schema.writes import Create, Delete, Id, KeyClaim, Move, Restore, Result, Revert, Update, Upsert, Write
 from hub.wire.errors import HubError
 from hub.wire.requests import (
     ActionCall,
+    CountCap,
     ItemRef,
     ParentRef,
     RecordCreate,
@@ -31,6 +35,7 @@ from hub.wire.requests import (
     op_name,
 )
 from hub.wire.requests import Write as WriteRequest
+from storage.base import Found
 
 PAGE_BYTES = 768 * 1024
 """About how large the records of one answer may get; a page that would be larger ends earlier."""
@@ -42,13 +47,19 @@ _OF_ONE = (Update, Delete, Move)
 
 
 async def scoped(
-    call: Call, kind: RecordType, where: dict[str, Any] | None, parent: RecordRef | None, *, watched: bool = False
+    call: Call,
+    kind: RecordType,
+    where: dict[str, Any] | None,
+    parent: RecordRef | None,
+    *,
+    watched: bool = False,
+    view: Sight | None = None,
 ) -> Node:
     """Return the checked filter of a query, under its parent where one is given; `watched` ones take no steps.
 
     Raises as `parse_where`, `data.invalid`, or `record.not_found` for a parent that is not there.
     """
-    node = parse_where(kind, where, call.rights.hidden(kind), reach=call.reach, watched=watched)
+    node = parse_where(kind, where, call.rights.hidden(kind), reach=call.reach, watched=watched, view=view)
     if parent is None:
         return node
     if kind.parent is None or kind.parent_wire is None or parent.type != kind.parent.name:
@@ -65,43 +76,70 @@ async def scoped(
 async def get(call: Call, request: RecordGet) -> Answer:
     """Read one record."""
     kind = call.kind(request.type, "read")
-    call.rights.check_fields(kind, request.fields)
-    found = await call.services.storage.get(call.account, kind, [request.rec], deleted=request.deleted)
-    image = found.get(request.rec)
-    if image is None:
+    view = sight(call, kind, request.view)
+    call.rights.check_fields(kind, request.fields, view)
+    along = Along(call, kind, request.include, 1)
+    storage = call.services.storage
+    if view is None and not along.queries:
+        image = (await storage.get(call.account, kind, [request.rec], deleted=request.deleted)).get(request.rec)
+        records = [] if image is None else [call.rights.view(kind, image, request.fields)]
+    else:
+        node = equals(kind, "id", request.rec)
+        query = Query(kind, node, limit=1, deleted=request.deleted, view=view, include=along.queries)
+        records = _shown(call, query, await storage.find(call.account, query), request.fields, along)[0]
+    if not records:
         raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
-    return Answer(call.rights.view(kind, image, request.fields))
+    return Answer(records[0])
 
 
 @handles(Needs.ACCOUNT)
 async def find(call: Call, request: RecordFind) -> Answer:
     """Read the records that match, a page at a time."""
     kind = call.kind(request.type, "read")
-    call.rights.check_fields(kind, request.fields)
-    node = await scoped(call, kind, request.where, request.parent)
-    order = parse_order(kind, request.order, call.rights.hidden(kind))
-    query = Query(kind, node, order, request.limit, None, request.deleted, request.count)
+    view = sight(call, kind, request.view)
+    call.rights.check_fields(kind, request.fields, view)
+    along = Along(call, kind, request.include, request.limit)
+    node = await scoped(call, kind, request.where, request.parent, view=view)
+    order = parse_order(kind, request.order, call.rights.hidden(kind), view)
+    cap = request.count.cap if isinstance(request.count, CountCap) else None
+    query = Query(
+        kind, node, order, request.limit, None, request.deleted, bool(request.count), cap, view, along.queries
+    )  # fmt: skip
     if request.after is not None:
-        after = read_cursor(query, request.after, call.services.secret)
-        query = Query(kind, node, order, request.limit, after, request.deleted, request.count)
+        query = replace(query, after=read_cursor(query, request.after, call.services.secret))
     found = await call.services.storage.find(call.account, query)
-    records, more = _page(found.records, found.more)
-    data: dict[str, Any] = {"records": [call.rights.view(kind, image, request.fields) for image in records]}
+    records, more = _shown(call, query, found, request.fields, along)
+    data: dict[str, Any] = {"records": records}
     if more and records:
-        data["next"] = make_cursor(query, key_values(records[-1], order), call.services.secret)
+        last = found.records[len(records) - 1]
+        data["next"] = make_cursor(query, key_values(last, order), call.services.secret)
     if found.total is not None:
         data["total"] = found.total
+    if found.capped:
+        data["capped"] = True
     data["seq"] = found.seq
     return Answer(data, seq=found.seq)
 
 
-def _page(records: list[Image], more: bool) -> tuple[list[Image], bool]:
+def _shown(
+    call: Call, query: Query, found: Found, fields: list[str] | None, along: Along
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return the records as the caller sees them, as many as one answer holds, and whether there are more."""
+    shown: list[dict[str, Any]] = []
     size = 0
-    for n, image in enumerate(records):
-        size += size_of(image)
-        if size > PAGE_BYTES and n > 0:
-            return records[:n], True
-    return records, more
+    for n, image in enumerate(found.records):
+        record = call.rights.view(query.type, image, fields)
+        own = size_of(image)
+        if along.queries:
+            record = {**record, "include": along.shown(found.included[n])}
+            own = size_of(record)
+            if not shown:
+                cut(record, own, PAGE_BYTES)
+        size += own
+        if size > PAGE_BYTES and shown:
+            return shown, True
+        shown.append(record)
+    return shown, found.more
 
 
 def size_of(image: Image) -> int:

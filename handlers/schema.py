@@ -10,7 +10,8 @@ from handlers.base import Answer, Call, Needs, handles
 from hub.access import SYSTEM, Rights
 from hub.schema.record import RecordType, referred
 from hub.schema.registry import Registry
-from hub.schema.where import operators_of
+from hub.schema.views import Sight
+from hub.schema.where import OF_LISTS, operators_of
 from hub.wire.requests import SchemaDescribe
 
 VERBS = ("read", "create", "update", "delete", "purge")
@@ -28,13 +29,13 @@ async def describe(call: Call, request: SchemaDescribe) -> Answer:
     for name, kind in sorted(registry.types.items()):
         wanted = request.types is None or name in request.types
         if wanted and rights.allows(f"{name}.read") and kind.system == (call.account == SYSTEM):
-            types[name] = _type(kind, rights)
+            types[name] = _type(kind, rights, registry)
     for n, name in enumerate(request.types or []):
         registry.type(name, path=f"types.{n}")
     return Answer({"hash": tag, "types": types, "actions": _actions(registry, rights, operator, request.types)})
 
 
-def _type(kind: RecordType, rights: Rights) -> dict[str, Any]:
+def _type(kind: RecordType, rights: Rights, registry: Registry) -> dict[str, Any]:
     hidden = rights.hidden(kind)
     schema = msgspec.json.schema(kind.create_struct)
     body = schema["$defs"][kind.create_struct.__name__]
@@ -56,6 +57,25 @@ def _type(kind: RecordType, rights: Rights) -> dict[str, Any]:
         "operators": {name: operators_of(kind, name) for name in kind.kinds if name not in hidden},
         "sortable": sorted(kind.sortable - hidden),
         "unique": [list(names) for names in kind.unique],
+        "children": sorted(c.name for c in registry.children(kind) if rights.allows(f"{c.name}.read")),
+        "views": {
+            name: _view(view.without(rights.hidden))
+            for name, view in registry.views[kind.name].items()
+            if all(rights.allows(f"{other}.read") for other in view.types())
+        },
+    }
+
+
+def _view(view: Sight) -> dict[str, Any]:
+    """Describe the joined fields of a view."""
+    return {
+        name: {
+            "kind": "list" if field.many else field.kind,
+            "of": field.type.name,
+            "operators": list(OF_LISTS) if field.many else operators_of(field.type, field.field),
+            "sortable": field.sortable,
+        }
+        for name, field in view.fields.items()
     }
 
 

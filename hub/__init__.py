@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hub.schema.fields import Field, Ref
     from hub.schema.hooks import Change, after_commit, before_commit
     from hub.schema.record import Image, Record
+    from hub.schema.views import Each, View
     from hub.schema.writes import Committed
     from hub.wire.errors import HubError
     from hub.wire.requests import ItemRef
@@ -35,6 +36,7 @@ _HOMES = {
     "Committed": "hub.schema.writes",
     "Context": "hub.context",
     "DeleteRecord": "hub.context",
+    "Each": "hub.schema.views",
     "Field": "hub.schema.fields",
     "HubError": "hub.wire.errors",
     "Image": "hub.schema.record",
@@ -43,6 +45,7 @@ _HOMES = {
     "Record": "hub.schema.record",
     "Ref": "hub.schema.fields",
     "User": "hub.schema.core.identity",
+    "View": "hub.schema.views",
     "action": "hub.schema.actions",
     "after_commit": "hub.schema.hooks",
     "before_commit": "hub.schema.hooks",
@@ -50,8 +53,8 @@ _HOMES = {
 
 __all__ = [
     "Access", "Account", "ActionWrite", "Change", "ChangeRecord", "Channel", "Committed", "Context", "DeleteRecord",
-    "Field", "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "action", "after_commit",
-    "before_commit",
+    "Each", "Field", "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "View", "action",
+    "after_commit", "before_commit",
 ]  # fmt: skip
 
 

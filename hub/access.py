@@ -13,6 +13,7 @@ from functools import cached_property
 from hub.schema.access import OTHERS, ROLES, rank
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
+from hub.schema.views import Sight
 from hub.wire.errors import HubError
 
 SYSTEM = "system"
@@ -101,9 +102,11 @@ class Rights:
             return image
         return {name: value for name, value in image.items() if name not in hidden}
 
-    def check_fields(self, kind: RecordType, fields: list[str] | None) -> None:
-        """Raise `data.invalid` where `fields` names one that is not there for this role."""
+    def check_fields(self, kind: RecordType, fields: list[str] | None, view: Sight | None = None) -> None:
+        """Raise `data.invalid` where `fields` names one that is not there for this role; `view` has further ones."""
         for n, name in enumerate(fields or []):
+            if view is not None and name in view.fields:
+                continue
             known = name in kind.kinds or name in {"type", "account_id"}
             if not known or name in self._hidden[kind.name]:
                 raise HubError("data.invalid", f"{kind.name} has no field {name!r}.", path=f"fields.{n}")

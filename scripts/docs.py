@@ -126,6 +126,13 @@ def types() -> str:
         parts.append(
             f"\n## {kind.name}\n\n{kind.doc} ({where}; {rights})\n\n" + table(("field", "kind", "notes"), rows)
         )
+        for name, view in registry.views[kind.name].items():
+            ways = [".".join([*(hop.type.name for hop in f.hops), f.field]) for f in view.fields.values()]
+            shown = ", ".join(
+                f"`{f.name}` ({'each ' if f.many else ''}{way})"
+                for f, way in zip(view.fields.values(), ways, strict=True)
+            )
+            parts.append(f"\nView `{name}`: {shown}.\n")
     actions = [
         (f"`{a.name}`", f"`{a.target.name}`" if a.target else "", f"`{a.needs}`", a.doc.split("\n\n")[0])
         for a in sorted(registry.actions.values(), key=lambda a: a.name)

@@ -66,13 +66,18 @@ def too_many_feeds() -> HubError:
 class Found:
     """A consistent answer of `find`: the records, the account's `seq` they were read at.
 
-    `more`: records beyond the limit (or the ceiling) exist. `total` is the exact count where asked.
+    `more`: records beyond the limit (or the ceiling) exist. `total` is the count where asked: the exact one, or where
+    it is `capped`, the cap of the query, beyond which there are more. The records hold the joined fields of the
+    query's view. `included` has for each record what the query includes, by name: a record or None, or a list of
+    children and whether there are more.
     """
 
     records: list[Image]
     seq: int
     more: bool = False
     total: int | None = None
+    capped: bool = False
+    included: Sequence[dict[str, Any]] = ()
 
 
 Listener = Callable[[list[ChangeSet]], None]

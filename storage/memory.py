@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -23,6 +24,7 @@ from hub.wire.errors import HubError
 from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Listener, moved, too_many_feeds
 from storage.decide import Decider, Decision, KeyRow, repeated
 from storage.loader import NotAlone
+from storage.related import complete, found_of
 
 log = logging.getLogger(__name__)
 
@@ -217,15 +219,21 @@ class MemoryStorage:
 
     async def find(self, account: str, query: Query) -> Found:
         """Return the records of a query and the `seq` they were read at."""
+        found = self._find(account, query)
+        return replace(found, included=complete(lambda along: self._find(account, along), query, found.records))
+
+    def _find(self, account: str, query: Query) -> Found:
         matches = matcher(query.where, self.database.others(account))
         rows = self.database.table(account, query.type.name).values()
-        found = [i for i in rows if (query.deleted or i["deleted_at"] is None) and matches(i)]
+        found = [dict(i) for i in rows if (query.deleted or i["deleted_at"] is None) and matches(i)]
         total = len(found) if query.count else None
+        if query.view is not None:  # the order may be by one of its fields
+            complete(lambda along: self._find(account, along), replace(query, include=()), found)
         found = sort_images(found, query.order)
         if query.after is not None:
             found = [i for i in found if is_after(i, query.order, query.after)]
         limit = query.limit if query.limit is not None else FIND_CEILING
-        return Found([dict(i) for i in found[:limit]], self.database.head(account), len(found) > limit, total)
+        return found_of(query, found[:limit], self.database.head(account), len(found) > limit, total)
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`."""

@@ -27,16 +27,16 @@ export class Hub extends Connection {
     this.channels = new Channels(this);
   }
 
-  /** @param {string} type @param {string} rec @param {{fields?: string[]}} [options] */
+  /** @param {string} type @param {string} rec @param {{fields?: string[], include?: object, view?: string, deleted?: boolean}} [options] */
   get(type, rec, options = {}) {
     return this.request("record.get", { type, rec, ...given(options) });
   }
 
   /**
-   * One page of records: `{records, next?, seq}`.
+   * One page of records: `{records, next?, total?, capped?, seq}`.
    * @param {string} type
-   * @param {{where?: object, parent?: Reference, order?: string[], fields?: string[], limit?: number, after?: string,
-   *   count?: boolean}} [query]
+   * @param {{where?: object, parent?: Reference, order?: string[], fields?: string[], include?: object, limit?: number,
+   *   after?: string, count?: boolean | "exact" | {cap: number}, view?: string, deleted?: boolean}} [query]
    */
   find(type, query = {}) {
     return this.request("record.find", { type, ...given(query) });

@@ -31,6 +31,7 @@ RESERVED: Final = frozenset(
         "updated_by",
         "deleted_at",
         "seq",
+        "include",
     ]
 )
 SORTABLE_TEXT: Final = 700

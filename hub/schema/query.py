@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from hub.schema.record import Image, RecordType
+from hub.schema.views import Joined, Sight
 from hub.schema.where import EVERYTHING, Node, canonical
 from hub.wire.errors import HubError
 
@@ -24,13 +25,29 @@ SORT_KEYS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """One step of an order: a wire name, and whether it runs from high to low."""
+    """One step of an order: a wire name, and whether it runs from high to low. `joined`: it is a field of a view."""
 
     field: str
     descending: bool = False
+    joined: Joined | None = None
 
 
 ById: Final = (SortKey("id"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """Records to read along with each record of a query: live ones of `type` whose `far` equals its `near`.
+
+    `limit` None: the one that its parent or a reference is; else at most so many children, in order.
+    """
+
+    name: str
+    type: RecordType
+    near: str
+    far: str
+    limit: int | None = None
+    order: tuple[SortKey, ...] = ById
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +55,8 @@ class Query:
     """What to read of one type in one account.
 
     `order` ends in id. `limit` None reads everything up to `ceiling` records; `after` holds the sort key
-    values of the record before the first wanted one. `deleted` reads tombstones too.
+    values of the record before the first wanted one. `deleted` reads tombstones too. `count` counts all that
+    match, with `cap` no further than to there. `view` shows its joined fields, `include` what belongs together.
     """
 
     type: RecordType
@@ -48,6 +66,9 @@ class Query:
     after: tuple[Any, ...] | None = None
     deleted: bool = False
     count: bool = False
+    cap: int | None = None
+    view: Sight | None = None
+    include: tuple[Include, ...] = ()
 
     def digest(self) -> bytes:
         """Return what binds a cursor to this query: everything but the page."""
@@ -56,20 +77,25 @@ class Query:
             canonical(self.where),
             [[k.field, k.descending] for k in self.order],
             self.deleted,
+            self.view.name if self.view is not None else None,
         ]
         return hashlib.sha256(msgspec.json.encode(plain)).digest()[:12]
 
 
-def parse_order(kind: RecordType, order: list[str] | None, hidden: frozenset[str] = frozenset()) -> tuple[SortKey, ...]:
+def parse_order(
+    kind: RecordType, order: list[str] | None, hidden: frozenset[str] = frozenset(), view: Sight | None = None
+) -> tuple[SortKey, ...]:
     """Return the sort keys of `["-start", "title"]`, with `id` appended; raise `order.invalid`."""
+    joined = view.fields if view is not None else {}
     keys: list[SortKey] = []
     for n, text in enumerate(order or []):
         name = text.removeprefix("-")
-        if name not in kind.sortable or name in hidden:
+        known = joined[name].sortable if name in joined else name in kind.sortable and name not in hidden
+        if not known:
             raise HubError("order.invalid", f"{kind.name} cannot be sorted by {name[:48]!r}.", path=f"order.{n}")
         if any(k.field == name for k in keys):
             raise HubError("order.invalid", f"{name} is named twice; name it once.", path=f"order.{n}")
-        keys.append(SortKey(name, text.startswith("-")))
+        keys.append(SortKey(name, text.startswith("-"), joined.get(name)))
     if not any(k.field == "id" for k in keys):
         keys.append(SortKey("id"))
     return tuple(keys)

@@ -14,7 +14,7 @@ themselves travel as images: flat dicts of plain values, exactly as on the wire.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal, cast, get_type_hints
@@ -24,6 +24,7 @@ import msgspec
 from hub.schema.access import Access
 from hub.schema.fields import RESERVED, SORTABLE_TEXT, DeclarationError, FieldSpec, field_from_annotation
 from hub.schema.texts import problem_of
+from hub.schema.views import View
 from hub.wire.codec import refine
 from hub.wire.errors import HubError
 
@@ -43,11 +44,12 @@ class Record:
     lives in account `system`. `public_read`: guests may read. `file`: records of this type link a file
     to their parent; the fields name, sha256, size and content_type are then required. `on_delete`: what a
     deletion of the parent does while there are records of this type under it, `restrict` (it is refused) or
-    `cascade` (they go along).
+    `cascade` (they go along). `views`: what the records may be shown with besides, by name; see `hub.schema.views`.
     """
 
     __record_type__: RecordType
     __check__: Callable[[Image], None] | None
+    __views__: dict[str, View]
 
     def __init_subclass__(
         cls,
@@ -63,6 +65,7 @@ class Record:
         public_read: bool = False,
         file: bool = False,
         on_delete: Literal["restrict", "cascade"] = "restrict",
+        views: Mapping[str, View] | None = None,
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
@@ -71,6 +74,7 @@ class Record:
         if access is None:
             raise DeclarationError(f"{cls.__name__} has no rule; declare access=Access(read=…, create=…, …)")
         cls.__check__ = check
+        cls.__views__ = dict(views or {})
         parent_type = type_of(parent) if parent is not None else None
         if parent_type is not None and parent_type.name == "account":
             parent_type = None  # the account is the scope of every record, not a column of its own
@@ -125,6 +129,17 @@ class RecordType:
     def check(self) -> Callable[[Image], None] | None:
         """What looks at each image before it is written, where that is declared."""
         return self.declared.__check__
+
+    @cached_property
+    def views(self) -> dict[str, View]:
+        """The declared views by name; the registry looks up what they lead to."""
+        return self.declared.__views__
+
+    def target(self, wire: str | None) -> RecordType | None:
+        """Return the type that the parent or a reference with this wire name points to."""
+        if wire is None or wire == self.parent_wire:
+            return self.parent if wire is not None else None
+        return referred(self.fields[wire]) if wire in self.references else None
 
     @cached_property
     def references(self) -> frozenset[str]:

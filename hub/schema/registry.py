@@ -20,6 +20,7 @@ from hub.schema.actions import ActionSpec, Channel
 from hub.schema.fields import DeclarationError
 from hub.schema.hooks import Hook
 from hub.schema.record import Record, RecordType, referred, type_of
+from hub.schema.views import Sight, resolve
 from hub.wire.errors import HubError
 from hub.wire.names import TYPE
 
@@ -34,6 +35,8 @@ class Registry:
         # Hooks by the name of the type, in the order of their declaration.
         self.before: dict[str, list[Hook]] = {}
         self.after: dict[str, list[Hook]] = {}
+        # Views that were looked up, by type and name; filled by `check`.
+        self.views: dict[str, dict[str, Sight]] = {}
 
     @classmethod
     def of(cls, packages: Iterable[str]) -> Registry:
@@ -95,6 +98,7 @@ class Registry:
             for spec in kind.fields.values():
                 if spec.ref is not None and type_of(spec.ref).name not in self.types:
                     raise DeclarationError(f"{kind.name}.{spec.name} refers to a type that is not registered")
+            self.views[kind.name] = {name: resolve(kind, name, v, self.types) for name, v in kind.views.items()}
         for action in self.actions.values():
             if action.needs not in permissions:
                 raise DeclarationError(f"action {action.name} needs {action.needs}, which no type gives")
@@ -111,6 +115,14 @@ class Registry:
         if found is None:
             raise HubError("type.unknown", f"There is no record type {name[:48]!r}.", path=path)
         return found
+
+    def view(self, kind: RecordType, name: str, path: str = "view") -> Sight:
+        """Return a view of a type; raise `data.invalid`."""
+        views = self.views.get(kind.name, {})
+        if name not in views:
+            known = ", ".join(sorted(views)) or "none"
+            raise HubError("data.invalid", f"{kind.name} has no view {name[:48]!r}; it has: {known}.", path=path)
+        return views[name]
 
     def children(self, parent: RecordType) -> list[RecordType]:
         """Return the types whose records belong to records of `parent`."""
@@ -138,8 +150,12 @@ class Registry:
             [t.name, t.parent_wire, sorted((w, repr(s.accepts), s.nullable) for w, s in t.fields.items())]
             for t in sorted(self.types.values(), key=lambda t: t.name)
         ]
+        plain.append([[t, n, sorted([f.name, f.kind, f.many] for f in v.fields.values())] for t, n, v in self._views()])
         plain.append(sorted([a.name, a.needs] for a in self.actions.values()))
         return hashlib.sha256(msgspec.json.encode(plain)).hexdigest()[:16]
+
+    def _views(self) -> list[tuple[str, str, Sight]]:
+        return [(t, name, self.views[t][name]) for t in sorted(self.views) for name in sorted(self.views[t])]
 
 
 def _load(pack: str, name: str) -> ModuleType:

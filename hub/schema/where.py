@@ -13,75 +13,44 @@ matches. Source: DESIGN.md section 4.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from hub.schema.fold import fold
-from hub.schema.record import Image, RecordType, referred
+from hub.schema.nodes import (
+    EVERYTHING,
+    NOTHING,
+    All,
+    Compare,
+    Either,
+    Matcher,
+    Node,
+    Not,
+    Others,
+    Step,
+    both,
+    canonical,
+    equals,
+    fingerprint,
+    has_steps,
+    matcher,
+)
+from hub.schema.record import RecordType, referred
 from hub.schema.times import canonical_time
+from hub.schema.views import STEPS, Joined, Sight
 from hub.wire.codec import ECHO, INTEGER
 from hub.wire.errors import HubError
+
+__all__ = [
+    "EVERYTHING", "NOTHING", "OF_LISTS", "All", "Compare", "Either", "Matcher", "Node", "Not", "Others", "Reach",
+    "Step", "both", "canonical", "equals", "fingerprint", "has_steps", "matcher", "operators_of", "parse_where",
+]  # fmt: skip
 
 DEPTH: Final = 5
 TERMS: Final = 200
 FILTERS: Final = 1000
-STEPS: Final = frozenset({"parent", "children"})
-"""The steps that have the same name for every type; those over references are called as the reference."""
 IN_VALUES: Final = 1000
 
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """One term: `field op value`. `op` has no `$`; `value` is plain and already of the field's kind."""
-
-    field: str
-    kind: str
-    op: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class All:
-    """True where every node is; the empty one is always true."""
-
-    nodes: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """True where at least one node is."""
-
-    nodes: tuple[Node, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Not:
-    """True where the node is false."""
-
-    node: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """True where a live record of `type`, in the same account, has `far` equal to this one's `near` and matches `node`.
-
-    One of the two is `id`: `far` of a parent or of what is referred to, `near` of children.
-    """
-
-    type: RecordType
-    near: str
-    far: str
-    node: Node
-
-
-Node = Compare | All | Either | Not | Step
-EVERYTHING: Final = All(())
-NOTHING: Final = Either(())
 
 _EQUALITY = frozenset({"eq", "ne", "in", "nin", "null"})
 _ORDER = _EQUALITY | {"gt", "gte", "lt", "lte", "between"}
@@ -99,6 +68,8 @@ OPERATORS: Final[dict[str, frozenset[str]]] = {
     "object": frozenset(),
 }
 """The operators (without `$`) that each kind of field knows."""
+OF_LISTS: Final = ("$has", "$hasAll", "$hasAny", "$null")
+"""The operators of a list in a view."""
 FOLDED: Final = frozenset({"icontains", "istarts", "iends"})
 
 
@@ -125,10 +96,12 @@ def operators_of(kind: RecordType, field: str) -> list[str]:
 
 
 class _Parser:
-    def __init__(self, hidden: frozenset[str], reach: Reach | None, watched: bool) -> None:
+    def __init__(self, hidden: frozenset[str], reach: Reach | None, watched: bool, view: Sight | None) -> None:
         self.hidden = hidden
         self.reach = reach
         self.watched = watched
+        # The joined fields of the records that are asked for; not of those that steps lead to.
+        self.joined: dict[str, Joined] = view.fields if view is not None else {}
         self.terms = 0
         self.filters = 0
         """How many objects of field: condition there are; each may be empty, so they are bounded too."""
@@ -194,12 +167,12 @@ class _Parser:
         return known[0]
 
     def into(self, kind: RecordType, near: str, far: str, where: Any, path: str, depth: int) -> Step:
-        outer = self.hidden
+        outer = self.hidden, self.joined
         if self.reach is not None:
             self.reach.enter(kind, path)
-            self.hidden = self.reach.hidden(kind)
+            self.hidden, self.joined = self.reach.hidden(kind), {}
         node = self.node(kind, where, path, depth)
-        self.hidden = outer
+        self.hidden, self.joined = outer
         return Step(kind, near, far, node)
 
     def count(self, path: str) -> None:
@@ -208,14 +181,45 @@ class _Parser:
             raise HubError("where.invalid", f"A filter has at most {TERMS} terms.", path=path)
 
     def field(self, kind: RecordType, name: str, value: Any, path: str) -> list[Node]:
-        what = kind.kinds.get(name)
+        joined = self.joined.get(name)
+        what = kind.kinds.get(name) if joined is None else joined.kind
         if what is None or name in self.hidden:
             raise HubError("where.invalid", f"{kind.name} has no field {name[:48]!r}.", path=path)
-        if type(value) is not dict:
-            return [self.term(kind, name, what, "$eq", value, path)]
-        if not value:
+        if type(value) is dict and not value:
             raise HubError("where.invalid", 'A condition names an operator, such as {"$eq": 1}.', path=path)
-        return [self.term(kind, name, what, op, operand, f"{path}.{op[:ECHO]}") for op, operand in value.items()]
+        conditions = value.items() if type(value) is dict else [("$eq", value)]
+        nodes: list[Node] = []
+        for op, operand in conditions:
+            here = f"{path}.{op[:ECHO]}" if type(value) is dict else path
+            if joined is not None:
+                nodes.append(self.seen(joined, op, operand, here))
+            else:
+                nodes.append(self.term(kind, name, what, op, operand, here))
+        return nodes
+
+    def seen(self, field: Joined, op: str, operand: Any, path: str) -> Node:
+        """Return the node of a term on a joined field: one of the record that has it, behind steps to there."""
+        if not field.many:
+            node = self.term(field.type, field.field, field.kind, op, operand, path)
+            if isinstance(node, Compare) and node.op in _ABSENT:
+                # True also where no such record is.
+                op, value = ("null", False) if node.op == "null" else (_ABSENT[node.op], node.value)
+                if node.op != "null" or node.value:
+                    return Not(_behind(field, Compare(node.field, node.kind, op, value)))
+            return _behind(field, node)
+        self.count(path)
+        if op == "$null" and type(operand) is bool:
+            return NOTHING if operand else EVERYTHING
+        if op not in OF_LISTS or op == "$null":
+            raise HubError("where.invalid", f"A list in a view has no operator {op[:40]}.", path=path)
+        if op == "$has":
+            values = [self.value(field.name, field.kind, operand, path)]
+        else:
+            values = list(dict.fromkeys(self.values(field.name, field.kind, op, operand, path)))
+        for _ in values[1:]:
+            self.count(path)
+        nodes = tuple(_behind(field, Compare(field.field, field.kind, "eq", value)) for value in values)
+        return All(nodes) if op == "$hasAll" else Either(nodes)
 
     def term(self, owner: RecordType, name: str, kind: str, op: str, operand: Any, path: str) -> Node:
         self.count(path)
@@ -286,6 +290,17 @@ class _Parser:
         raise HubError("where.invalid", f"{name} compares with a value of kind {kind}.", path=path)
 
 
+_ABSENT: Final = {"ne": "eq", "nin": "in", "null": "null"}
+"""The terms that null may satisfy, each with its opposite."""
+
+
+def _behind(field: Joined, node: Node) -> Node:
+    """Return what is true where a record that a joined field is taken from satisfies `node`."""
+    for hop in reversed(field.hops):
+        node = Step(hop.type, hop.near, hop.far, node)
+    return node
+
+
 def parse_where(
     kind: RecordType,
     where: dict[str, Any] | None,
@@ -294,127 +309,12 @@ def parse_where(
     *,
     reach: Reach | None = None,
     watched: bool = False,
+    view: Sight | None = None,
 ) -> Node:
     """Return the checked nodes of a filter over `kind`; fields in `hidden` are unknown to the caller.
 
-    Without `reach` there are no steps. Raises `where.invalid` with the path of the term at fault, `access.denied` for
-    a step to a type that may not be read, and where it is `watched`, `where.not_watchable` for any step.
+    Without `reach` there are no steps; `view` brings its joined fields. Raises `where.invalid` with the path of the
+    term at fault, `access.denied` for a step to a type that may not be read, and where it is `watched`,
+    `where.not_watchable` for any step.
     """
-    return EVERYTHING if where is None else _Parser(hidden, reach, watched).node(kind, where, path, 1)
-
-
-def has_steps(node: Node) -> bool:
-    """Say whether a filter looks at other records."""
-    match node:
-        case All() | Either():
-            return any(map(has_steps, node.nodes))
-        case Not():
-            return has_steps(node.node)
-    return isinstance(node, Step)
-
-
-def both(first: Node, second: Node) -> Node:
-    """Return the node that is true where both are."""
-    if first == EVERYTHING:
-        return second
-    return first if second == EVERYTHING else All((first, second))
-
-
-def equals(kind: RecordType, field: str, value: Any) -> Node:
-    """Return the node `field = value`, for filters that the hub itself adds."""
-    return Compare(field, kind.kinds[field], "eq", value)
-
-
-def canonical(node: Node) -> Any:
-    """Return plain values that are equal exactly for equal nodes; used in keys of shared queries."""
-    match node:
-        case Compare():
-            return [node.field, node.op, list(node.value) if type(node.value) is tuple else node.value]
-        case All():
-            return ["$and", *map(canonical, node.nodes)]
-        case Either():
-            return ["$or", *map(canonical, node.nodes)]
-        case Not():
-            return ["$not", canonical(node.node)]
-        case Step():
-            return ["$step", node.type.name, node.near, node.far, canonical(node.node)]
-
-
-Matcher = Callable[[Mapping[str, Any]], bool]
-Others = Callable[[RecordType, str, Any], Iterable[Image]]
-"""Given a type, a wire name and a value, return the live records of the account that have it there."""
-_ORDERING: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
-}
-
-
-def matcher(node: Node, others: Others | None = None) -> Matcher:
-    """Return the function that says whether an image matches; steps look among `others`."""
-    match node:
-        case All():
-            parts = [matcher(n, others) for n in node.nodes]
-            if len(parts) == 1:
-                return parts[0]
-            return lambda image: all(part(image) for part in parts)
-        case Either():
-            options = [matcher(n, others) for n in node.nodes]
-            return lambda image: any(option(image) for option in options)
-        case Not():
-            inner = matcher(node.node, others)
-            return lambda image: not inner(image)
-        case Compare():
-            return _term(node.field, node.op, node.value)
-        case Step():
-            if others is None:
-                raise TypeError("a filter with steps is matched among other records")
-            return _stepping(node, matcher(node.node, others), others)
-
-
-def _stepping(step: Step, inner: Matcher, others: Others) -> Matcher:
-    def matches(image: Mapping[str, Any]) -> bool:
-        value = image[step.near]
-        return value is not None and any(map(inner, others(step.type, step.far, value)))
-
-    return matches
-
-
-def _term(field: str, op: str, value: Any) -> Matcher:
-    if op == "eq":
-        return lambda image: image[field] == value
-    if op == "ne":
-        return lambda image: image[field] != value
-    if op == "null":
-        return lambda image: (image[field] is None) is value
-    if op in {"in", "nin"}:
-        values = frozenset(value)
-        if op == "in":
-            return lambda image: image[field] in values
-        return lambda image: image[field] not in values
-    if op in _ORDERING:
-        compare = _ORDERING[op]
-        return lambda image: image[field] is not None and compare(image[field], value)
-    if op == "contains":
-        return lambda image: image[field] is not None and value in image[field]
-    if op == "starts":
-        return lambda image: image[field] is not None and image[field].startswith(value)
-    if op == "ends":
-        return lambda image: image[field] is not None and image[field].endswith(value)
-    if op == "iends":
-        return lambda image: image[field] is not None and fold(image[field]).endswith(value)
-    if op == "icontains":
-        return lambda image: image[field] is not None and value in fold(image[field])
-    if op == "istarts":
-        return lambda image: image[field] is not None and fold(image[field]).startswith(value)
-    if op == "has":
-        return lambda image: (
-            image[field] is not None and any(item == value and type(item) is not bool for item in image[field])
-        )
-    raise HubError("where.invalid", f"There is no operator ${op}.")
-
-
-def fingerprint(node: Node) -> bytes:
-    """Return bytes that are equal exactly for equal nodes."""
-    return msgspec.json.encode(canonical(node))
+    return EVERYTHING if where is None else _Parser(hidden, reach, watched, view).node(kind, where, path, 1)

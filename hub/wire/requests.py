@@ -83,12 +83,20 @@ class SessionBeat(Request, frozen=True, tag="session.beat", kw_only=True):
     telemetry: dict[str, Any] | None = None
 
 
+class CountCap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Count no further than to here."""
+
+    cap: Annotated[int, Meta(ge=1, le=100_000)]
+
+
 class RecordGet(Request, frozen=True, tag="record.get", kw_only=True):
     """Read one record."""
 
     type: TypeName
     rec: PublicId
     fields: Fields | None = None
+    include: dict[str, Any] | None = None
+    view: TypeName | None = None
     deleted: bool = False
 
 
@@ -100,9 +108,11 @@ class RecordFind(Request, frozen=True, tag="record.find", kw_only=True):
     parent: RecordRef | None = None
     order: Order | None = None
     fields: Fields | None = None
+    include: dict[str, Any] | None = None
     limit: Limit = 50
     after: Annotated[str, Meta(max_length=4096)] | None = None
-    count: bool = False
+    count: bool | Literal["exact"] | CountCap = False
+    view: TypeName | None = None
     deleted: bool = False
 
 

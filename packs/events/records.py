@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from hub import Access, Field, HubError, Image, Record, Ref
+from hub import Access, Each, Field, HubError, Image, Record, Ref, View
 from packs.events.programme import (
     TAG_COUNT,
     Acronym,
@@ -90,6 +90,15 @@ class EventSession(
     indexes=(("event", "starts_at"), ("location", "ends_at")),
     searchable=("title", "subtitle", "abstract", "description"),
     sortable=("title", "kind", "language", "starts_at", "ends_at", "location", "track"),
+    views={
+        "programme": View(
+            event_title="parent.title",
+            location_name="location.name",
+            track_name="track.name",
+            presenter_ids=Each("event_presenter.session", "person.id", order=("sort",)),
+            presenter_names=Each("event_presenter.session", "person.name", order=("sort",)),
+        )
+    },
 ):
     """A talk, workshop or other slot of the programme; without a time it is not scheduled yet."""
 
@@ -111,7 +120,9 @@ class EventSession(
     track: Annotated[Ref[EventTrack], Sibling] | None = None
 
 
-class EventPresenter(Record, parent=Event, access=_PROGRAMME, unique=(("event", "session", "person"),)):
+class EventPresenter(
+    Record, parent=Event, access=_PROGRAMME, unique=(("event", "session", "person"),), indexes=(("session",),)
+):
     """That a person presents a session; `sort` is the order on stage."""
 
     session: Annotated[Ref[EventSession], Sibling]

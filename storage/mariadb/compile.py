@@ -20,7 +20,7 @@ from sqlalchemy.types import Boolean
 
 from hub.schema.query import Query, SortKey
 from storage.sql import compile as shared
-from storage.sql.compile import Filters, Shape, names_ids, sorted_by
+from storage.sql.compile import Filters, Shape, counting, names_ids, sorted_by
 from storage.sql.rows import Rows, decode_json
 from storage.sql.tables import Home, Tables
 
@@ -114,7 +114,7 @@ class MariaCompiler(Filters):
         else one row with the internal keys in order, joined by commas.
         """
         shape, pattern, named = self.named(query, account_pk, limit)
-        text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
+        text = self.statement(shape, query.order, pattern, query.deleted, counting(query), whole)
         return spread(text.sql, text.arguments(named))
 
     def _statement(
@@ -123,7 +123,7 @@ class MariaCompiler(Filters):
         order: tuple[SortKey, ...],
         pattern: tuple[bool, ...] | None,
         deleted: bool,
-        count: bool,
+        count: str,
         whole: bool,
     ) -> shared.Text:
         table, counter, rows = self._table, self._tables.account, self._rows
@@ -134,15 +134,15 @@ class MariaCompiler(Filters):
         terms.append(self.condition(shape))
         total: Any = null()
         if count:
-            total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
+            total = self.counted(terms, capped=count == "capped")
         if pattern is not None:
             terms.append(or_(*self._after(order, pattern)))
-        order_by = [sorted_by(rows.public[key.field], key) for key in order]
+        order_by = [sorted_by(self.key(key), key) for key in order]
         mine = counter.c.account_pk == bindparam("account")
         source = rows.source if any(key.field in rows.home.targets for key in order) else table
         if whole:
             # Only keys are sorted; what is returned is made for the chosen records alone.
-            keys = [rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
+            keys = [self.key(key).label(f"k{n}") for n, key in enumerate(order)]
             found = select(table.c.pk.label("chosen_pk"), *keys).select_from(source).where(*terms)
             chosen = found.order_by(*order_by).limit(bindparam("limit")).subquery("chosen")
             again = [sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)]

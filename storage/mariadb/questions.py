@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from storage.mariadb.connection import rolled_back
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
 from storage.mariadb.units import Work
+from storage.related import complete, found_of, is_plain
 from storage.sql.compile import Text, value_of
 from storage.sql.past import FACTS
 from storage.sql.rows import decode_json, is_kept, kept_key, millis, wire_time
@@ -34,6 +36,10 @@ PAGE: Final = 500
 _LAST_PART: Final = 1 << 30
 """More than any commit has."""
 _SNAPSHOT: Final = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+
+
+def _limit(query: Query) -> int:
+    return query.limit if query.limit is not None else FIND_CEILING
 
 
 class Questions:
@@ -90,30 +96,42 @@ class Questions:
 
     def find(self, account: str, query: Query) -> Work[Found]:
         """Return the records of a query and the `seq` they were read at."""
-        statements, kind = self._statements, query.type.name
-        rows = statements.rows[kind]
 
         def run(connection: Connection) -> Found:
             account_pk = self._account(connection, account)
             if account_pk is None:
                 return Found([], 0, total=0 if query.count else None)
-            limit = query.limit if query.limit is not None else FIND_CEILING
-            if limit < PAGE:
-                found = self._run(connection, query, account_pk, limit + 1, whole=True)
-                seq, total = found[0][:2]
-                images = [rows.image(decode_json(row), account) for _, _, pk, row in found[:limit] if pk is not None]
-                return Found(images, seq, len(found) > limit, total)
-            # Many are ordered once, by their keys alone, and then read page by page.
+            if _limit(query) < PAGE and is_plain(query):
+                return self._found(connection, account, account_pk, query)
+            # What takes several statements is read in a snapshot.
             with _snapshot(connection):
-                ((seq, total, text),) = self._run(connection, query, account_pk, limit + 1, whole=False)
-                keys = decode_json(f"[{text or ''}]")
-                images = []
-                for start in range(0, min(len(keys), limit), PAGE):
-                    page = keys[start : min(start + PAGE, limit)]
-                    images += [rows.image(row, account) for row in statements.page(connection, kind, page)]
-            return Found(images, seq, len(keys) > limit, total)
+                found = self._found(connection, account, account_pk, query)
+                if is_plain(query):
+                    return found
+
+                def read(along: Query) -> Found:
+                    return self._found(connection, account, account_pk, along)
+
+                return replace(found, included=complete(read, query, found.records))
 
         return run
+
+    def _found(self, connection: Connection, account: str, account_pk: int, query: Query) -> Found:
+        statements, kind, limit = self._statements, query.type.name, _limit(query)
+        rows = statements.rows[kind]
+        if limit < PAGE:
+            found = self._run(connection, query, account_pk, limit + 1, whole=True)
+            seq, total = found[0][:2]
+            images = [rows.image(decode_json(row), account) for _, _, pk, row in found[:limit] if pk is not None]
+            return found_of(query, images, seq, len(found) > limit, total)
+        # Many are ordered once, by their keys alone, and then read page by page.
+        ((seq, total, text),) = self._run(connection, query, account_pk, limit + 1, whole=False)
+        keys = decode_json(f"[{text or ''}]")
+        images = []
+        for start in range(0, min(len(keys), limit), PAGE):
+            page = keys[start : min(start + PAGE, limit)]
+            images += [rows.image(row, account) for row in statements.page(connection, kind, page)]
+        return found_of(query, images, seq, len(keys) > limit, total)
 
     def _run(self, connection: Connection, query: Query, account_pk: int, limit: int, *, whole: bool) -> Sequence[Any]:
         sql, arguments = self._statements.compilers[query.type.name].find(query, account_pk, limit, whole=whole)

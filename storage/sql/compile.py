@@ -110,6 +110,11 @@ def names_ids(shape: Shape) -> bool:
     return shape[0] in {"eq", "in"} and shape[1] == "id"
 
 
+def counting(query: Query) -> str:
+    """Say how a query counts what matches: `exact`, `capped`, or not at all."""
+    return "" if not query.count else "exact" if query.cap is None else "capped"
+
+
 def sorted_by(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
     """Return a column in the direction of a sort key."""
     return column.desc() if key.descending else column.asc()
@@ -154,11 +159,12 @@ class Filters:
         named: dict[str, Any] = {f"v{n}": value for n, value in enumerate(values)}
         named["account"] = account_pk
         named["limit"] = limit
+        named["cap"] = (query.cap or 0) + 1
         pattern: tuple[bool, ...] | None = None
         if query.after is not None:
             pattern = tuple(value is None for value in query.after)
             for n, (key, value) in enumerate(zip(query.order, query.after, strict=True)):
-                kind = self._rows.kind.kinds[key.field]
+                kind = key.joined.kind if key.joined is not None else self._rows.kind.kinds[key.field]
                 named[f"a{n}"] = None if value is None else self._value(key.field, kind, value)
         return shape, pattern, named
 
@@ -178,18 +184,43 @@ class Filters:
         ranges: list[ColumnElement[bool]] = []
         same: list[ColumnElement[bool]] = []
         for n, (key, is_null) in enumerate(zip(order, pattern, strict=True)):
-            column: ColumnElement[Any] = self._rows.public[key.field]
+            column = self.key(key)
             bound: BindParameter[Any] = bindparam(f"a{n}")
             beyond: list[ColumnElement[bool]]
             if is_null:
                 beyond = [] if key.descending else [column.is_not(None)]
             elif key.descending:
-                beyond = [column < bound, *([column.is_(None)] if self._table.c[key.field].nullable else [])]
+                beyond = [column < bound, *([column.is_(None)] if self._may_be_null(key) else [])]
             else:
                 beyond = [column > bound]
             ranges += [and_(*same, part) for part in beyond]
             same.append(column.is_(None) if is_null else column == bound)
         return ranges
+
+    def _may_be_null(self, key: SortKey) -> bool:
+        return key.joined is not None or bool(self._table.c[key.field].nullable)
+
+    def key(self, key: SortKey) -> ColumnElement[Any]:
+        """Return what a sort key sorts by."""
+        if key.joined is None:
+            return self._rows.public[key.field]
+        terms: list[ColumnElement[bool]] = []
+        place: FromClause = self._table
+        joined: list[FromClause] = []
+        for hop in key.joined.hops:
+            other = self._tables.of(hop.type).table.alias()
+            terms += [other.c.pk == place.c[hop.near], other.c.deleted_at.is_(None)]
+            terms.append(other.c.account_pk == bindparam("account"))
+            joined.append(other)
+            place = other
+        return select(place.c[key.joined.field]).select_from(*joined).where(*terms).scalar_subquery()
+
+    def counted(self, terms: Sequence[ColumnElement[bool]], *, capped: bool) -> ColumnElement[int]:
+        """Return how many records satisfy all terms; where it is `capped`, at most one more than the cap."""
+        if not capped:
+            return select(func.count()).select_from(self._table).where(*terms).scalar_subquery()
+        some = select(self._table.c.pk).where(*terms).limit(bindparam("cap")).subquery()
+        return select(func.count()).select_from(some).scalar_subquery()
 
     def condition(self, shape: Shape) -> ColumnElement[bool]:
         """Return what is true exactly for the records that match."""
@@ -286,7 +317,7 @@ class Compiler(Filters):
         their internal keys.
         """
         shape, pattern, named = self.named(query, account_pk, limit)
-        text = self.statement(shape, query.order, pattern, query.deleted, query.count, whole)
+        text = self.statement(shape, query.order, pattern, query.deleted, counting(query), whole)
         return text.sql, text.arguments(named)
 
     def _statement(
@@ -295,7 +326,7 @@ class Compiler(Filters):
         order: tuple[SortKey, ...],
         pattern: tuple[bool, ...] | None,
         deleted: bool,
-        count: bool,
+        count: str,
         whole: bool,
     ) -> Text:
         table, counter = self._table, self._tables.account
@@ -307,10 +338,10 @@ class Compiler(Filters):
         terms.append(self.condition(shape))
         total: Any = null()
         if count:
-            total = select(func.count()).select_from(table).where(*terms).scalar_subquery()
+            total = self.counted(terms, capped=count == "capped")
         # Only keys are sorted; what is returned is made for the chosen records alone.
         by_target = any(key.field in self._rows.home.targets for key in order)
-        keys = [self._rows.public[key.field].label(f"k{n}") for n, key in enumerate(order)]
+        keys = [self.key(key).label(f"k{n}") for n, key in enumerate(order)]
         found = select(table.c.pk.label("chosen_pk"), *keys)
         found = found.select_from(self._rows.source if by_target else table).where(*terms)
         ranges = [] if pattern is None else self._after(order, pattern)
@@ -320,7 +351,7 @@ class Compiler(Filters):
             ordered = every.order_by(*(sorted_by(literal_column(f"k{n}"), key) for n, key in enumerate(order)))
             chosen = ordered.limit(bindparam("limit")).subquery("chosen")
         else:
-            ordered_by = [sorted_by(self._rows.public[key.field], key) for key in order]
+            ordered_by = [sorted_by(self.key(key), key) for key in order]
             chosen = found.where(*ranges).order_by(*ordered_by).limit(bindparam("limit")).subquery("chosen")
         answer: FromClause = chosen
         if whole:

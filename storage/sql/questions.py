@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
 from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
 from storage.decide import KeyRow
+from storage.related import complete, found_of, is_plain
 from storage.sql.compile import Text, compiled, value_of
 from storage.sql.readers import Read
 from storage.sql.rows import decode_json, is_kept, kept_key, millis, to_json, wire_time
@@ -24,6 +26,10 @@ PAGE: Final = 500
 """How many rows one statement returns as one text."""
 _LAST_PART: Final = 1 << 30
 """More than any commit has."""
+
+
+def _limit(query: Query) -> int:
+    return query.limit if query.limit is not None else FIND_CEILING
 
 
 class Questions:
@@ -91,32 +97,44 @@ class Questions:
 
     def find(self, account: str, query: Query) -> Read[Found]:
         """Return the records of a query and the `seq` they were read at."""
-        statements, kind = self._statements, query.type.name
-        rows = statements.rows[kind]
 
         def run(connection: sqlite3.Connection) -> Found:
             account_pk = self._account(connection, account)
             if account_pk is None:
                 return Found([], 0, total=0 if query.count else None)
-            limit = query.limit if query.limit is not None else FIND_CEILING
-            if limit < PAGE:
-                seq, total, text = self._run(connection, query, account_pk, limit + 1, whole=True)
-                found = [rows.image(row, account) for row in decode_json(f"[{text or ''}]")]
-                return Found(found[:limit], seq, len(found) > limit, total)
-            # Many are ordered once, by their keys alone, and then read page by page.
+            if _limit(query) < PAGE and is_plain(query):
+                return self._found(connection, account, account_pk, query)
+            # What takes several statements is read inside one transaction.
             connection.execute("BEGIN")
             try:
-                seq, total, text = self._run(connection, query, account_pk, limit + 1, whole=False)
-                keys = decode_json(f"[{text or ''}]")
-                found = []
-                for start in range(0, min(len(keys), limit), PAGE):
-                    page = keys[start : min(start + PAGE, limit)]
-                    found += [rows.image(row, account) for row in statements.by_key(connection, kind, page)]
+                found = self._found(connection, account, account_pk, query)
+                if is_plain(query):
+                    return found
+
+                def read(along: Query) -> Found:
+                    return self._found(connection, account, account_pk, along)
+
+                return replace(found, included=complete(read, query, found.records))
             finally:
                 connection.execute("COMMIT")
-            return Found(found, seq, len(keys) > limit, total)
 
         return run
+
+    def _found(self, connection: sqlite3.Connection, account: str, account_pk: int, query: Query) -> Found:
+        statements, kind, limit = self._statements, query.type.name, _limit(query)
+        rows = statements.rows[kind]
+        if limit < PAGE:
+            seq, total, text = self._run(connection, query, account_pk, limit + 1, whole=True)
+            found = [rows.image(row, account) for row in decode_json(f"[{text or ''}]")]
+            return found_of(query, found[:limit], seq, len(found) > limit, total)
+        # Many are ordered once, by their keys alone, and then read page by page.
+        seq, total, text = self._run(connection, query, account_pk, limit + 1, whole=False)
+        keys = decode_json(f"[{text or ''}]")
+        found = []
+        for start in range(0, min(len(keys), limit), PAGE):
+            page = keys[start : min(start + PAGE, limit)]
+            found += [rows.image(row, account) for row in statements.by_key(connection, kind, page)]
+        return found_of(query, found, seq, len(keys) > limit, total)
 
     def _run(
         self, connection: sqlite3.Connection, query: Query, account_pk: int, limit: int, *, whole: bool

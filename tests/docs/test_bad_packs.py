@@ -31,6 +31,19 @@ RULE = 'Access(read="viewer", create="editor", update="editor", delete="editor")
             f'class Thing(Record, access={RULE}, unique=(("nmae",),)):\n    name: str\n',
             "names 'nmae', which is no field",
         ),
+        *(
+            (f"class Thing(Record, access={RULE}, views={{'v': View({declared})}}):\n    name: str\n", sentence)
+            for declared, sentence in {
+                "": "v has no fields",
+                "name='parent.name'": "name: the record has this name already",
+                "include='parent.name'": "include: the record has this name already",
+                "x='parent.name'": "x: thing has no reference 'parent'",
+                "x='room.name'": "x: thing has no reference 'room'",
+                "x='name'": "x: a view takes its fields from other records",
+                "x=Each('nothing', 'name')": "x: there is no type 'nothing'",
+                "x=Each('thing.room', 'name')": "x: thing.room does not point to thing",
+            }.items()
+        ),
         (f"class Thing(Record, acess={RULE}):\n    name: str\n", "Thing: unknown option acess"),
         ("@action('thing.do')\nasync def do(ctx, args): ...\n", "needs"),
     ],
@@ -39,7 +52,7 @@ def test_a_declaration_that_cannot_work_stops_the_start_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: str, sentence: str
 ) -> None:
     name = f"bad_{abs(hash(declared))}"
-    (tmp_path / f"{name}.py").write_text(f"from hub import Access, Record, action\n\n\n{declared}", "utf-8")
+    (tmp_path / f"{name}.py").write_text(f"from hub import Access, Each, Record, View, action\n\n\n{declared}", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(TypeError, match=re.escape(sentence)):
         Registry.of([name])

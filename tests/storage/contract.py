@@ -15,6 +15,7 @@ from tests.storage.contract_feeds import FeedContract
 from tests.storage.contract_many import ManyContract
 from tests.storage.contract_past import PastContract
 from tests.storage.contract_reads import ReadContract
+from tests.storage.contract_related import RelatedContract
 from tests.storage.contract_removal import RemovalContract
 from tests.storage.contract_retention import RetentionContract
 from tests.storage.declared import Use, box, item, person, sticker
@@ -25,7 +26,9 @@ def claim(key: str, digest: bytes = b"same", scope: str = "user") -> KeyClaim:
     return KeyClaim(scope, key, digest)
 
 
-class StorageContract(ReadContract, PastContract, RemovalContract, ManyContract, RetentionContract, FeedContract):
+class StorageContract(
+    ReadContract, RelatedContract, PastContract, RemovalContract, ManyContract, RetentionContract, FeedContract
+):
     """A keeper's suite provides the fixture `use`: a started keeper over an empty database."""
 
     async def test_the_numbers_of_commits_have_no_gap(self, use: Use) -> None:

@@ -16,6 +16,7 @@ from hub.schema.query import Query, SortKey, parse_order
 from hub.schema.record import Image, Record, type_of
 from hub.schema.registry import Registry
 from hub.schema.times import from_millis
+from hub.schema.views import Each, View
 from hub.schema.where import parse_where
 from hub.schema.writes import ChangeSet, Commit, Committed, Create, Delete, Id, KeyClaim, Update, Upsert, Write
 from hub.wire.names import public_id
@@ -40,7 +41,23 @@ class Box(Record, access=_RULE, unique=(("name",),)):
     pin: Annotated[str, Field(secret=True)] | None = None
 
 
-class Item(Record, parent=Box, access=_RULE, unique=(("box", "code"),), indexes=(("at",),)):
+class Item(
+    Record,
+    parent=Box,
+    access=_RULE,
+    unique=(("box", "code"),),
+    indexes=(("at",),),
+    views={
+        "full": View(
+            box_name="parent.name",
+            box_note="parent.note",
+            other_name="other.name",
+            other_changed="other.updated_at",
+            texts=Each("sticker", "text", order=("-text",)),
+            tray_boxes=Each("tray.item", "parent.name"),
+        )
+    },
+):
     """A record of a box, with a field of every kind."""
 
     label: Annotated[str, Meta(max_length=200), Field(folded=True)] = ""
@@ -60,13 +77,24 @@ class Item(Record, parent=Box, access=_RULE, unique=(("box", "code"),), indexes=
     owner: Ref[Person] | None = None
 
 
-class Sticker(Record, parent=Item, access=_RULE):
+class Sticker(
+    Record,
+    parent=Item,
+    access=_RULE,
+    views={
+        "item": View(
+            box_name="parent.parent.name", other_note="parent.other.note", label="parent.label", about="parent.about",
+            amount="parent.amount", weight="parent.weight", fragile="parent.fragile", at="parent.at", day="parent.day",
+            other_id="parent.other_id", code="parent.code",
+        )
+    },
+):  # fmt: skip
     """A record of an item."""
 
     text: Annotated[str, Meta(max_length=100)] = ""
 
 
-class Tray(Record, parent=Box, access=_RULE, on_delete="cascade"):
+class Tray(Record, parent=Box, access=_RULE, on_delete="cascade", indexes=(("item",),)):
     """A record that goes with its box, and with its lid, but not with its item."""
 
     item: Annotated[Ref[Item] | None, Field(on_delete="set_null")] = None
@@ -169,11 +197,14 @@ class Use:
         *,
         account: str = "main",
         order: list[str] | None = None,
+        view: str | None = None,
         **options: Any,
     ) -> Found:
         """Return the answer of a query."""
-        keys: tuple[SortKey, ...] = parse_order(kind, order)
-        return await self.storage.find(account, Query(kind, parse_where(kind, where, reach=registry), keys, **options))
+        sight = registry.view(kind, view) if view is not None else None
+        keys: tuple[SortKey, ...] = parse_order(kind, order, view=sight)
+        node = parse_where(kind, where, reach=registry, view=sight)
+        return await self.storage.find(account, Query(kind, node, keys, view=sight, **options))
 
     async def lookup(self, kind: Any, field: str, value: Any) -> list[Image]:
         """Return the live records of every account with this value."""

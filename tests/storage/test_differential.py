@@ -18,7 +18,20 @@ from hypothesis import strategies as st
 
 from hub.schema.query import Query, is_after, key_values, parse_order, sort_images
 from hub.schema.record import Image
-from hub.schema.where import DEPTH, FILTERS, IN_VALUES, TERMS, Others, matcher, operators_of, parse_where
+from hub.schema.where import (
+    DEPTH,
+    FILTERS,
+    IN_VALUES,
+    TERMS,
+    All,
+    Compare,
+    Node,
+    Not,
+    Others,
+    matcher,
+    operators_of,
+    parse_where,
+)
 from storage.base import Storage
 from storage.mariadb.keeper import MariadbStorage
 from storage.sql.sqlite import SqliteStorage
@@ -107,7 +120,12 @@ def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
 @st.composite
 def terms(draw: st.DrawFn) -> dict[str, Any]:
     """Return one condition on one field."""
-    name = draw(st.sampled_from(sorted(VALUES)))
+    return draw(terms_on(draw(st.sampled_from(sorted(VALUES)))))
+
+
+@st.composite
+def terms_on(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Return one condition on a field."""
     op = draw(st.sampled_from(operators_of(item, name)))
     value = VALUES[name]
     if op == "$null":
@@ -330,6 +348,77 @@ def test_an_order_and_its_pages_are_the_same_in_sql_and_in_memory(
                 assert found.more == (len(paged) < len(expected))
                 assert [i for i in expected if is_after(i, keys, after)] == expected[len(paged) :]
             assert paged == expected, order
+
+    world.runner.run(run())
+
+
+SEEN = registry.view(sticker, "item").fields
+
+
+@st.composite
+def seen_terms(draw: st.DrawFn) -> dict[str, Any]:
+    """Return one condition on a joined field of a sticker."""
+    name = draw(st.sampled_from(sorted(set(SEEN) - {"box_name", "other_note"})))
+    (condition,) = draw(terms_on(name)).values()
+    return {name: condition}
+
+
+def renamed(node: Node, name: str) -> Node:
+    """Return what a term on a joined field means of an image that has the field itself."""
+    match node:
+        case Compare():
+            return Compare(name, node.kind, node.op, node.value)
+        case All():
+            return All(tuple(renamed(inner, name) for inner in node.nodes))
+    raise TypeError(node)
+
+
+@_SETTINGS
+@given(
+    given_rows=rows(),
+    wheres=st.lists(seen_terms(), min_size=4, max_size=12),
+    given_order=st.lists(st.sampled_from(sorted(n for n, f in SEEN.items() if f.sortable)), max_size=2, unique=True),
+    down=st.booleans(),
+    size=st.integers(1, 4),
+)
+def test_a_joined_field_means_what_a_field_of_the_record_itself_would(
+    world: World, given_rows: list[dict[str, Any]], wheres: list[dict[str, Any]], given_order: list[str], down: bool,
+    size: int,
+) -> None:  # fmt: skip
+    view = registry.view(sticker, "item")
+
+    async def run() -> None:
+        account, ids, images = await world.fill(given_rows)
+        for image in images[::2]:
+            if image["deleted_at"] is None:
+                await world.use.create(sticker, image["id"], account=account, text="more")
+        every = (await world.use.find(sticker, account=account, view="item")).records
+        by_id = {image["id"]: image for image in images}
+        for one in every:
+            for name, field in SEEN.items():
+                if name not in {"box_name", "other_note"}:
+                    assert one[name] == by_id[one["item_id"]][field.field], name
+        for where in wheres:
+            ((name, _),) = where.items()
+            given_where = with_ids(where, ids, images)
+            node = parse_where(sticker, given_where, reach=registry, view=view)
+            own = parse_where(item, {SEEN[name].field: given_where[name]})
+            matches = matcher(renamed(own, name))
+            for negated in (False, True):
+                query = Query(sticker, Not(node) if negated else node, view=view)
+                found = await world.use.storage.find(account, query)
+                assert [i["id"] for i in found.records] == [i["id"] for i in every if matches(i) != negated], where
+        order = parse_order(sticker, [f"-{name}" if down else name for name in given_order], view=view)
+        expected = [i["id"] for i in sort_images(every, order)]
+        paged: list[str] = []
+        after = None
+        while len(paged) < len(expected):
+            found = await world.use.storage.find(
+                account, Query(sticker, order=order, limit=size, after=after, view=view)
+            )
+            paged += [i["id"] for i in found.records]
+            after = key_values(found.records[-1], order)
+        assert paged == expected, given_order
 
     world.runner.run(run())
 

@@ -153,6 +153,12 @@ def _of_record(book: Book, t: str) -> None:
     book.add("record.get", f"{t} by id", rec)
     book.add("record.get", f"{t} by id, deleted too", lambda x: rec(x, deleted=True, fields=["id"]))
     book.add("record.find", f"{t} by id", lambda x: {"type": t, "where": {"id": x.records[t]}, "count": True})
+    book.add("record.find", f"{t} by id, a capped count", lambda x: {
+        "type": t, "where": {"id": x.records[t]}, "count": {"cap": 5},
+    })  # fmt: skip
+    for view in book.registry.types[t].views:
+        book.add("record.get", f"{t} by id, as {view}", partial(rec, view=view))
+        book.add("record.find", f"{t} as {view}", partial(_seen, t, view))
     book.add("record.find", f"{t} among ids", lambda x: {
         "type": t, "where": {"id": {"$in": [x.records[t], book.own.records[t]]}}, "deleted": True, "count": True,
     })  # fmt: skip
@@ -191,6 +197,10 @@ def _all_of(t: str, name: str, found: Callable[[Things], str], things: Things, *
     return {"type": t, "where": {name: found(things)}, "limit": 1000, **more}
 
 
+def _seen(t: str, view: str, things: Things) -> Fields:
+    return {"type": t, "where": {"id": things.records[t]}, "view": view, "count": True}
+
+
 def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
     t, wire = kind.name, kind.parent_wire or ""
     sample = SAMPLES.get(t, _named)
@@ -205,6 +215,12 @@ def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
     })  # fmt: skip
     book.add("record.find", f"{parent} by a step to a {t}", lambda x: {
         "type": parent, "where": {"children": {"type": t, "$some": {"id": x.records[t]}}}, "count": True,
+    })  # fmt: skip
+    book.add("record.get", f"{t} with its parent", lambda x: {
+        "type": t, "rec": x.records[t], "include": {"parent": True},
+    })  # fmt: skip
+    book.add("record.get", f"{parent} with its {t}", lambda x: {
+        "type": parent, "rec": x.records[parent], "include": {"children": {t: True}},
     })  # fmt: skip
     book.add("record.find", f"{t} by two steps", lambda x: {
         "type": t, "where": {"parent": {"children": {"type": t, "$some": {"id": x.records[t]}}}}, "deleted": True,

@@ -23,7 +23,7 @@ async def programme(editor: Client) -> dict[str, str]:
         ("one", "Opening", "Aula"),
         ("one", "Roof", "Dach"),
         ("two", "Closing", "Aula"),
-        ("two", "Open air", None),
+        ("two", "Open air", ""),
     ):
         located = {"location_id": ids[f"{event} {room}"]} if room else {}
         made = await editor.create("event_session", ids[event], title=title, tags=[event], **located)

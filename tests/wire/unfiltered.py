@@ -36,7 +36,7 @@ async def get_anywhere(
     return found
 
 
-async def find_anywhere(self: MemoryStorage, account: str, query: Query) -> Found:
+def find_anywhere(self: MemoryStorage, account: str, query: Query) -> Found:
     """Find, whatever account asks."""
     matches = matcher(query.where, self.database.others(account))
     rows = [i for (_, name), t in self.database.rows.items() if name == query.type.name for i in t.values()]
@@ -107,7 +107,7 @@ def value_anywhere(
 
 BROKEN: Final[dict[tuple[str, str], tuple[tuple[type, str, Any], set[str]]]] = {
     ("in memory", "reads by id"): ((MemoryStorage, "get", get_anywhere), READS),
-    ("in memory", "finds"): ((MemoryStorage, "find", find_anywhere), FINDS),
+    ("in memory", "finds"): ((MemoryStorage, "_find", find_anywhere), FINDS),
     ("in memory", "decisions"): ((MemoryDatabase, "record", record_anywhere), WRITES),
     ("in memory", "uniques"): ((MemoryDatabase, "unique", unique_anywhere), UNIQUES),
     ("on SQLite", "reads by id, and decisions"): ((Statements, "images", images_anywhere), READS | WRITES),
