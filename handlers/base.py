@@ -292,6 +292,7 @@ class Operations:
 MODULES = (
     "handlers.sessions",
     "handlers.records",
+    "handlers.search",
     "handlers.batches",
     "handlers.bulk",
     "handlers.history",

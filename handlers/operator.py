@@ -1,10 +1,10 @@
-"""Actions of the core: accounts, people, sign-in links and keys. All but that for keys answer on DIR/hub.sock only."""
+"""Actions of the core: accounts, people, sign-in links, keys, full text. On DIR/hub.sock only, but for keys."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,10 @@ from storage.backup.base import Dumps
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 NameOrId = Annotated[str, Meta(min_length=1, max_length=200)]
 AccountOrId = Annotated[str, Meta(min_length=1, max_length=64)]
+REINDEX_STEP: Final = 200
+"""How many records one step of reindexing takes."""
+REINDEX_PAUSE_SECONDS: Final = 0.005
+"""How long writers have the database for themselves between two steps."""
 Role = Literal["viewer", "member", "editor", "manager", "owner"]
 
 
@@ -130,6 +134,18 @@ class Dumped(msgspec.Struct, frozen=True):
     """The kind of keeper that wrote the folder's parts."""
 
     keeper: str
+
+
+class Reindex(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`type`: one record type; default: every one with searchable fields."""
+
+    type: Annotated[str, Meta(max_length=48)] | None = None
+
+
+class Reindexed(msgspec.Struct, frozen=True):
+    """How many records of each type were looked at."""
+
+    types: dict[str, int]
 
 
 def _services(ctx: Context) -> Services:
@@ -266,11 +282,33 @@ async def dump_database(ctx: Context, args: Dump) -> Dumped:
     return Dumped(storage.keeper)
 
 
+@action("search.reindex", needs="account.create", operator=True)
+async def reindex(ctx: Context, args: Reindex) -> Reindexed:
+    """Make the full text of all accounts anew, a bounded step at a time, while the hub serves."""
+    services = _services(ctx)
+    types = [t for t in services.registry.types.values() if t.searchable]
+    if args.type is not None:
+        kind = services.registry.type(args.type, "args.type")
+        if not kind.searchable:
+            raise HubError("data.invalid", f"No field of {kind.name} is searchable.", path="args.type")
+        types = [kind]
+    done: dict[str, int] = {}
+    for n, kind in enumerate(sorted(types, key=lambda kind: kind.name)):
+        done[kind.name], place = await services.storage.reindex(kind, "", REINDEX_STEP)
+        while place:
+            await asyncio.sleep(REINDEX_PAUSE_SECONDS)
+            count, place = await services.storage.reindex(kind, place, REINDEX_STEP)
+            done[kind.name] += count
+            ctx.progress(n / len(types), f"{kind.name}: {done[kind.name]} records")
+    return Reindexed(done)
+
+
 __all__ = [
     "create_account",
     "create_user",
     "dump_database",
     "issue_api_key",
+    "reindex",
     "remove_user",
     "set_role",
     "sign_out_user",

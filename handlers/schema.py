@@ -56,6 +56,7 @@ def _type(kind: RecordType, rights: Rights, registry: Registry) -> dict[str, Any
         "permissions": [f"{kind.name}.{v}" for v in VERBS if rights.allows(f"{kind.name}.{v}")],
         "operators": {name: operators_of(kind, name) for name in kind.kinds if name not in hidden},
         "sortable": sorted(kind.sortable - hidden),
+        "searchable": list(kind.searchable),
         "unique": [list(names) for names in kind.unique],
         "children": sorted(c.name for c in registry.children(kind) if rights.allows(f"{c.name}.read")),
         "views": {

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol
 
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
+from hub.schema.search import Hit, Search
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 
@@ -80,6 +81,15 @@ class Found:
     included: Sequence[dict[str, Any]] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """A consistent answer of `search`: what was found, in order, the account's `seq`, and whether more is behind it."""
+
+    hits: list[Hit]
+    seq: int
+    more: bool = False
+
+
 Listener = Callable[[list[ChangeSet]], None]
 """Told of every commit of this process, on the event loop, in order, before the futures are done."""
 
@@ -119,6 +129,16 @@ class Storage(Protocol):
 
     async def find(self, account: str, query: Query) -> Found:
         """Return the records of a query and the `seq` they were read at, as one consistent state."""
+
+    async def search(self, account: str, search: Search) -> Hits:
+        """Return the live records in which every term is found, as one consistent state."""
+
+    async def reindex(self, kind: RecordType, place: str, limit: int) -> tuple[int, str]:
+        """Make the full text of the next `limit` records of a type anew, of all accounts, while others go on.
+
+        `place` is empty at first, then what the last step returned; return how many records it were, and the place
+        of the next step, empty behind the last one.
+        """
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""

@@ -18,10 +18,11 @@ from msgspec import structs
 from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
+from hub.schema.search import Hit, Search, rank, tier_of
 from hub.schema.where import Node, Others, matcher
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Listener, moved, too_many_feeds
+from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Hits, Listener, moved, too_many_feeds
 from storage.decide import Decider, Decision, KeyRow, repeated
 from storage.loader import NotAlone
 from storage.related import complete, found_of
@@ -234,6 +235,25 @@ class MemoryStorage:
             found = [i for i in found if is_after(i, query.order, query.after)]
         limit = query.limit if query.limit is not None else FIND_CEILING
         return found_of(query, found[:limit], self.database.head(account), len(found) > limit, total)
+
+    async def search(self, account: str, search: Search) -> Hits:
+        """Return the live records in which every term is found."""
+        found: list[Hit] = []
+        for scope in search.scopes:
+            matches = matcher(scope.where, self.database.others(account))
+            for image in self.database.table(account, scope.type.name).values():
+                if image["deleted_at"] is None and matches(image):
+                    tier = tier_of(search.terms, scope.type, image)
+                    found += [] if tier is None else [Hit(dict(image), tier)]
+        found.sort(key=lambda hit: rank(hit.place))
+        if search.after is not None:
+            end = rank(search.after)
+            found = [hit for hit in found if rank(hit.place) > end]
+        return Hits(found[: search.limit], self.database.head(account), len(found) > search.limit)
+
+    async def reindex(self, kind: RecordType, place: str, limit: int) -> tuple[int, str]:
+        """Say that there is nothing to be made anew: texts are read each time."""
+        return 0, ""
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`."""

@@ -42,6 +42,16 @@ export class Hub extends Connection {
     return this.request("record.find", { type, ...given(query) });
   }
 
+  /**
+   * One page of the records that words are found in, best first: `{hits: [{record, highlights}], next?, seq}`.
+   * A highlight is a field's text in pieces, every second one a hit: plain text, for `textContent`.
+   * @param {string} q
+   * @param {{types?: string[], where?: object, limit?: number, after?: string}} [query]
+   */
+  search(q, query = {}) {
+    return this.request("record.search", { q, ...given(query) });
+  }
+
   /** @param {string} type @param {Record<string, any>} data @param {Reference} [parent] */
   create(type, data, parent) {
     return this.request("record.create", given({ type, data, parent }));

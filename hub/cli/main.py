@@ -1,4 +1,4 @@
-"""The hub's commands: serve, import, account, key, signin-link, backup, restore, healthcheck, settings."""
+"""The hub's commands: serve, import, account, key, signin-link, backup, restore, reindex, healthcheck, settings."""
 
 from __future__ import annotations
 
@@ -245,6 +245,27 @@ def import_conference(
         print(f"  its id:     event:{summary.event}")
     if dry_run and not allow_deletions and events.caution(summary) is not None:
         hint("It would be refused, since it deletes most of what was imported before; --allow-deletions does it.")
+
+
+@app.command()
+def reindex(
+    type: Annotated[str | None, typer.Option("--type", help="One record type; default: all with full text.")] = None,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Make the index of full text anew, of all accounts, while the hub goes on serving.
+
+    A start does this by itself where it is needed; use it when searches miss what is there.
+    """
+    settings = settings_for(os.environ, config, data=data)
+
+    async def work(hub: Client) -> Any:
+        args = {"type": type}
+        answer = await hub.call("action.call", action="search.reindex", args=args, within=3600.0, timeout=3600)
+        return answer.data
+
+    for name, count in with_hub(settings, None, work)["types"].items():
+        print(f"{name}\t{count}")
 
 
 @app.command()

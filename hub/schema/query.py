@@ -138,20 +138,30 @@ _SIGNATURE: Final = 12
 
 def make_cursor(query: Query, after: tuple[Any, ...], secret: bytes) -> str:
     """Return the opaque cursor that goes on behind `after`."""
-    body = msgspec.msgpack.encode(after)
-    signature = hmac.new(secret, query.digest() + body, hashlib.sha256).digest()[:_SIGNATURE]
-    return base64.urlsafe_b64encode(signature + body).rstrip(b"=").decode("ascii")
+    return seal(query.digest(), after, secret)
 
 
 def read_cursor(query: Query, cursor: str, secret: bytes) -> tuple[Any, ...]:
     """Return the sort key in a cursor of this query; raise `cursor.invalid`."""
+    return unseal(query.digest(), cursor, secret)
+
+
+def seal(digest: bytes, after: tuple[Any, ...], secret: bytes) -> str:
+    """Return a cursor that holds `after`, signed and bound to what `digest` stands for."""
+    body = msgspec.msgpack.encode(after)
+    signature = hmac.new(secret, digest + body, hashlib.sha256).digest()[:_SIGNATURE]
+    return base64.urlsafe_b64encode(signature + body).rstrip(b"=").decode("ascii")
+
+
+def unseal(digest: bytes, cursor: str, secret: bytes) -> tuple[Any, ...]:
+    """Return what a cursor of this digest holds; raise `cursor.invalid`."""
     refusal = HubError("cursor.invalid", path="after")
     try:
         raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except (ValueError, binascii.Error):
         raise refusal from None
     signature, body = raw[:_SIGNATURE], raw[_SIGNATURE:]
-    good = hmac.new(secret, query.digest() + body, hashlib.sha256).digest()[:_SIGNATURE]
+    good = hmac.new(secret, digest + body, hashlib.sha256).digest()[:_SIGNATURE]
     if not hmac.compare_digest(signature, good):
         raise refusal
     return tuple(msgspec.msgpack.decode(body))

@@ -39,12 +39,13 @@ class Record:
     `check`: a pure function that is given the whole image of each record before it is written, and raises
     `HubError("data.invalid", …, path="data.<field>")` where its fields do not go together.
     `unique`: tuples of field names (the parent's name may be one) that no two live records share; always
-    within the account. `indexes`: tuples of field names to index. `searchable`: text fields for full
-    text. `sortable`: fields to order by (default: all that can be). `system`: the type is global and
-    lives in account `system`. `public_read`: guests may read. `file`: records of this type link a file
-    to their parent; the fields name, sha256, size and content_type are then required. `on_delete`: what a
-    deletion of the parent does while there are records of this type under it, `restrict` (it is refused) or
-    `cascade` (they go along). `views`: what the records may be shown with besides, by name; see `hub.schema.views`.
+    within the account. `indexes`: tuples of field names to index. `searchable`: the fields of full text, texts or
+    lists of texts that everybody who reads the record sees; what is found in the first comes first. `sortable`:
+    fields to order by (default: all that can be). `system`: the type is global and lives in account `system`.
+    `public_read`: guests may read. `file`: records of this type link a file to their parent; the fields name, sha256,
+    size and content_type are then required. `on_delete`: what a deletion of the parent does while there are records
+    of this type under it, `restrict` (it is refused) or `cascade` (they go along). `views`: what the records may be
+    shown with besides, by name; see `hub.schema.views`.
     """
 
     __record_type__: RecordType
@@ -314,6 +315,12 @@ def _build(
     wanted = set(wires(sortable, "sortable")) if sortable is not None else can_sort
     if not wanted <= can_sort:
         raise DeclarationError(f"{cls.__name__}: cannot sort by {', '.join(sorted(wanted - can_sort))}")
+    for wire in wires(searchable, "searchable"):
+        spec = fields.get(wire)
+        if spec is None or (spec.kind != "text" and (spec.kind, spec.item) != ("list", "text")):
+            raise DeclarationError(f"{cls.__name__}.{wire}: only a text or a list of texts can be searchable")
+        if spec.option.secret or spec.option.hidden_from is not None:
+            raise DeclarationError(f"{cls.__name__}.{wire}: a field that not everybody sees cannot be searchable")
     if on_delete not in {"restrict", "cascade"} or (on_delete == "cascade" and parent is None):
         raise DeclarationError(f"{cls.__name__}: on_delete is restrict, or cascade below a parent")
     if file and not {"name", "sha256", "size", "content_type"} <= set(fields):

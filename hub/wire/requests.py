@@ -116,6 +116,16 @@ class RecordFind(Request, frozen=True, tag="record.find", kw_only=True):
     deleted: bool = False
 
 
+class RecordSearch(Request, frozen=True, tag="record.search", kw_only=True):
+    """Find records by words, over all types or some, a page at a time."""
+
+    q: Annotated[str, Meta(min_length=1, max_length=200)]
+    types: Annotated[list[TypeName], Meta(min_length=1, max_length=50)] | None = None
+    where: Where | None = None
+    limit: Limit = 50
+    after: Annotated[str, Meta(max_length=4096)] | None = None
+
+
 class RecordCreate(Write, frozen=True, tag="record.create", kw_only=True):
     """Create a record."""
 
@@ -341,7 +351,7 @@ class ManifestGet(Request, frozen=True, tag="manifest.get", kw_only=True):
 
 REQUESTS: tuple[type[Request], ...] = (
     SessionHello, SessionAuth, SessionBeat,
-    RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
+    RecordGet, RecordFind, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
     ActionCall, SchemaDescribe, FileGrant, ManifestGet,

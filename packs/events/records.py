@@ -88,7 +88,7 @@ class EventSession(
     check=_in_order,
     unique=(("event", "guid"),),
     indexes=(("event", "starts_at"), ("location", "ends_at")),
-    searchable=("title", "subtitle", "abstract", "description"),
+    searchable=("title", "subtitle", "tags", "abstract", "description"),
     sortable=("title", "kind", "language", "starts_at", "ends_at", "location", "track"),
     views={
         "programme": View(

@@ -18,15 +18,17 @@ from sqlalchemy.engine import Connection
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
+from hub.schema.search import Search
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FeedPosition, Found, Head, Listener, StorageRefused
+from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused
 from storage.decide import repeated
 from storage.mariadb.connection import Durability, inspect, open_engine, read_url
 from storage.mariadb.dump import dump
 from storage.mariadb.faults import is_lost, refusal, sentence, unavailable
 from storage.mariadb.questions import Questions
 from storage.mariadb.schema import settle
+from storage.mariadb.searching import Searches
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
 from storage.mariadb.units import Units, Work
@@ -95,6 +97,8 @@ class MariadbStorage:
         self._past, self._feeds = statements.past, statements.feeds
         # One at a time, because a snapshot holds back what InnoDB may forget.
         self._dumping: asyncio.Task[None] | None = None
+        self._searches = Searches(statements)
+        self._words = list(statements.words.values())
         self._serving = False
         self._settled = False
         # Point reads of this turn of the loop, asked together at its end.
@@ -136,7 +140,7 @@ class MariadbStorage:
                 return
             await connection.run_sync(inspect, self._durability)
             bound.reschedule(asyncio.get_running_loop().time() + SETTLE_SECONDS)
-            self._keys.epoch = await connection.run_sync(settle, self._tables, self._new_epoch)
+            self._keys.epoch = await connection.run_sync(settle, self._tables, self._new_epoch, self._words)
             self._settled = True
 
     async def close(self) -> None:
@@ -207,6 +211,16 @@ class MariadbStorage:
     async def find(self, account: str, query: Query) -> Found:
         """Return the records of a query and the `seq` they were read at, as one consistent state."""
         return await self._ask(self._questions.find(account, query))
+
+    async def search(self, account: str, search: Search) -> Hits:
+        """Return the live records in which every term is found, as one consistent state."""
+        return await self._ask(self._searches.search(account, search))
+
+    async def reindex(self, kind: RecordType, place: str, limit: int) -> tuple[int, str]:
+        """Make the full text of the next `limit` records of a type anew; return how many, and the next place."""
+        (index,) = [index for index in self._words if index.kind is kind]
+        count, last = await self._ask(lambda connection: index.renew(connection, int(place or 0), limit))
+        return count, "" if last is None else str(last)
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""

@@ -7,7 +7,7 @@ broken off goes on where it stopped. Starts at the same time wait for each other
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sqlalchemy import Index, Table
@@ -19,7 +19,9 @@ from storage.mariadb.compile import DIALECT, ask
 from storage.mariadb.connection import STATEMENT_SECONDS, rolled_back
 from storage.mariadb.growth import compare, grow
 from storage.mariadb.statements import BLOCK, SEQUENCE
+from storage.mariadb.words import MariaWordIndex, settle_words
 from storage.sql.tables import Tables
+from storage.sql.words import SUFFIX
 
 FORMAT: Final = 1
 """The layout of the tables that are not a record type's."""
@@ -32,11 +34,18 @@ RESTORING: Final = "restoring"
 """The fact that stands in `meta` while a backup is put into a database."""
 
 
-def settle(connection: Connection, tables: Tables, new_epoch: Callable[[], str]) -> str:
-    """Make the tables of an empty database and return its epoch; raise `StorageRefused` where others are there."""
+def settle(
+    connection: Connection, tables: Tables, new_epoch: Callable[[], str], indexes: Sequence[MariaWordIndex] = ()
+) -> str:
+    """Make the tables of an empty database and return its epoch; raise `StorageRefused` where others are there.
+
+    `indexes`: those of full text.
+    """
     hold(connection)
     try:
-        return _settle(connection, tables, new_epoch)
+        epoch = _settle(connection, tables, new_epoch)
+        settle_words(connection, indexes)
+        return epoch
     finally:
         let_go(connection)
 
@@ -66,7 +75,7 @@ def schema_hash(tables: Tables) -> str:
 
 def _settle(connection: Connection, tables: Tables, new_epoch: Callable[[], str]) -> str:
     present = present_tables(connection)
-    strange = sorted(present - set(tables.metadata.tables))
+    strange = sorted(name for name in present - set(tables.metadata.tables) if not name.endswith(SUFFIX))
     facts: dict[str, str] = {}
     if "meta" in present:
         rows = connection.exec_driver_sql("SELECT name, value FROM meta").all()

@@ -199,6 +199,9 @@ class Transaction:
                 keys.append((*place, row.digest.hex(), answer, row.seq, self._now))
         for batch in batches.values():
             batch.finish()
+        for name in batches.keys() & statements.words.keys():
+            texts, fresh = statements.words[name].texts(decisions, self._pk_of, lambda account: self._account_pk)
+            statements.words[name].write(connection, texts, texts.keys() - fresh)
         if changes:
             connection.exec_driver_sql(statements.move_head, (self.seq, self._account_pk))
             connection.exec_driver_sql(statements.change, changes)

@@ -214,6 +214,10 @@ class Group:
                     connection.executemany(run.sql, run.values)
                 else:
                     statements.inserts[name].run(connection, run.values)
+        for name in tables.keys() & statements.words.keys():
+            index = statements.words[name]
+            texts, fresh = index.texts(decisions, self._pk_of, lambda account: self._account(account)[0])
+            index.write(connection, texts, texts.keys() - fresh)
         for account, seq in moved.items():
             account_pk = self._account(account)[0]
             connection.execute(statements.move_head, (seq, account_pk))

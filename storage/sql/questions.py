@@ -71,7 +71,7 @@ class Questions:
         text = self._statements.stored_keys
 
         def run(connection: sqlite3.Connection) -> KeyRow | None:
-            account_pk = self._account(connection, account)
+            account_pk = self.account(connection, account)
             if account_pk is None:
                 return None
             arguments = text.arguments({"asked": to_json([(claim.scope, claim.key)]), "account": account_pk})
@@ -86,7 +86,7 @@ class Questions:
         """Return those of the records that are there, by id."""
 
         def run(connection: sqlite3.Connection) -> dict[str, Image]:
-            account_pk = self._account(connection, account)
+            account_pk = self.account(connection, account)
             if account_pk is None:
                 return {}
             rows = self._statements.rows[kind]
@@ -99,7 +99,7 @@ class Questions:
         """Return the records of a query and the `seq` they were read at."""
 
         def run(connection: sqlite3.Connection) -> Found:
-            account_pk = self._account(connection, account)
+            account_pk = self.account(connection, account)
             if account_pk is None:
                 return Found([], 0, total=0 if query.count else None)
             if _limit(query) < PAGE and is_plain(query):
@@ -147,7 +147,7 @@ class Questions:
         """Return the commits with `seq` above `after`, in order."""
 
         def run(connection: sqlite3.Connection) -> list[ChangeSet]:
-            account_pk = self._account(connection, account)
+            account_pk = self.account(connection, account)
             if account_pk is None:
                 return []
             rows = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
@@ -191,7 +191,7 @@ class Questions:
         statements = self._statements
 
         def run(connection: sqlite3.Connection) -> list[ChangeSet]:
-            account_pk = self._account(connection, account)
+            account_pk = self.account(connection, account)
             if account_pk is None:
                 return []
             # Row and log are two statements here, so they are read inside one transaction.
@@ -244,7 +244,8 @@ class Questions:
         )
         return compiled(statement.where(*where).order_by(table.c.pk).limit(LOOKUP_CEILING))
 
-    def _account(self, connection: sqlite3.Connection, account: str) -> int | None:
+    def account(self, connection: sqlite3.Connection, account: str) -> int | None:
+        """Return the internal key of an account, None where nothing was committed yet."""
         known = self._accounts.get(account)
         if known is None:
             row = connection.execute(self._statements.account, (account,)).fetchone()

@@ -20,6 +20,7 @@ from hub.schema.fold import fold
 from storage.base import StorageRefused
 from storage.sql.rows import to_json
 from storage.sql.tables import FOLD, INTERNAL, Tables
+from storage.sql.words import SUFFIX
 
 FORMAT: Final = 1
 """The layout of the tables that are not a record type's. Another number is another program's file."""
@@ -183,6 +184,6 @@ def _indexes(tables: Tables) -> Iterator[Index]:
 
 
 def _names(connection: sqlite3.Connection, kind: str) -> set[str]:
-    """Return the names of tables or indexes, without those that SQLite makes itself."""
+    """Return the names of tables or indexes, without those that SQLite makes itself and those of full text."""
     found = connection.execute("SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite_%'", (kind,))
-    return {str(name) for (name,) in found}
+    return {str(name) for (name,) in found if SUFFIX not in name}

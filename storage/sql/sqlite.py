@@ -18,9 +18,10 @@ from typing import Any, Final, Literal, TypeVar
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
+from hub.schema.search import Search
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FeedPosition, Found, Head, Listener, StorageRefused
+from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused
 from storage.decide import repeated
 from storage.sql.connection import Durability, FileLock, prepare
 from storage.sql.dump import dump
@@ -28,6 +29,7 @@ from storage.sql.errors import refusal, sentence
 from storage.sql.questions import Questions
 from storage.sql.readers import Read, Readers
 from storage.sql.rows import millis
+from storage.sql.searching import Searches
 from storage.sql.statements import Statements
 from storage.sql.tables import Tables
 from storage.sql.writer import Call, Finished, Job, Writer
@@ -82,6 +84,8 @@ class SqliteStorage:
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
         self._past, self._feeds = statements.past, statements.feeds
+        self._searches = Searches(statements, self._questions.account)
+        self._words = statements.words
         self._lock = FileLock(path)
         self._listener: Listener = lambda commits: None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -227,6 +231,10 @@ class SqliteStorage:
         """Return the records of a query and the `seq` they were read at, as one consistent state."""
         return await self._ask(self._questions.find(account, query))
 
+    async def search(self, account: str, search: Search) -> Hits:
+        """Return the live records in which every term is found, as one consistent state."""
+        return await self._ask(self._searches.search(account, search))
+
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""
         return await self._ask(self._questions.changes(account, after, limit))
@@ -288,6 +296,12 @@ class SqliteStorage:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
         past = self._past
         return await self._write(lambda connection: past.prune(connection, millis(before), limit))
+
+    async def reindex(self, kind: RecordType, place: str, limit: int) -> tuple[int, str]:
+        """Make the full text of the next `limit` records of a type anew; return how many, and the next place."""
+        index = self._words[kind.name]
+        count, last = await self._write(lambda connection: index.renew(connection, int(place or 0), limit))
+        return count, "" if last is None else str(last)
 
     async def _write(self, work: Read[T]) -> T:
         """Do something in a transaction of its own, between two groups."""

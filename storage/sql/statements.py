@@ -18,6 +18,7 @@ from storage.sql.feeds import FeedPositions
 from storage.sql.past import Past
 from storage.sql.rows import Rows, decode_json, to_json
 from storage.sql.tables import Tables
+from storage.sql.words import WordIndex
 
 VARIABLES: Final = 30_000
 """How many parameters one statement may have; SQLite allows 32,766."""
@@ -59,6 +60,8 @@ class Statements:
         self.tables = tables
         self.rows = {kind.name: Rows(tables.of(kind), tables) for kind in registry.types.values()}
         self.compilers = {name: Compiler(rows, tables) for name, rows in self.rows.items()}
+        # The indexes of full text, of those types that have searchable fields.
+        self.words = {name: WordIndex(rows) for name, rows in self.rows.items() if rows.kind.searchable}
         self.inserts: dict[str, Insert] = {}
         self.last_pk: dict[str, str] = {}
         self._images: dict[str, Text] = {}

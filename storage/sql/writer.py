@@ -31,6 +31,7 @@ from storage.sql.errors import NO_FAULT, UNDONE, error_code, refusal
 from storage.sql.group import Group, Memory
 from storage.sql.schema import settle
 from storage.sql.statements import Statements
+from storage.sql.words import settle_words
 
 GROUP_COMMITS: Final = 1024
 """The most commits of one transaction."""
@@ -122,6 +123,7 @@ class Writer:
         connection = open_writer(self._path, self._durability, self._checkpoint_pages)
         try:
             self.epoch = settle(connection, self._statements.tables, self._new_epoch)
+            settle_words(connection, list(self._statements.words.values()))
         except BaseException:
             connection.close()
             raise

@@ -158,6 +158,7 @@ def test_the_short_way_of_decoding_takes_nothing_that_the_long_way_would_refuse_
 _GOOD: dict[str, dict[str, Any]] = {
     "record.get": {"type": "event", "rec": "x"},
     "record.find": {"type": "event"},
+    "record.search": {"q": "x"},
     "record.create": {"type": "event", "data": {}},
     "record.upsert": {"type": "event", "data": {}, "match": ["a"]},
     "record.update": {"type": "event", "rec": "x", "data": {}},

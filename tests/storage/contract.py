@@ -18,6 +18,7 @@ from tests.storage.contract_reads import ReadContract
 from tests.storage.contract_related import RelatedContract
 from tests.storage.contract_removal import RemovalContract
 from tests.storage.contract_retention import RetentionContract
+from tests.storage.contract_search import SearchContract
 from tests.storage.declared import Use, box, item, person, sticker
 
 
@@ -27,7 +28,14 @@ def claim(key: str, digest: bytes = b"same", scope: str = "user") -> KeyClaim:
 
 
 class StorageContract(
-    ReadContract, RelatedContract, PastContract, RemovalContract, ManyContract, RetentionContract, FeedContract
+    ReadContract,
+    RelatedContract,
+    PastContract,
+    RemovalContract,
+    ManyContract,
+    RetentionContract,
+    FeedContract,
+    SearchContract,
 ):
     """A keeper's suite provides the fixture `use`: a started keeper over an empty database."""
 

@@ -15,13 +15,14 @@ from hub.schema.fields import Field, Ref
 from hub.schema.query import Query, SortKey, parse_order
 from hub.schema.record import Image, Record, type_of
 from hub.schema.registry import Registry
+from hub.schema.search import Place, Scope, Search, parse_search
 from hub.schema.times import from_millis
 from hub.schema.views import Each, View
 from hub.schema.where import parse_where
 from hub.schema.writes import ChangeSet, Commit, Committed, Create, Delete, Id, KeyClaim, Update, Upsert, Write
 from hub.wire.names import public_id
 from hub.wire.requests import ItemRef
-from storage.base import Found, Storage
+from storage.base import Found, Hits, Storage
 
 _RULE = Access(read="viewer", create="editor", update="editor", delete="editor")
 
@@ -33,7 +34,7 @@ class Person(Record, system=True, access=_RULE, indexes=(("digest",),)):
     digest: Annotated[str, Meta(max_length=64), Field(secret=True)] | None = None
 
 
-class Box(Record, access=_RULE, unique=(("name",),)):
+class Box(Record, access=_RULE, unique=(("name",),), searchable=("name", "note")):
     """A record that belongs to its account."""
 
     name: Annotated[str, Meta(max_length=200), Field(folded=True)]
@@ -57,6 +58,7 @@ class Item(
             tray_boxes=Each("tray.item", "parent.name"),
         )
     },
+    searchable=("label", "words", "about"),
 ):
     """A record of a box, with a field of every kind."""
 
@@ -205,6 +207,27 @@ class Use:
         keys: tuple[SortKey, ...] = parse_order(kind, order, view=sight)
         node = parse_where(kind, where, reach=registry, view=sight)
         return await self.storage.find(account, Query(kind, node, keys, view=sight, **options))
+
+    async def search(
+        self,
+        text: str,
+        *kinds: Any,
+        account: str = "main",
+        where: dict[str, Any] | None = None,
+        limit: int = 100,
+        after: Place | None = None,
+    ) -> Hits:
+        """Return the answer of a search, over boxes and items where no types are named."""
+        scopes = tuple(Scope(kind, parse_where(kind, where, reach=registry)) for kind in kinds or (box, item))
+        return await self.storage.search(account, Search(parse_search(text), scopes, limit, after))
+
+    async def reindex(self, kind: Any, limit: int = 2) -> int:
+        """Make the full text of a type anew, step by step; return how many records it has."""
+        total, place = await self.storage.reindex(kind, "", limit)
+        while place:
+            count, place = await self.storage.reindex(kind, place, limit)
+            total += count
+        return total
 
     async def lookup(self, kind: Any, field: str, value: Any) -> list[Image]:
         """Return the live records of every account with this value."""

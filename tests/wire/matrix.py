@@ -164,6 +164,11 @@ def _of_record(book: Book, t: str) -> None:
     })  # fmt: skip
     book.add("record.find", f"{t} not by id", lambda x: {"type": t, "where": {"$not": {"id": x.records[t]}}})
     book.add("record.find", f"{t} by account", lambda x: {"type": t, "where": {"account_id": x.account}})
+    if book.registry.types[t].searchable:
+        book.add("record.search", f"{t} by word and id", lambda x: {
+            "q": "canary", "types": [t], "where": {"id": x.records[t]},
+        })  # fmt: skip
+        book.add("record.search", f"{t} by word", lambda x: {"q": x.acronym, "types": [t]})
     book.add("record.update", f"{t} by id", lambda x: rec(x, data=change))
     book.add("record.update", f"{t} by id and version", lambda x: rec(x, data=change, if_version=7))
     book.add("record.update", f"{t}, nothing", lambda x: rec(x, data={}))
@@ -313,6 +318,8 @@ def _of_uniques(book: Book) -> None:
     book.add("record.find", "accounts by name", lambda x: {"type": "account", "where": {"name": x.name}})
     book.add("record.find", "files by hash", lambda x: {"type": "event_file", "where": {"sha256": x.sha256}})
     book.add("watch.start", "files by hash", lambda x: {"type": "event_file", "where": {"sha256": x.sha256}})
+    book.add("record.search", "anything by the acronym", lambda x: {"q": x.acronym, "limit": 1000})
+    book.add("record.search", "anything by the beginning of a title", lambda x: {"q": "can*", "after": x.mark})
     book.add("record.create", "event with the acronym", lambda x: {
         "type": "event", "data": {"title": "mine", "acronym": x.acronym},
     })  # fmt: skip
@@ -370,6 +377,7 @@ def _of_actions(book: Book) -> None:
             "sessions": [{"guid": x.guid, "title": "mine"}],
         }},
     )  # fmt: skip
+    action("search.reindex", "a type", args=lambda x: {"type": x.acronym})
     action("account.create", "a taken name", args=lambda x: {"name": x.name})
     action("signin.link", "an account", args=lambda x: {"account": x.name})
     action("signin.link", "a user", args=lambda x: {"account": "main", "user": x.records["user"]})

@@ -28,6 +28,7 @@ SOCKET_ONLY: Final[dict[str, dict[str, Any]]] = {
 FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.get": {"type": "event", "rec": "x"},
     "record.find": {"type": "event"},
+    "record.search": {"q": "x"},
     "record.create": {"type": "event", "data": {}},
     "record.upsert": {"type": "event", "data": {}, "match": ["acronym"]},
     "record.update": {"type": "event", "rec": "x", "data": {}},

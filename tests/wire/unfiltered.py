@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
+from hub.schema.search import Hit, Scope, Search
 from hub.schema.where import matcher
-from storage.base import FIND_CEILING, Found
+from storage.base import FIND_CEILING, Found, Hits
 from storage.memory import MemoryDatabase, MemoryStorage
 from storage.sql.compile import Compiler
 from storage.sql.group import Group
 from storage.sql.rows import decode_json, to_json
+from storage.sql.searching import Searcher
 from storage.sql.statements import Statements
 
 READS: Final = {"record.get", "record.find", "channel.join", "file.grant", "manifest.get"}
@@ -47,6 +49,17 @@ def find_anywhere(self: MemoryStorage, account: str, query: Query) -> Found:
         found = [i for i in found if is_after(i, query.order, query.after)]
     limit = query.limit if query.limit is not None else FIND_CEILING
     return Found(found[:limit], self.database.head(account), len(found) > limit, total)
+
+
+async def search_anywhere(self: MemoryStorage, account: str, search: Search) -> Hits:
+    """Look for words, whatever account asks."""
+    found: list[Hit] = []
+    for name in {name for name, _ in self.database.rows}:
+        found += (await _search(self, name, search)).hits
+    return Hits(found, self.database.head(account))
+
+
+_search: Final = MemoryStorage.search
 
 
 def record_anywhere(self: MemoryDatabase, account: str, kind: RecordType, rec: str) -> Image | None:
@@ -94,6 +107,17 @@ def rows_anywhere(self: Compiler, query: Query, account_pk: int, limit: int, *, 
     return without_account(query.type.name, sql), arguments
 
 
+_keys: Final = Searcher.keys
+
+
+def hits_anywhere(
+    self: Searcher, connection: sqlite3.Connection, search: Search, scope: Scope, account_pk: int
+) -> list[Any]:
+    """Look for words, whatever account asks."""
+    everybody = connection.execute("SELECT account_pk FROM account_state").fetchall()
+    return [hit for (pk,) in everybody for hit in _keys(self, connection, search, scope, pk)]
+
+
 def value_anywhere(
     self: Group, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]
 ) -> str | None:
@@ -108,6 +132,8 @@ def value_anywhere(
 BROKEN: Final[dict[tuple[str, str], tuple[tuple[type, str, Any], set[str]]]] = {
     ("in memory", "reads by id"): ((MemoryStorage, "get", get_anywhere), READS),
     ("in memory", "finds"): ((MemoryStorage, "_find", find_anywhere), FINDS),
+    ("in memory", "searches"): ((MemoryStorage, "search", search_anywhere), {"record.search"}),
+    ("on SQLite", "searches"): ((Searcher, "keys", hits_anywhere), {"record.search"}),
     ("in memory", "decisions"): ((MemoryDatabase, "record", record_anywhere), WRITES),
     ("in memory", "uniques"): ((MemoryDatabase, "unique", unique_anywhere), UNIQUES),
     ("on SQLite", "reads by id, and decisions"): ((Statements, "images", images_anywhere), READS | WRITES),

@@ -137,6 +137,23 @@ class Client:
         """
         return await self.connection.call(op, fields, self.request_seconds if within is None else within)
 
+    async def search(
+        self,
+        q: str,
+        *,
+        types: list[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Answer:
+        """Find records by words, best first; raise `HubError`. The answer's `data` is `{hits, next?, seq}`.
+
+        A hit has `record` and `highlights`: of each field with hits its text in pieces, every second one a hit. `after`
+        goes on behind a page with its `next`.
+        """
+        asked: dict[str, Any] = {"q": q, "types": types, "where": where, "limit": limit, "after": after}
+        return await self.call("record.search", **{name: value for name, value in asked.items() if value is not None})
+
     def watch(
         self,
         type: str,
