@@ -141,10 +141,15 @@ class Feeds:
         for feed in self._feeds.get(account, {}).values():
             feed.woken.set()
 
-    async def begin(self, account: str, name: str, since: FeedPosition | None) -> FeedStarted:
-        """Return where a feed begins: behind `since`, or behind its kept position, or, with `why`, at the head."""
+    async def begin(self, account: str, name: str, since: FeedPosition | int | None) -> FeedStarted:
+        """Return where a feed begins: behind `since`, or behind its kept position, or, with `why`, at the head.
+
+        A number alone is one of the present epoch.
+        """
         head = (await self._storage.heads([account]))[account]
         now = FeedPosition(head.epoch, head.seq)
+        if isinstance(since, int):
+            since = FeedPosition(head.epoch, since)
         wanted = since if since is not None else await self._storage.feed_position(account, name)
         if wanted is None:
             return FeedStarted(now, "new")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from msgspec import structs
+
 from channels.feeds import FEEDS_PER_SOCKET, Feed
 from handlers.base import Answer, Call, Needs, handles
 from hub.schema.access import FEED
 from hub.wire.errors import HubError
-from hub.wire.requests import FeedAck, FeedStart, FeedStop
+from hub.wire.requests import FeedAck, FeedSince, FeedStart, FeedStop
 from storage.base import FeedPosition
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -24,7 +26,7 @@ async def start(call: Call, request: FeedStart) -> Answer:
         text = "A feed's name has letters, digits, `.`, `_` and `-`, and begins with a letter or digit."
         raise HubError("data.invalid", text, path="name")
     feeds = call.services.live.feeds
-    since = None if request.since is None else FeedPosition(request.since.epoch, request.since.seq)
+    since = request.since if not isinstance(request.since, FeedSince) else FeedPosition(**structs.asdict(request.since))
     started = await feeds.begin(call.account, request.name, since)
     session = call.session  # once more: the account may have changed while the log was looked at
     outlet = session.outlet

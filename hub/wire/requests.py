@@ -252,7 +252,7 @@ FeedName = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class FeedSince(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to where a service has kept what a feed told it, by its own books."""
+    """Up to where a service has kept what a feed told it, by its own books, and which history the number is of."""
 
     epoch: Text
     seq: Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -262,7 +262,7 @@ class FeedStart(Request, frozen=True, tag="feed.start", kw_only=True):
     """Receive every change of the account behind the position of a named feed, a bounded number at a time."""
 
     name: FeedName
-    since: FeedSince | None = None
+    since: Annotated[int, Meta(ge=0, le=2**53 - 1)] | FeedSince | None = None
 
 
 class FeedAck(Request, frozen=True, tag="feed.ack", kw_only=True):

@@ -78,6 +78,8 @@ async def test_a_feed_that_is_started_again_goes_on_behind_what_was_acknowledged
             assert await pushed(owner, "crm") == []
             since = {"epoch": owner.hello["epoch"], "seq": seqs[4]}
             assert (await owner.ok("feed.start", name="own-books", since=since))["resumed"] is True
+            plain = await owner.ok("feed.start", name="own-number", since=seqs[4])
+            assert plain == {**since, "resumed": True}
             assert [m["seq"] for m in await pushed(owner, "own-books")] == [*seqs[5:], seqs[-1] + 1]
             await owner.ok("feed.stop", name="crm", forget=True)
             assert (await owner.ok("feed.start", name="crm"))["why"] == "new"
