@@ -148,7 +148,8 @@ class Reindexed(msgspec.Struct, frozen=True):
     types: dict[str, int]
 
 
-def _services(ctx: Context) -> Services:
+def services_of(ctx: Context) -> Services:
+    """Return the hub's own parts, which only core actions see."""
     services = getattr(ctx, "services", None)
     if not isinstance(services, Services):
         raise HubError("server.error", "Core actions run inside the hub only.")
@@ -164,7 +165,7 @@ def _refuse_unseen(name: str | None, path: str) -> None:
 @action("account.create", needs="account.create", operator=True)
 async def create_account(ctx: Context, args: CreateAccount) -> CreatedAccount:
     """Create an account, with a first owner where one is named."""
-    services = _services(ctx)
+    services = services_of(ctx)
     _refuse_unseen(args.owner, "args.owner")
     account = await people.create_account(services, args.name, args.title)
     if args.owner is not None:
@@ -175,7 +176,7 @@ async def create_account(ctx: Context, args: CreateAccount) -> CreatedAccount:
 @action("signin.link", needs="session.create", operator=True)
 async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
     """Make a one-use sign-in link, valid for 15 minutes."""
-    services = _services(ctx)
+    services = services_of(ctx)
     account = await people.find_account(services, args.account)
     if account is None:
         raise HubError("record.not_found", f"There is no account {args.account!r}.", path="args.account")
@@ -190,7 +191,7 @@ async def signin_link(ctx: Context, args: SignInLink) -> SignInCode:
 @action("user.create", needs="user.create", operator=True)
 async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
     """Create a person and make them a member of this account."""
-    services = _services(ctx)
+    services = services_of(ctx)
     _refuse_unseen(args.name, "args.name")
     if not args.another and await people.is_taken(services, ctx.account, args.name):
         text = "Somebody of this name is in this account already; with `another` there will be two."
@@ -203,7 +204,7 @@ async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
 @action("user.role", needs="membership.update", operator=True)
 async def set_role(ctx: Context, args: SetRole) -> Member:
     """Give a person of this account another role; their sockets are closed and come back with it."""
-    member = await people.find_member(_services(ctx), ctx.account, args.user, "args.user")
+    member = await people.find_member(services_of(ctx), ctx.account, args.user, "args.user")
     held = [] if args.role == "owner" else await _another_owner(ctx, member)
     change = ChangeRecord(Membership, member["id"], {"role": args.role}, member["version"])
     return await _settled(ctx, [*held, change], Member(member["user_id"], member["name"], args.role))
@@ -212,7 +213,7 @@ async def set_role(ctx: Context, args: SetRole) -> Member:
 @action("user.remove", needs="membership.delete", operator=True)
 async def remove_user(ctx: Context, args: Person) -> Member:
     """End a person's membership of this account; their sockets in it are closed."""
-    member = await people.find_member(_services(ctx), ctx.account, args.user, "args.user")
+    member = await people.find_member(services_of(ctx), ctx.account, args.user, "args.user")
     delete = DeleteRecord(Membership, member["id"], member["version"])
     gone = Member(member["user_id"], member["name"], member["role"])
     return await _settled(ctx, [*await _another_owner(ctx, member), delete], gone)
@@ -221,7 +222,7 @@ async def remove_user(ctx: Context, args: Person) -> Member:
 @action("user.sign_out", needs="session.delete", operator=True)
 async def sign_out_user(ctx: Context, args: Person) -> SignedOut:
     """End a person's sessions everywhere, and their unused sign-in links; sockets are closed."""
-    services = _services(ctx)
+    services = services_of(ctx)
     member = await people.find_member(services, ctx.account, args.user, "args.user")
     ended = await people.end_sessions(services, member["user_id"], ctx.identity.user)
     return SignedOut(member["user_id"], member["name"], ended)
@@ -255,7 +256,7 @@ async def _settled(ctx: Context, writes: list[ActionWrite], answer: Member) -> M
 async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     """Create an API key for this account; the key is shown once."""
     _refuse_unseen(args.name, "args.name")
-    data, key = people.make_api_key(_services(ctx), args.role, args.name)
+    data, key = people.make_api_key(services_of(ctx), args.role, args.name)
 
     def made(done: Committed) -> CreatedKey:
         return CreatedKey(done.results[0].image["id"], key, args.role)
@@ -266,7 +267,7 @@ async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
 @action("database.dump", needs="account.create", operator=True)
 async def dump_database(ctx: Context, args: Dump) -> Dumped:
     """Write one consistent state of the database into a folder, for `aether backup`; everybody is served meanwhile."""
-    storage, folder = _services(ctx).storage, Path(args.folder)
+    storage, folder = services_of(ctx).storage, Path(args.folder)
     if not isinstance(storage, Dumps):
         raise HubError("action.failed", "This database keeps nothing that could be backed up.")
     if not folder.is_absolute():
@@ -285,7 +286,7 @@ async def dump_database(ctx: Context, args: Dump) -> Dumped:
 @action("search.reindex", needs="account.create", operator=True)
 async def reindex(ctx: Context, args: Reindex) -> Reindexed:
     """Make the full text of all accounts anew, a bounded step at a time, while the hub serves."""
-    services = _services(ctx)
+    services = services_of(ctx)
     types = [t for t in services.registry.types.values() if t.searchable]
     if args.type is not None:
         kind = services.registry.type(args.type, "args.type")

@@ -42,7 +42,7 @@ from storage.sql.sqlite import SqliteStorage
 
 log = logging.getLogger("hub")
 
-CORE: Final = ("hub.schema.core", "handlers.operator")
+CORE: Final = ("hub.schema.core", "handlers.operator", "handlers.imports")
 """Where the types and actions of every hub are declared."""
 
 LATE_SECONDS: Final = 0.25

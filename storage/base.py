@@ -159,6 +159,15 @@ class Storage(Protocol):
         Only for deciding who somebody is, before there is an account to be limited to.
         """
 
+    def forget(self) -> None:
+        """Drop what is remembered of the database only to be quicker; at any time, and nothing else changes by it."""
+
+    async def taken(self, kind: RecordType, ids: Sequence[str]) -> set[str]:
+        """Return those ids that a record of the type has, in whichever account, tombstones too.
+
+        Only for choosing ids: no caller may be told of another account's.
+        """
+
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:
         """Return where a feed stands, or None where nothing of it was acknowledged."""
 

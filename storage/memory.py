@@ -20,7 +20,7 @@ from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.search import Hit, Search, rank, tier_of
 from hub.schema.where import Node, Others, matcher
-from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, KeyClaim
+from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, Create, Import, KeyClaim, Upsert
 from hub.wire.errors import HubError
 from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Hits, Listener, moved, too_many_feeds
 from storage.decide import Decider, Decision, KeyRow, repeated
@@ -52,6 +52,14 @@ class MemoryDatabase:
         """Return a record, tombstones too."""
         found = self.table(account, kind.name).get(rec)
         return None if found is None else dict(found)
+
+    def refuse_taken(self, commit: Commit) -> None:
+        """Raise `record.exists` for a new id that a record of another account has, as the index of a database does."""
+        for write in commit.writes:
+            if isinstance(write, Create | Upsert | Import):
+                for (account, kind), table in self.rows.items():
+                    if kind == write.type.name and account != commit.account and write.id in table:
+                        raise HubError("record.exists", "There is already a record with this id.", path="id")
 
     def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         """Return the id of the live record with these values."""
@@ -180,6 +188,7 @@ class MemoryStorage:
         while self._queue:
             commit, future = self._queue.popleft()
             try:
+                self.database.refuse_taken(commit)
                 try:
                     decision = decider.decide(commit)
                 except NotAlone:
@@ -280,6 +289,14 @@ class MemoryStorage:
                 if image["deleted_at"] is None and row.get(field) == value:
                     found.append(image)
         return found
+
+    def forget(self) -> None:
+        """Memory is all that there is: nothing to drop."""
+
+    async def taken(self, kind: RecordType, ids: Sequence[str]) -> set[str]:
+        """Return those ids that a record of the type has, in whichever account."""
+        tables = [table for (_, name), table in self.database.rows.items() if name == kind.name]
+        return {rec for rec in ids if any(rec in table for table in tables)}
 
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:
         """Return where a feed stands, or None where nothing of it was acknowledged."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
 from hub.access import SYSTEM
 from hub.schema.hooks import Change
 from hub.schema.record import Image, RecordType
@@ -18,6 +20,7 @@ from hub.schema.writes import (
     Delete,
     DeleteWhere,
     Id,
+    Import,
     Move,
     OfMany,
     Refused,
@@ -84,6 +87,9 @@ class Work:
         if isinstance(write, OfMany):
             self.results.append(Result({"count": self.all_of(write)}))
             return
+        if isinstance(write, Import):
+            self.results.append(Result(self.imported(write), created=True))
+            return
         kind, rec = write.type, self.resolve(write.rec, "rec")
         match write:
             case Update():
@@ -134,6 +140,13 @@ class Work:
         self.came(kind, image)
         self.put(kind, image, None, secrets)
         self.log(kind, "create", image, None)
+        return image
+
+    def imported(self, write: Import) -> Image:
+        image = self.create(write.type, write.id, write.data, write.parent)
+        # The one image of its row and of its change, which nobody has seen yet.
+        image["created_at"], image["updated_at"] = write.created_at, write.updated_at
+        self.rows[-1] = structs.replace(self.rows[-1], kind="import")
         return image
 
     def upsert(self, write: Upsert) -> Result:

@@ -16,7 +16,7 @@ from aether_client.address import parse_address
 from aether_client.client import Client
 from aether_client.errors import AddressError, HubError
 from hub import logs
-from hub.cli import backup, people
+from hub.cli import backup, imports, people
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
 from hub.cli.options import Config, every_setting
 from hub.settings import page_url, without_password
@@ -38,6 +38,7 @@ app.add_typer(user_app, name="user")
 user_app.add_typer(people.users)
 key_app.add_typer(people.keys)
 app.add_typer(backup.commands)
+import_app.add_typer(imports.commands)
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 AccountName = Annotated[str, typer.Option(help="Id or name of the account.")]

@@ -23,7 +23,7 @@ from hub.schema.record import Image, Record, RecordType, type_of
 class Change:
     """One changed record as a hook sees it: copies, without secret fields.
 
-    `kind` is create, update, delete, restore or purge. `before` is None for a creation, `after` for a purge.
+    `kind` is create, import, update, delete, restore or purge. `before` is None for a creation, `after` for a purge.
     `actor` is the user's id.
     """
 

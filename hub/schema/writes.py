@@ -104,6 +104,20 @@ class DeleteWhere(msgspec.Struct, frozen=True, gc=False):
     limit: int
 
 
+class Import(msgspec.Struct, frozen=True, gc=False):
+    """A record of an older system under the id and with the times (in wire form) that it had there.
+
+    In the log it is of the kind `import`, since its creation is not of that time.
+    """
+
+    type: RecordType
+    id: str
+    data: dict[str, Any]
+    parent: str | None
+    created_at: str
+    updated_at: str
+
+
 class Refused(msgspec.Struct, frozen=True, gc=False):
     """Stands for an item that was refused beforehand, so that the items behind it keep their numbers."""
 
@@ -114,7 +128,7 @@ OfOne = Update | Delete | Restore | Revert | Move
 """The writes that name one record by its id."""
 OfMany = UpdateWhere | DeleteWhere
 """The writes that find their records by a filter."""
-Write = Create | Upsert | OfOne | OfMany
+Write = Create | Upsert | OfOne | OfMany | Import
 
 
 class KeyClaim(msgspec.Struct, frozen=True, gc=False):
@@ -178,7 +192,7 @@ class Committed(msgspec.Struct, frozen=True, gc=False):
 class ChangeRow(msgspec.Struct, frozen=True, gc=False):
     """One changed record in a commit: `after` is its image now, `before` the old values of what changed.
 
-    `before` is None for a creation. `kind` is create, update, delete, restore or purge. A purge says `before`
+    `before` is None for a creation. `kind` is create, import, update, delete, restore or purge. A purge says `before`
     what the record was only where it is told; in the log every image of that record is empty from then on.
     """
 

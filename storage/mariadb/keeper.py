@@ -238,6 +238,14 @@ class MariadbStorage:
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
         return await self._ask(self._questions.lookup(kind, field, value))
 
+    def forget(self) -> None:
+        """Drop the internal keys of accounts; nothing else is remembered between transactions."""
+        self._keys.forget()
+
+    async def taken(self, kind: RecordType, ids: Sequence[str]) -> set[str]:
+        """Return those ids that a record of the type has, in whichever account."""
+        return await self._ask(self._questions.taken(kind.name, ids))
+
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:
         """Return where a feed stands, or None where nothing of it was acknowledged."""
         feeds = self._feeds

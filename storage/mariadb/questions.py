@@ -210,6 +210,19 @@ class Questions:
 
         return run
 
+    def taken(self, kind: str, ids: Sequence[str]) -> Work[set[str]]:
+        """Return those ids that a record of the type has, in whichever account."""
+        table = self._statements.rows[kind].home.table
+        named = table.c.id.op("IN", is_comparison=True)(bindparam("ids"))
+        wanted = tuple(rec for rec in ids if possible_id(rec))
+
+        def run(connection: Connection) -> set[str]:
+            if not wanted:
+                return set()
+            return {str(rec) for (rec,) in ask(connection, compiled(select(table.c.id).where(named)).sql, (wanted,))}
+
+        return run
+
     def _lookup(self, kind: RecordType, field: str) -> Text:
         rows, tables = self._statements.rows[kind.name], self._statements.tables
         table, account = rows.home.table, tables.account
@@ -231,7 +244,7 @@ class Questions:
             row = connection.exec_driver_sql(self._statements.account, (account,)).one_or_none()
             if row is None:
                 return None
-            known = self._keys.accounts[account] = int(row[0])
+            known = self._keys.know(account, int(row[0]))
         return known
 
 

@@ -9,7 +9,7 @@ a shared lock of their own. Runs inside a greenlet of SQLAlchemy: every statemen
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.engine import Connection
 
@@ -26,6 +26,9 @@ from storage.mariadb.statements import BLOCK, REMOVED, TAKE, Statements, change_
 from storage.sql.asked import Asked
 from storage.sql.rows import account_of, decode_json, is_kept, kept_key, kept_text, log_rows, millis, to_json
 
+ACCOUNTS: Final = 10_000
+"""How many accounts' internal keys are remembered."""
+
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]
 _Values = tuple[Any, ...]
@@ -38,6 +41,17 @@ class Keys:
         self.epoch = ""
         self.accounts: dict[str, int] = {}
         self._next = self._end = 0
+
+    def forget(self) -> None:
+        """Drop the internal keys of accounts; keys that were taken and not used yet stay ours."""
+        self.accounts = {}
+
+    def know(self, account: str, pk: int) -> int:
+        """Remember the internal key of an account, and return it."""
+        if len(self.accounts) >= ACCOUNTS:
+            self.accounts = {}
+        self.accounts[account] = pk
+        return pk
 
     def take(self, connection: Connection) -> int:
         """Return a new internal key; no other instance gets the same."""
@@ -287,7 +301,7 @@ class Transaction:
             row = self._connection.exec_driver_sql(self._statements.account, (account,)).one_or_none()
             if row is None:
                 return None
-            known = self._pks.accounts[account] = int(row[0])
+            known = self._pks.know(account, int(row[0]))
         return known
 
     def _entry(self, key: _Id) -> _Entry | None:

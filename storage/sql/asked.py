@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from hub.schema.writes import Commit, Create, OfOne, Upsert
+from hub.schema.writes import Commit, Create, Import, OfOne, Upsert
 from storage.sql.rows import account_of
 
-_NEW = (Create, Upsert)
+_NEW = (Create, Upsert, Import)
 
 
 @dataclass(slots=True)

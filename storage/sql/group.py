@@ -25,6 +25,8 @@ from storage.sql.statements import Statements
 
 KNOWN: Final = 4_000
 """How many records the writer remembers between groups."""
+ACCOUNTS: Final = 10_000
+"""Of how many accounts it remembers the counter."""
 _DAY: Final = KEY_HOURS * 3_600_000
 
 _Id = tuple[str, str, str]
@@ -41,7 +43,11 @@ class _Run:
 
 
 class Memory:
-    """What the writer remembers between groups: only what was committed."""
+    """What the writer remembers between groups: only what was committed, and no more than so much of it.
+
+    It saves reading what was just written: of a record its internal key and its image, of an account its counter. A
+    record that is removed for good is forgotten with its commit. Nothing depends on what is remembered being there.
+    """
 
     def __init__(self, epoch: str) -> None:
         self.epoch = epoch
@@ -52,9 +58,17 @@ class Memory:
         # The last internal key of each table; it may run ahead of what was committed.
         self.last_pk: dict[str, int] = {}
 
+    def flush(self) -> None:
+        """Forget everything; between two groups, since the keys that an open one took are nowhere else yet."""
+        self.records.clear()
+        self.accounts.clear()
+        self.last_pk.clear()
+
     def learn(self, group: Group) -> None:
         """Take over what a group that was committed knows."""
         self.accounts |= group.accounts
+        if len(self.accounts) > ACCOUNTS:
+            self.accounts = dict(group.accounts)
         records = self.records
         # Text, not images: those are handed to whoever asked, who may do with them what they like.
         texts = group.texts

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, literal_column, select, update
 
 from hub.schema.record import Image
 from storage.sql.compile import Text, compiled
@@ -63,7 +63,9 @@ class Past:
         )
         of_record = [change.c.rec == bindparam("rec"), change.c.type == bindparam("type"), change.c.kind != creation]
         nothing: ColumnElement[str] = literal_column("'{}'")
-        self._erase = compiled(update(change).values(after=nothing, before=nothing).where(here, *of_record))
+        none: ColumnElement[str] = literal_column("NULL")
+        emptied = {"after": nothing, "before": case((change.c.before.is_(None), none), else_=nothing)}
+        self._erase = compiled(update(change).values(emptied).where(here, *of_record))
         one = [change.c.seq == bindparam("seq"), change.c.part == bindparam("part")]
         self._erase_first = compiled(update(change).values(after=nothing).where(here, *one))
         self._accounts = compiled(select(tables.account.c.account_pk))
@@ -86,7 +88,8 @@ class Past:
         """Return the rows of a record with versions under `below`, newest first; `born` is when it was created."""
         values = {"account": account_pk, "rec": rec, "type": kind, "below": below or 1 << 62, "limit": limit}
         rows = [decode_json(text) for (text,) in self._all(connection, self.versions, values)]
-        if len(rows) < limit and born is not None and (below is None or below > 1):
+        whole = bool(rows) and rows[-1][5] == 1  # an import, which is in the index
+        if not whole and len(rows) < limit and born is not None and (below is None or below > 1):
             first = self._born(connection, account_pk, kind, rec, millis(born))
             if first is not None:
                 rows.append(first)
@@ -110,6 +113,8 @@ class Past:
         """Empty every image of a record, which was created at `born`."""
         place = {"account": account_pk, "rec": rec, "type": kind}
         connection.execute(self._erase.sql, self._erase.arguments(place))
+        if self._all(connection, self.versions, place | {"below": 2, "limit": 1}):
+            return  # it was imported, and that is in the index too
         first = self._born(connection, account_pk, kind, rec, born)
         if first is not None:
             place = {"account": account_pk, "seq": first[0], "part": first[1]}

@@ -22,6 +22,8 @@ from storage.sql.readers import Read
 from storage.sql.rows import decode_json, is_kept, kept_key, millis, to_json, wire_time
 from storage.sql.statements import Statements
 
+ACCOUNTS: Final = 10_000
+"""How many accounts' internal keys are remembered."""
 PAGE: Final = 500
 """How many rows one statement returns as one text."""
 _LAST_PART: Final = 1 << 30
@@ -65,6 +67,10 @@ class Questions:
             .subquery()
         )
         self._changes = compiled(select(func.group_concat(page.c.j)))
+
+    def forget(self) -> None:
+        """Drop the internal keys of accounts; the next question of each looks it up again."""
+        self._accounts = {}
 
     def key(self, account: str, claim: KeyClaim, now: str) -> Read[KeyRow | None]:
         """Return what is kept of a keyed commit."""
@@ -229,6 +235,16 @@ class Questions:
 
         return run
 
+    def taken(self, kind: str, ids: Sequence[str]) -> Read[set[str]]:
+        """Return those ids that a record of the type has, in whichever account."""
+        text = self._statements.taken(kind)
+
+        def run(connection: sqlite3.Connection) -> set[str]:
+            found = connection.execute(text.sql, text.arguments({"ids": to_json(list(ids))})).fetchall()
+            return {str(rec) for (rec,) in found}
+
+        return run
+
     def _lookup(self, kind: RecordType, field: str) -> Text:
         rows, tables = self._statements.rows[kind.name], self._statements.tables
         table, account = rows.home.table, tables.account
@@ -251,5 +267,8 @@ class Questions:
             row = connection.execute(self._statements.account, (account,)).fetchone()
             if row is None:
                 return None
-            known = self._accounts[account] = int(row[0])
+            known = int(row[0])
+            if len(self._accounts) >= ACCOUNTS:
+                self._accounts = {}
+            self._accounts[account] = known
         return known

@@ -282,6 +282,15 @@ class SqliteStorage:
         if time.monotonic() - self._writer.full_at < FULL_SECONDS:
             raise HubError("storage.full", retry_after=5)
 
+    def forget(self) -> None:
+        """Drop what the writer and the readers remember; the writer between two groups."""
+        self._questions.forget()
+        self._writer.forget()
+
+    async def taken(self, kind: RecordType, ids: Sequence[str]) -> set[str]:
+        """Return those ids that a record of the type has, in whichever account."""
+        return await self._ask(self._questions.taken(kind.name, ids))
+
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:
         """Return where a feed stands, or None where nothing of it was acknowledged."""
         feeds = self._feeds

@@ -97,6 +97,7 @@ class Writer:
         self._queue: queue.SimpleQueue[Job | Call | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._memory = Memory("")
+        self._forgetful = False  # set from any thread: the next group begins without what is remembered
         self._thread: threading.Thread | None = None
         self._groups = 0
         self._wal = f"{path}-wal"
@@ -138,6 +139,10 @@ class Writer:
     def put(self, item: Job | Call) -> None:
         """Queue a commit or a call; order is kept."""
         self._queue.put(item)
+
+    def forget(self) -> None:
+        """Drop what is remembered, before the next group; from any thread."""
+        self._forgetful = True
 
     def stop(self) -> None:
         """Finish what is queued and end the thread; blocking. The connection stays open."""
@@ -181,6 +186,9 @@ class Writer:
                 self._call(call)
 
     def _group(self, jobs: list[Job]) -> None:
+        if self._forgetful:
+            self._forgetful = False
+            self._memory.flush()
         finished = Finished(jobs=jobs)
         if not self._attempt(jobs, finished, trusting=True):
             # What one commit is at fault for is no reason to refuse the others.

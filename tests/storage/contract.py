@@ -12,6 +12,7 @@ from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Updat
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from tests.storage.contract_feeds import FeedContract
+from tests.storage.contract_import import ImportContract
 from tests.storage.contract_many import ManyContract
 from tests.storage.contract_past import PastContract
 from tests.storage.contract_reads import ReadContract
@@ -36,6 +37,7 @@ class StorageContract(
     RetentionContract,
     FeedContract,
     SearchContract,
+    ImportContract,
 ):
     """A keeper's suite provides the fixture `use`: a started keeper over an empty database."""
 

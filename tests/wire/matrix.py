@@ -382,6 +382,17 @@ def _of_actions(book: Book) -> None:
     action("signin.link", "an account", args=lambda x: {"account": x.name})
     action("signin.link", "a user", args=lambda x: {"account": "main", "user": x.records["user"]})
     action("database.dump", "a folder", args=lambda x: {"folder": x.name})
+    action(
+        "records.import",
+        "ids and parents",
+        args=lambda x: {
+            "check": True,
+            "lines": [
+                {"type": "event", "id": x.records["event"], "data": {"title": "mine"}},
+                {"type": "event_track", "id": "a" * 11, "parent": x.records["event"], "data": {"name": "mine"}},
+            ],
+        },
+    )
     action("user.create", "an account", args=lambda x: {"name": x.account, "role": "owner"})
     action("user.role", "a user", args=lambda x: {"user": x.records["user"], "role": "viewer"})
     action("user.remove", "a user", args=lambda x: {"user": x.records["user"]})
