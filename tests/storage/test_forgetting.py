@@ -92,7 +92,7 @@ async def compared(storage: Storage, *, forget: bool = True) -> int:
     mine, model = Use(storage), Use(MemoryStorage(registry, lambda: "2026-11-21T09:00:00.000Z"))
     await mine.storage.start()
     await model.storage.start()
-    rng, numbers = random.Random(9), itertools.count(10_000_000_000)
+    rng, pauses, numbers = random.Random(9), random.Random(1), itertools.count(10_000_000_000)
     ids: list[tuple[Any, str]] = []
     done = 0
     for _ in range(ROUNDS):
@@ -101,7 +101,7 @@ async def compared(storage: Storage, *, forget: bool = True) -> int:
         while not answers.done():
             if forget:
                 mine.storage.forget()
-            await asyncio.sleep(rng.choice([0, 0.0005]))
+            await asyncio.sleep(pauses.choice([0, 0.0005]))
         theirs = [await outcome(model, commit) for commit in commits]
         assert await answers == theirs
         done += sum(isinstance(one[0], int) for one in theirs)

@@ -281,6 +281,8 @@ async def test_a_hub_over_mariadb_is_backed_up_and_restored_too(tmp_path: Path, 
             page = {"after": answer["next"]}
         assert {rec: found[rec] for rec in before} == before
         await client.create("event", title="afterwards")
+        hits = await client.ok("record.search", q="files", types=["event"])
+        assert event in str(hits), "what is found by words is made anew"
     async with httpx.AsyncClient(base_url=again.url, trust_env=False) as http:
         headers = {"Authorization": f"Bearer {tenant.keys['viewer']}"}
         assert (await http.get(f"/files/sha256/{sha256}", headers=headers)).content == b"content"
