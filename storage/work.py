@@ -144,8 +144,7 @@ class Work:
 
     def imported(self, write: Import) -> Image:
         image = self.create(write.type, write.id, write.data, write.parent)
-        # The one image of its row and of its change, which nobody has seen yet.
-        image["created_at"], image["updated_at"] = write.created_at, write.updated_at
+        image |= {"created_at": write.created_at, "updated_at": write.updated_at}
         self.rows[-1] = structs.replace(self.rows[-1], kind="import")
         return image
 
