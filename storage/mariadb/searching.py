@@ -46,13 +46,16 @@ class MariaSearcher:
         return [((int(tier), from_millis(at), kind, str(rec)), int(pk)) for pk, tier, at, rec in found]
 
     def _statement(self, shape: Shape, after: bool, phrases: int, first: int) -> Text:
-        table, index = self._index.home.table, self._index.table
+        index_of = self._index
+        table, index = index_of.home.table, index_of.table
 
         def there(name: str) -> ColumnElement[bool]:
             return func.instr(index.c.words, bindparam(name)) > literal_column("0")
 
-        in_first = and_(*(there(f"f{n}") for n in range(first)))
-        tier: ColumnElement[int] = case((in_first, literal_column("1")), else_=literal_column("0"))
+        tier: ColumnElement[int] = literal_column("1")
+        if len(index_of.kind.searchable) > 1:
+            in_first = and_(*(there(f"f{n}") for n in range(first)))
+            tier = case((in_first, tier), else_=literal_column("0"))
         found = (
             select(table.c.pk, tier.label("tier"), table.c.updated_at, table.c.id)
             .select_from(index.join(table, table.c.pk == index.c.pk))

@@ -69,7 +69,9 @@ class Searcher:
 
     def _statement(self, shape: Shape, after: bool) -> Text:
         table = self._index.home.table
-        tier: ColumnElement[int] = case((table.c.pk.in_(self._index.among("first")), 1), else_=0)
+        tier: ColumnElement[int] = literal_column("1")
+        if len(self._index.kind.searchable) > 1:
+            tier = case((table.c.pk.in_(self._index.among("first")), tier), else_=literal_column("0"))
         found = (
             select(table.c.pk, tier.label("tier"), table.c.updated_at, table.c.id)
             .where(

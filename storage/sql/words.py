@@ -63,6 +63,7 @@ def index_text(
     """
     parts: list[str] = []
     heading: list[str] = []
+    several = len(kind.searchable) > 1  # else what is found is found in the first field
     for wire, text in texts_of(kind, image):
         found = words(text)
         if not found:
@@ -70,7 +71,7 @@ def index_text(
         if spelt is not None:
             found = [spelt(word) for word in found]
         parts += (f" {anywhere}", f" {anywhere}".join(found), stop)
-        if wire == kind.searchable[0]:
+        if several and wire == kind.searchable[0]:
             heading += (f" {first}", f" {first}".join(found), stop)
     return "".join((*parts, *heading))
 

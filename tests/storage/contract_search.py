@@ -10,7 +10,7 @@ import pytest
 from hub.schema.search import Place
 from hub.schema.writes import Delete, Restore, Revert
 from storage.base import Hits
-from tests.storage.declared import Use, box, item, sticker
+from tests.storage.declared import Use, box, item, sticker, tag, tray
 
 TEXTS = [
     "The Straße of San José: don't panic!",
@@ -129,6 +129,17 @@ class SearchContract:
         assert [hit.tier for hit in hits] == [1, 1, 1, 0, 0, 0]
         wanted = [named[0], named[2], named[1], late[2], late[1], late[0]]
         assert [hit.image["id"] for hit in hits] == [image["id"] for image in wanted]
+
+    async def test_what_has_one_field_is_found_in_the_first(self, use: Use) -> None:
+        parent = await use.create(box, name="b", note="lamp")
+        inside = await use.create(tray, parent["id"])
+        tags = [await use.create(tag, inside["id"], text=text) for text in ("lamp", "red lamp", "light")]
+        hits = (await use.search("lamp", box, tag)).hits
+        wanted = [(1, tags[1]["id"]), (1, tags[0]["id"]), (0, parent["id"])]
+        assert [(hit.tier, hit.image["id"]) for hit in hits] == wanted
+        first = await use.search("lamp", box, tag, limit=1)
+        rest = await use.search("lamp", box, tag, after=first.hits[-1].place)
+        assert [*first.hits, *rest.hits] == hits
 
     async def test_pages_follow_each_other_over_types_without_a_gap(self, use: Use) -> None:
         parent = await use.create(box, name="lamp 0")

@@ -103,7 +103,7 @@ class Tray(Record, parent=Box, access=_RULE, on_delete="cascade", indexes=(("ite
     lid: Annotated[Ref[Item] | None, Field(on_delete="cascade")] = None
 
 
-class Tag(Record, parent=Tray, access=_RULE, on_delete="cascade"):
+class Tag(Record, parent=Tray, access=_RULE, on_delete="cascade", searchable=("text",)):
     """A record that goes with its tray."""
 
     text: Annotated[str, Meta(max_length=100)] = ""

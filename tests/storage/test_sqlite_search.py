@@ -134,7 +134,7 @@ async def test_a_type_without_searchable_fields_has_no_index(tmp_path: Path) -> 
     storage = SqliteStorage(registry, tmp_path / "hub.sqlite", ticking(), durability="normal")
     await storage.start()
     await storage.close()
-    assert tables(tmp_path / "hub.sqlite") == {"box$words", "item$words"}
+    assert tables(tmp_path / "hub.sqlite") == {"box$words", "item$words", "tag$words"}
     assert box.searchable
     assert not sticker.searchable
 
