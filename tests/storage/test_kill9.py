@@ -69,6 +69,7 @@ async def compare(path: Path, ledger: Ledger) -> None:
         assert [s.seq for s in log] == list(range(1, len(log) + 1))
         assert await use.seq() == len(log)
         await each_row_has_its_log(use, [row for s in log for row in s.rows])
+        await asyncio.to_thread(each_record_has_its_words, path)
         # Asked again, an acknowledged key repeats its answer; one that was not is done now, at the latest.
         last = max(ledger.acknowledged) + 3 * kill9_child.IN_FLIGHT
         keys = range(ledger.settled + 1, last + 1)
@@ -103,6 +104,21 @@ async def each_row_has_its_log(use: Use, rows: list[ChangeRow]) -> None:
         stored += (await use.storage.find("main", Query(kind, deleted=True))).records
     assert {i["id"]: i for i in stored} == logged
     assert len(stored) == len(logged)
+
+
+def each_record_has_its_words(path: Path) -> None:
+    """Check that full text holds exactly the live records that have words."""
+    connection = sqlite3.connect(path)
+    try:
+        for table, texts in (("box", "name || coalesce(note, '')"), ("item", "label || coalesce(about, '')")):
+            listed = " OR words <> '[]'" if table == "item" else ""
+            wanted = f"SELECT pk FROM {table} WHERE deleted_at IS NULL AND ({texts} <> ''{listed}) ORDER BY pk"
+            indexed = f'SELECT rowid FROM "{table}$words" ORDER BY rowid'
+            assert connection.execute(indexed).fetchall() == connection.execute(wanted).fetchall()
+            connection.execute(f"""INSERT INTO "{table}$words" ("{table}$words") VALUES ('integrity-check')""")
+        connection.rollback()
+    finally:
+        connection.close()
 
 
 @pytest.mark.timeout(120 * SCALE)
@@ -157,6 +173,9 @@ async def test_the_comparison_notices_what_is_lost(tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         await compare(path, ledger)  # key 0 counts up a second time
     assert ledger.lost == [0]
+    await asyncio.to_thread(lose, 'DELETE FROM "box$words" WHERE rowid = 2')
+    with pytest.raises(AssertionError):
+        each_record_has_its_words(path)
     await asyncio.to_thread(lose, "DELETE FROM item WHERE amount = 1")
     with pytest.raises(AssertionError):
         await compare(path, ledger)
