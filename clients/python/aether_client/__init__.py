@@ -11,6 +11,7 @@ from aether_client.backoff import Backoff
 from aether_client.channel import Channel, ChannelMessage
 from aether_client.client import Client
 from aether_client.errors import AddressError, AetherError, HubError
+from aether_client.feed import Feed, FeedBegun, FeedCommit
 from aether_client.liveset import Change, LiveSet
 from aether_client.requests import Answer
 from aether_client.roster import RosterChange
@@ -28,6 +29,9 @@ __all__ = [
     "Channel",
     "ChannelMessage",
     "Client",
+    "Feed",
+    "FeedBegun",
+    "FeedCommit",
     "HubError",
     "LiveSet",
     "RosterChange",

@@ -24,6 +24,7 @@ from aether_client.channel import Channel, Channels
 from aether_client.codec import CODECS, CodecName
 from aether_client.connection import Connection, State
 from aether_client.errors import HubError
+from aether_client.feed import Feed, Feeds
 from aether_client.requests import Answer
 from aether_client.version import VERSION
 from aether_client.watch import Watch, Watches
@@ -74,6 +75,7 @@ class Client:
         self._connection: Connection | None = None
         self._watches: Watches | None = None
         self._channels: Channels | None = None
+        self._feeds: Feeds | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Client:
@@ -91,6 +93,7 @@ class Client:
             raise RuntimeError("a client is started once")
         self._connection = connection = self._make()
         self._watches, self._channels = Watches(connection), Channels(connection)
+        self._feeds = Feeds(connection)
         self._task = asyncio.create_task(connection.run())
         self._task.add_done_callback(connection.stopped)
 
@@ -169,6 +172,15 @@ class Client:
         if self._watches is None:
             raise RuntimeError("use the client inside `async with`, or call start() first")
         return self._watches.hold({name: value for name, value in asked.items() if value is not None})
+
+    def feed(self, name: str, *, since: Mapping[str, Any] | None = None) -> Feed:
+        """Follow every commit of the account from where this named feed was acknowledged last.
+
+        `since` (`epoch` and `seq`) is where the service stands by its own books, instead.
+        """
+        if self._feeds is None:
+            raise RuntimeError("use the client inside `async with`, or call start() first")
+        return self._feeds.follow(name, since)
 
     def join(self, channel: str, state: Mapping[str, Any] | None = None) -> Channel:
         """Join a channel; with `state`, be seen there."""
