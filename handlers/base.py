@@ -301,6 +301,7 @@ MODULES = (
     "handlers.channels",
     "handlers.actions",
     "handlers.schema",
+    "handlers.lookups",
     "handlers.files",
 )
 """Where the handlers are."""

@@ -1,4 +1,4 @@
-"""schema.describe: the types, operators and actions that the caller may use, as JSON Schema."""
+"""schema.describe: the types, operators, actions and lookups that the caller may use, as JSON Schema."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def describe(call: Call, request: SchemaDescribe) -> Answer:
     operator = call.identity.source == "operator"
     tag = f"{registry.hash}-{rights.fingerprint}{'-operator' if operator else ''}"
     if request.have == tag:
-        return Answer({"hash": tag, "types": {}, "actions": {}, "unchanged": True})
+        return Answer({"hash": tag, "types": {}, "actions": {}, "lookups": {}, "unchanged": True})
     types: dict[str, Any] = {}
     for name, kind in sorted(registry.types.items()):
         wanted = request.types is None or name in request.types
@@ -32,7 +32,9 @@ async def describe(call: Call, request: SchemaDescribe) -> Answer:
             types[name] = _type(kind, rights, registry)
     for n, name in enumerate(request.types or []):
         registry.type(name, path=f"types.{n}")
-    return Answer({"hash": tag, "types": types, "actions": _actions(registry, rights, operator, request.types)})
+    actions = _actions(registry, rights, operator, request.types)
+    lookups = {name: found.doc for name, found in sorted(registry.lookups.items())} if "lookup_row" in types else {}
+    return Answer({"hash": tag, "types": types, "actions": actions, "lookups": lookups})
 
 
 def _type(kind: RecordType, rights: Rights, registry: Registry) -> dict[str, Any]:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from hub.schema.access import Access
     from hub.schema.actions import Channel, action
     from hub.schema.core.identity import Account, User
+    from hub.schema.core.lookups import Site
     from hub.schema.fields import Field, Ref
     from hub.schema.hooks import Change, after_commit, before_commit
+    from hub.schema.listed import Listed
+    from hub.schema.lookups import Lookup, LookupEntry
     from hub.schema.record import Image, Record
     from hub.schema.views import Each, View
     from hub.schema.writes import Committed
@@ -41,9 +44,13 @@ _HOMES = {
     "HubError": "hub.wire.errors",
     "Image": "hub.schema.record",
     "ItemRef": "hub.wire.requests",
+    "Listed": "hub.schema.listed",
+    "Lookup": "hub.schema.lookups",
+    "LookupEntry": "hub.schema.lookups",
     "NewRecord": "hub.context",
     "Record": "hub.schema.record",
     "Ref": "hub.schema.fields",
+    "Site": "hub.schema.core.lookups",
     "User": "hub.schema.core.identity",
     "View": "hub.schema.views",
     "action": "hub.schema.actions",
@@ -53,8 +60,8 @@ _HOMES = {
 
 __all__ = [
     "Access", "Account", "ActionWrite", "Change", "ChangeRecord", "Channel", "Committed", "Context", "DeleteRecord",
-    "Each", "Field", "HubError", "Image", "ItemRef", "NewRecord", "Record", "Ref", "User", "View", "action",
-    "after_commit", "before_commit",
+    "Each", "Field", "HubError", "Image", "ItemRef", "Listed", "Lookup", "LookupEntry", "NewRecord", "Record", "Ref",
+    "Site", "User", "View", "action", "after_commit", "before_commit",
 ]  # fmt: skip
 
 

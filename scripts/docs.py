@@ -111,7 +111,8 @@ def types() -> str:
     """The table of record types and actions."""
     registry = registry_of(Settings())
     parts = [
-        "# Record types and actions\n\nOf the core and the default packs, each with the least role that may do what.\n"
+        "# Record types, actions and lookups\n\n"
+        "Of the core and the default packs, each with the least role that may do what.\n"
         "How to declare one's own: [developers](developers.md).\n"
     ]
     for kind in registry.types.values():
@@ -138,6 +139,11 @@ def types() -> str:
         for a in sorted(registry.actions.values(), key=lambda a: a.name)
     ]
     parts.append("\n## Actions\n\n" + table(("action", "target", "needs", "purpose"), actions))
+    lookups = [(f"`{name}`", registry.lookups[name].doc) for name in sorted(registry.lookups)]
+    parts.append(
+        "\n## Lookups\n\nHow they are asked for: [lookups](lookups.md).\n\n"
+        + table(("lookup", "what it lists"), lookups)
+    )
     return "".join(parts)
 
 

@@ -102,6 +102,27 @@ export class Hub extends Connection {
   }
 
   /**
+   * The entries of a lookup that are in force for the account, or for the record `for`: `{rows, total, next?, seq}`. They
+   * may change when a record of type `lookup_row` or `lookup_policy` does: watch those, and ask again.
+   * @param {string} lookup
+   * @param {{for?: Reference, q?: string, part_of?: string, language?: string, only_priority?: boolean,
+   *   include_disabled?: boolean, limit?: number, after?: string}} [options]
+   */
+  lookup(lookup, options = {}) {
+    return this.request("lookup.list", { lookup, ...given(options) });
+  }
+
+  /**
+   * The one entry of a lookup that a code, a name or an alias means, or throws HubError (`record.not_found`).
+   * @param {string} lookup
+   * @param {string} q
+   * @param {{for?: Reference, part_of?: string, language?: string}} [options]
+   */
+  async lookupOne(lookup, q, options = {}) {
+    return (await this.request("lookup.resolve", { lookup, q, ...given(options) })).rows[0];
+  }
+
+  /**
    * Keep a query's records current until `stop` of the answer.
    * @param {{type: string, where?: object, parent?: Reference, order?: string[], fields?: string[], limit?: number}} query
    */

@@ -32,6 +32,8 @@ from hub.wire.errors import HubError
 from hub.wire.requests import (
     ActionCall,
     FileGrant,
+    LookupList,
+    LookupResolve,
     ManifestGet,
     RecordBatch,
     RecordCreate,
@@ -59,7 +61,9 @@ LIGHT = frozenset(
     {SessionBeat, RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch}
 )
 """Requests that never need a task: they wait for nothing but futures."""
-WEIGHTS: dict[type[Request], int] = {ActionCall: 0, RecordFind: 8, WatchStart: 8, ManifestGet: 8, SchemaDescribe: 8}
+WEIGHTS: dict[type[Request], int] = {ActionCall: 0} | dict.fromkeys(
+    (RecordFind, WatchStart, ManifestGet, SchemaDescribe, LookupList, LookupResolve), 8
+)
 """What a running request counts for; 1 where nothing is said. Actions run long and answer little."""
 LOAD = 64
 """How much may run at once for one socket; what comes later starts in its order when there is room.

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -133,15 +133,22 @@ def key_values(image: Image, order: tuple[SortKey, ...]) -> tuple[Any, ...]:
     return tuple(image[key.field] for key in order)
 
 
+class Paged(Protocol):
+    """What is answered in pages, and so has cursors."""
+
+    def digest(self) -> bytes:
+        """Return what binds a cursor to it."""
+
+
 _SIGNATURE: Final = 12
 
 
-def make_cursor(query: Query, after: tuple[Any, ...], secret: bytes) -> str:
+def make_cursor(query: Paged, after: tuple[Any, ...], secret: bytes) -> str:
     """Return the opaque cursor that goes on behind `after`."""
     return seal(query.digest(), after, secret)
 
 
-def read_cursor(query: Query, cursor: str, secret: bytes) -> tuple[Any, ...]:
+def read_cursor(query: Paged, cursor: str, secret: bytes) -> tuple[Any, ...]:
     """Return the sort key in a cursor of this query; raise `cursor.invalid`."""
     return unseal(query.digest(), cursor, secret)
 

@@ -270,6 +270,14 @@ def _struct(name: str, fields: dict[str, FieldSpec], *, change: bool) -> type[ms
     return msgspec.defstruct(name, columns, kw_only=True, forbid_unknown_fields=True)
 
 
+def _default(cls: type[Record], name: str) -> Any:
+    """Return the default that stands with the last annotation of a field: who declares it anew says it anew."""
+    for owner in cls.__mro__:
+        if name in vars(owner) or name in vars(owner).get("__annotations__", {}):
+            return vars(owner).get(name, msgspec.NODEFAULT)
+    return msgspec.NODEFAULT
+
+
 def _build(
     cls: type[Record],
     access: Access,
@@ -288,10 +296,7 @@ def _build(
         if owner not in {object, Record} and "__annotations__" in vars(owner):
             names = {"__annotations__": owner.__annotations__, "__module__": owner.__module__}
             hints |= get_type_hints(type(owner.__name__, (), names), include_extras=True)
-    specs = [
-        field_from_annotation(cls.__name__, name, hint, getattr(cls, name, msgspec.NODEFAULT))
-        for name, hint in hints.items()
-    ]
+    specs = [field_from_annotation(cls.__name__, name, hint, _default(cls, name)) for name, hint in hints.items()]
     fields = {s.wire: s for s in specs}
     taken = set(RESERVED) | ({f"{parent.name}_id"} if parent else set())
     if len(fields) < len(specs) or taken & set(fields):

@@ -1,4 +1,4 @@
-"""The registry: every record type, action and channel that this hub knows, checked before it starts.
+"""The registry: every record type, action, channel and lookup that this hub knows, checked before it starts.
 
 Fail closed: a type, action or channel without a rule does not get in. Knows no storage and no socket.
 """
@@ -19,6 +19,7 @@ import msgspec
 from hub.schema.actions import ActionSpec, Channel
 from hub.schema.fields import DeclarationError
 from hub.schema.hooks import Hook
+from hub.schema.lookups import Lookup
 from hub.schema.record import Record, RecordType, referred, type_of
 from hub.schema.views import Sight, resolve
 from hub.wire.errors import HubError
@@ -26,12 +27,13 @@ from hub.wire.names import TYPE
 
 
 class Registry:
-    """Types, actions and channels by name."""
+    """Types, actions, channels and lookups by name."""
 
     def __init__(self) -> None:
         self.types: dict[str, RecordType] = {}
         self.actions: dict[str, ActionSpec] = {}
         self.channels: dict[str, Channel] = {}
+        self.lookups: dict[str, Lookup] = {}
         # Hooks by the name of the type, in the order of their declaration.
         self.before: dict[str, list[Hook]] = {}
         self.after: dict[str, list[Hook]] = {}
@@ -55,6 +57,8 @@ class Registry:
         for value in vars(module).values():
             if isinstance(value, Channel):
                 self.add_channel(value)
+            elif isinstance(value, Lookup):
+                self.add_lookup(value)
             elif getattr(value, "__module__", None) != module.__name__:
                 continue
             elif isinstance(value, type) and issubclass(value, Record):
@@ -87,6 +91,11 @@ class Registry:
         """Take in a channel namespace; raise `DeclarationError` where the name is taken."""
         if self.channels.setdefault(channel.namespace, channel) is not channel:
             raise DeclarationError(f"two channels are named {channel.namespace}")
+
+    def add_lookup(self, lookup: Lookup) -> None:
+        """Take in a lookup; raise `DeclarationError` where the name is taken."""
+        if self.lookups.setdefault(lookup.name, lookup) is not lookup:
+            raise DeclarationError(f"two lookups are named {lookup.name}")
 
     def check(self) -> None:
         """Raise `DeclarationError` where something refers to what is not there."""
@@ -124,6 +133,14 @@ class Registry:
             raise HubError("data.invalid", f"{kind.name} has no view {name[:48]!r}; it has: {known}.", path=path)
         return views[name]
 
+    def lookup(self, name: str) -> Lookup:
+        """Return the lookup of that name; raise `lookup.unknown`."""
+        found = self.lookups.get(name)
+        if found is None:
+            message = f"There is no lookup {name[:48]!r}; schema.describe lists those that there are."
+            raise HubError("lookup.unknown", message, path="lookup")
+        return found
+
     def children(self, parent: RecordType) -> list[RecordType]:
         """Return the types whose records belong to records of `parent`."""
         return [t for t in self.types.values() if t.parent is parent]
@@ -152,6 +169,7 @@ class Registry:
         ]
         plain.append([[t, n, sorted([f.name, f.kind, f.many] for f in v.fields.values())] for t, n, v in self._views()])
         plain.append(sorted([a.name, a.needs] for a in self.actions.values()))
+        plain.append(sorted([found.name, found.doc] for found in self.lookups.values()))
         return hashlib.sha256(msgspec.json.encode(plain)).hexdigest()[:16]
 
     def _views(self) -> list[tuple[str, str, Sight]]:

@@ -61,6 +61,8 @@ KINDS: dict[str, ErrorKind] = _kinds(
     ("batch.too_large", 413, False, "More operations or records than one request may change."),
     ("watch.too_many", 429, False, "This socket holds as many watches as it may; stop one first."),
     ("watch.too_large", 422, False, "The query matches more records than an unlimited watch may hold."),
+    ("lookup.unknown", 404, False, "There is no such lookup."),
+    ("lookup.too_large", 422, False, "More rows lie over this lookup here than one question may read."),
     ("channel.unknown", 404, False, "There is no such channel, or this session may not know of it."),
     ("state.too_large", 413, False, "The presence state is larger than its limit."),
     ("command.absent", 404, True, "The client that the command is for is not connected."),

@@ -334,6 +334,33 @@ class SchemaDescribe(Request, frozen=True, tag="schema.describe", kw_only=True):
     have: Text | None = None
 
 
+Language = Annotated[str, Meta(max_length=35, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
+
+
+class LookupList(Request, frozen=True, tag="lookup.list", rename={"for_": "for"}, kw_only=True):
+    """List the entries of a lookup that are in force, for the account or for a record of it."""
+
+    lookup: TypeName
+    for_: RecordRef | None = None
+    q: Text | None = None
+    part_of: Text | None = None
+    language: Language | None = None
+    only_priority: bool = False
+    include_disabled: bool = False
+    limit: Limit = 1000
+    after: Annotated[str, Meta(max_length=4096)] | None = None
+
+
+class LookupResolve(Request, frozen=True, tag="lookup.resolve", rename={"for_": "for"}, kw_only=True):
+    """Find the one entry of a lookup that a code, a name or an alias means."""
+
+    lookup: TypeName
+    q: Annotated[str, Meta(min_length=1, max_length=200)]
+    for_: RecordRef | None = None
+    part_of: Text | None = None
+    language: Language | None = None
+
+
 class FileGrant(Request, frozen=True, tag="file.grant", kw_only=True):
     """Get a signed relative URL for the bytes of one hash."""
 
@@ -354,7 +381,7 @@ REQUESTS: tuple[type[Request], ...] = (
     RecordGet, RecordFind, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
-    ActionCall, SchemaDescribe, FileGrant, ManifestGet,
+    LookupList, LookupResolve, ActionCall, SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
 
 BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in REQUESTS}

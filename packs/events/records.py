@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from hub import Access, Each, Field, HubError, Image, Record, Ref, View
+from hub import Access, Each, Field, HubError, Image, Record, Ref, Site, View
 from packs.events.programme import (
     TAG_COUNT,
     Acronym,
@@ -48,6 +48,7 @@ class Event(Record, access=_PROGRAMME, unique=(("acronym",),), searchable=("titl
     starts_on: date | None = None
     ends_on: date | None = None
     timezone: Zone = ""  # an IANA name, "" where none is known
+    site: Annotated[Ref[Site], Field(on_delete="set_null")] | None = None  # whose lookup rows are in force too
 
 
 class EventLocation(Record, parent=Event, access=_PROGRAMME, unique=(("event", "name"),), searchable=("name",)):

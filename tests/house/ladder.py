@@ -50,6 +50,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "hiredis": ("storage.redis",),
     "sqlalchemy": ("storage.sql", "storage.mariadb"),
     "alembic": ("storage.sql",),
+    "pycountry": ("hub.schema.core",),
     "aiomysql": ("storage.mariadb",),
     "pymysql": ("storage.mariadb",),
     "typer": ("hub.cli",),

@@ -34,6 +34,11 @@ def _quiet(state: State, error: HubError | None) -> None:
     """Tell nobody."""
 
 
+def _for_target(options: dict[str, Any]) -> dict[str, Any]:
+    """Return fields with `target` under its name on the wire, which is a word of Python."""
+    return {"for" if name == "target" else name: value for name, value in options.items()}
+
+
 class Client:
     """A live connection to a hub.
 
@@ -156,6 +161,30 @@ class Client:
         """
         asked: dict[str, Any] = {"q": q, "types": types, "where": where, "limit": limit, "after": after}
         return await self.call("record.search", **{name: value for name, value in asked.items() if value is not None})
+
+    async def lookup(self, lookup: str, **options: Any) -> list[dict[str, Any]]:
+        """Return the entries of a lookup that are in force, page after page; raise `HubError`.
+
+        `options` are the fields of `lookup.list`; that field called `for` is given as `target`, a `{type, rec}`. What
+        is in force may change when a record of type `lookup_row` or `lookup_policy` does.
+        """
+        fields = _for_target(options) | {"lookup": lookup}
+        rows: list[dict[str, Any]] = []
+        while True:
+            page = (await self.call("lookup.list", **fields)).data
+            rows += page["rows"]
+            if "next" not in page:
+                return rows
+            fields["after"] = page["next"]
+
+    async def lookup_one(self, lookup: str, q: str, **options: Any) -> dict[str, Any]:
+        """Return the one entry of a lookup that a code, a name or an alias means; raise `HubError`.
+
+        `options` are `target` (a `{type, rec}`), `part_of` and `language`.
+        """
+        answer = await self.call("lookup.resolve", **_for_target(options), lookup=lookup, q=q)
+        row: dict[str, Any] = answer.data["rows"][0]
+        return row
 
     def watch(
         self,
