@@ -179,6 +179,8 @@ _GOOD: dict[str, dict[str, Any]] = {
     "channel.leave": {"channel": "a:b"},
     "presence.update": {"channel": "a:b"},
     "action.call": {"action": "a.b"},
+    "lookup.list": {"lookup": "country"},
+    "lookup.resolve": {"lookup": "country", "q": "DE"},
     "manifest.get": {"container": {"type": "event", "rec": "x"}},
     "session.auth": {"token": "x"},
 }

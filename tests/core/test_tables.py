@@ -33,6 +33,8 @@ WIRE = """
     action.cancelled action.timeout file.mismatch file.too_large file.type storage.full write.unknown rate.limited
     server.unavailable server.draining server.error
 """
+ADDED = {"lookup.unknown", "lookup.too_large"}
+"""What came after the design was written: the wire changes only by adding."""
 
 
 def _trees() -> Iterator[tuple[Path, ast.Module]]:
@@ -72,7 +74,7 @@ def close_codes_used() -> dict[int, list[str]]:
 
 
 def test_the_table_holds_exactly_the_codes_of_the_wire() -> None:
-    assert sorted(KINDS) == sorted(WIRE.split())
+    assert sorted(KINDS) == sorted({*WIRE.split(), *ADDED})
 
 
 def test_every_code_that_is_raised_stands_in_the_table() -> None:

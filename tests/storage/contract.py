@@ -13,6 +13,7 @@ from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from tests.storage.contract_feeds import FeedContract
 from tests.storage.contract_import import ImportContract
+from tests.storage.contract_listed import ListedContract
 from tests.storage.contract_many import ManyContract
 from tests.storage.contract_past import PastContract
 from tests.storage.contract_reads import ReadContract
@@ -29,6 +30,7 @@ def claim(key: str, digest: bytes = b"same", scope: str = "user") -> KeyClaim:
 
 
 class StorageContract(
+    ListedContract,
     ReadContract,
     RelatedContract,
     PastContract,

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from hub.schema.access import Access
 from hub.schema.fields import Field, Ref
+from hub.schema.listed import Listed
 from hub.schema.query import Query, SortKey, parse_order
 from hub.schema.record import Image, Record, type_of
 from hub.schema.registry import Registry
@@ -109,9 +110,17 @@ class Tag(Record, parent=Tray, access=_RULE, on_delete="cascade", searchable=("t
     text: Annotated[str, Meta(max_length=100)] = ""
 
 
+class Ware(Listed, Record, access=_RULE, unique=(("shelf", "place", "group", "code"),), indexes=(("shelf", "place"),)):
+    """A record with the fields of what stands in a list, whose names are words of SQL."""
+
+    shelf: Annotated[str, Meta(max_length=48)] = ""
+    place: Annotated[str, Meta(max_length=64)] = ""
+    code: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 person, box, item, sticker = type_of(Person), type_of(Box), type_of(Item), type_of(Sticker)
-tray, tag = type_of(Tray), type_of(Tag)
-KINDS = (person, box, item, sticker, tray, tag)
+tray, tag, ware = type_of(Tray), type_of(Tag), type_of(Ware)
+KINDS = (person, box, item, sticker, tray, tag, ware)
 
 
 def registry_of(*kinds: Any) -> Registry:

@@ -97,9 +97,15 @@ SAMPLES: Final[dict[str, Callable[[Things], Fields]]] = {
         "session_id": own.records["event_session"],
         "person_id": own.records["event_person"],
     },
+    "lookup_row": lambda own: {"lookup": "country", "code": secrets.token_hex(4), "name": "mine"},
+    "lookup_policy": lambda own: {"lookup": "user_status", "codes": ["mine"], **_for_own(own)},
     "event_import": lambda own: {"entity": "event", "key": secrets.token_hex(8), "rec": "mine", "values": {}},
 }
 """Data with which a record of the type can be created."""
+
+
+def _for_own(own: Things) -> Fields:
+    return {"for_type": "event_track", "for_id": own.records["event_track"]}
 
 
 def _named(own: Things) -> Fields:
@@ -132,9 +138,38 @@ def cases_of(registry: Registry, own: Things) -> list[Case]:
     _of_uniques(book)
     _of_live(book)
     _of_files(book)
+    _of_lookups(book)
     _of_actions(book)
     _of_session(book)
     return sorted(book.cases, key=lambda case: case.op in {"record.delete", "record.delete_where"})
+
+
+def _of_lookups(book: Book) -> None:
+    for t in book.registry.types:
+        book.add("lookup.list", f"for a {t}", partial(_for, t, limit=5))
+        book.add("lookup.resolve", f"for a {t}", partial(_for, t, q="mine"))
+    for lookup in sorted(book.registry.lookups):
+        book.add("lookup.resolve", f"{lookup} by id", partial(_meant, lookup))
+        book.add("lookup.list", f"{lookup} of this account", partial(_called, lookup))
+    for t in ("lookup_row", "lookup_policy"):
+        book.add("record.find", f"{t} for an event", partial(_laid, t))
+        book.add("watch.start", f"{t} for an event", partial(_laid, t))
+
+
+def _meant(lookup: str, things: Things) -> Fields:
+    return {"lookup": lookup, "q": things.records["lookup_row"], "part_of": things.records["event"]}
+
+
+def _called(lookup: str, things: Things) -> Fields:
+    return {"lookup": lookup, "q": things.name, "include_disabled": True}
+
+
+def _laid(t: str, things: Things) -> Fields:
+    return {"type": t, "where": {"for_id": things.records["event"]}}
+
+
+def _for(t: str, things: Things, **more: Any) -> Fields:
+    return {"lookup": "country", "for": {"type": t, "rec": things.records[t]}, **more}
 
 
 def references(kind: RecordType) -> Iterator[tuple[str, str]]:
@@ -149,7 +184,9 @@ def _of_record(book: Book, t: str) -> None:
         return {"type": t, "rec": things.records[t], **more}
 
     sample = SAMPLES.get(t, _named)
-    change = {"title": "mine"} if t in {"event", "event_session"} else {"name": "mine"}
+    change: Fields = {"title": "mine"} if t in {"event", "event_session"} else {"name": "mine"}
+    if t == "lookup_policy":
+        change = {"codes": ["mine"]}
     book.add("record.get", f"{t} by id", rec)
     book.add("record.get", f"{t} by id, deleted too", lambda x: rec(x, deleted=True, fields=["id"]))
     book.add("record.find", f"{t} by id", lambda x: {"type": t, "where": {"id": x.records[t]}, "count": True})

@@ -159,7 +159,7 @@ async def test_a_person_is_made_once_under_a_key(tenant: Tenant) -> None:
 
 async def test_the_schema_tells_types_fields_operators_and_actions(editor: Client) -> None:
     data = await editor.ok("schema.describe")
-    assert set(data) == {"types", "actions", "hash"}
+    assert set(data) == {"types", "actions", "lookups", "hash"}
     session = data["types"]["event_session"]
     assert session["parent"] == "event"
     assert session["permissions"] == [f"event_session.{verb}" for verb in ("read", "create", "update", "delete")]
@@ -219,7 +219,7 @@ async def test_the_operator_is_told_of_the_actions_that_answer_him_only(tenant: 
     async with operator(tenant.process, tenant.name) as client:
         described = await client.ok("schema.describe", have=owner["hash"])
     assert set(described["actions"]) - set(owner["actions"]) == {
-        "account.create", "signin.link", "user.create", "user.remove", "user.role", "user.sign_out",
+        "account.create", "database.dump", "signin.link", "user.create", "user.remove", "user.role", "user.sign_out",
     }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ async def make_event(client: Client, acronym: str = "a") -> str:
 async def test_a_record_on_the_wire_is_flat(editor: Client) -> None:
     message = await editor.call("record.create", type="event", data={**EVENT, "starts_on": "2026-11-21"})
     record = message["data"]
-    assert set(record) == BASE | {"title", "acronym", "starts_on", "ends_on", "timezone"}
+    assert set(record) == BASE | {"title", "acronym", "starts_on", "ends_on", "timezone", "site_id"}
     assert ID.fullmatch(record["id"])
     assert (record["type"], record["version"], record["account_id"]) == ("event", 1, editor.hello["account"])
     assert TIME.fullmatch(record["created_at"])

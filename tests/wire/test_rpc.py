@@ -41,6 +41,8 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.delete_where": {"type": "event", "where": {}, "limit": 1},
     "record.batch": {"ops": []},
     "action.call": {"action": "signin.link"},
+    "lookup.list": {"lookup": "country"},
+    "lookup.resolve": {"lookup": "country", "q": "DE"},
     "manifest.get": {"container": {"type": "event", "rec": "x"}},
     "session.auth": {"token": "x"},
 }

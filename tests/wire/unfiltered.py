@@ -19,8 +19,16 @@ from storage.sql.rows import decode_json, to_json
 from storage.sql.searching import Searcher
 from storage.sql.statements import Statements
 
-READS: Final = {"record.get", "record.find", "channel.join", "file.grant", "manifest.get"}
-FINDS: Final = {"record.find", "watch.start", "file.grant"}
+READS: Final = {
+    "record.get",
+    "record.find",
+    "channel.join",
+    "file.grant",
+    "manifest.get",
+    "lookup.list",
+    "lookup.resolve",
+}
+FINDS: Final = {"record.find", "watch.start", "file.grant", "lookup.list"}
 WRITES: Final = {"record.update", "record.delete", "record.create", "record.batch"}
 UNIQUES: Final = {"record.create", "record.upsert"}
 

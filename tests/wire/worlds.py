@@ -121,6 +121,10 @@ async def furnish(http: httpx.AsyncClient, account: str, name: str, key: str, wo
     )  # fmt: skip
     await create("event_presenter", session_id=records["event_session"], person_id=records["event_person"])
     await create("event_import", entity="event", key=f"{word} key", rec=records["event"], values={"title": word})
+    del parent["parent"]
+    await create("site", name=f"{word} site")
+    await create("lookup_row", lookup="user_status", code=f"{word} code", name=f"{word} row", aliases=[name])
+    await create("lookup_policy", lookup="post_topic", codes=[f"{word} topic"])
     body = f"the bytes of {word}".encode()
     things.sha256 = hashlib.sha256(body).hexdigest()
     digest = f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode()}:"

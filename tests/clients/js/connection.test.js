@@ -246,3 +246,20 @@ test("a frame of a socket that was given up is not read", () => {
   assert.deepEqual(heard, []);
   assert.equal(peers.length, 2);
 });
+
+test("a lookup is asked for with what was given, and one entry of it is taken out of its answer", async () => {
+  const { hub, online } = fakeHub();
+  hub.start();
+  const peer = online();
+  const target = { type: "event", rec: "e1" };
+  const listed = hub.lookup("country", { language: "de", for: target, part_of: undefined });
+  const asked = peer.take("lookup.list");
+  assert.deepEqual(asked, { op: "lookup.list", id: asked.id, lookup: "country", language: "de", for: target });
+  peer.ok(asked, { rows: [{ code: "DE" }], total: 1, seq: 4 }, 4);
+  assert.deepEqual((await listed).rows, [{ code: "DE" }]);
+  const one = hub.lookupOne("country", "Deutschland");
+  const meant = peer.take("lookup.resolve");
+  assert.deepEqual(meant, { op: "lookup.resolve", id: meant.id, lookup: "country", q: "Deutschland" });
+  peer.ok(meant, { rows: [{ code: "DE" }], seq: 4 }, 4);
+  assert.deepEqual(await one, { code: "DE" });
+});
