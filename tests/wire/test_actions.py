@@ -219,7 +219,8 @@ async def test_the_operator_is_told_of_the_actions_that_answer_him_only(tenant: 
     async with operator(tenant.process, tenant.name) as client:
         described = await client.ok("schema.describe", have=owner["hash"])
     assert set(described["actions"]) - set(owner["actions"]) == {
-        "account.create", "database.dump", "signin.link", "user.create", "user.remove", "user.role", "user.sign_out",
+        "account.create", "database.dump", "search.reindex", "signin.link",
+        "user.create", "user.remove", "user.role", "user.sign_out",
     }  # fmt: skip
 
 
