@@ -6,8 +6,13 @@ from typing import Any
 
 import pytest
 
+from hub.app import registry_of
+from hub.settings import Settings
 from tests.wire.talk import Client, Message
 from tests.wire.tenant import Tenant, operator
+
+OPERATORS = {name for name, spec in registry_of(Settings()).actions.items() if spec.operator}
+"""The actions that answer the operator only. Looked up outside the loop: it reads files."""
 
 
 @pytest.fixture
@@ -218,10 +223,9 @@ async def test_the_operator_is_told_of_the_actions_that_answer_him_only(tenant: 
         owner = await client.ok("schema.describe")
     async with operator(tenant.process, tenant.name) as client:
         described = await client.ok("schema.describe", have=owner["hash"])
-    assert set(described["actions"]) - set(owner["actions"]) == {
-        "account.create", "database.dump", "search.reindex", "signin.link",
-        "user.create", "user.remove", "user.role", "user.sign_out",
-    }  # fmt: skip
+    told = set(described["actions"]) - set(owner["actions"])
+    assert told == OPERATORS
+    assert told >= {"account.create", "signin.link", "user.create", "user.remove", "user.role", "user.sign_out"}
 
 
 async def test_a_refused_choice_lists_what_is_possible(tenant: Tenant, editor: Client) -> None:
