@@ -19,6 +19,7 @@ from hub.schema.texts import problem_of
 from hub.schema.writes import Committed
 from hub.wire.errors import HubError
 from storage.backup.base import Dumps
+from storage.collection import collect
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 NameOrId = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -146,6 +147,21 @@ class Reindexed(msgspec.Struct, frozen=True):
     """How many records of each type were looked at."""
 
     types: dict[str, int]
+
+
+class Collect(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`grace_hours`: for how long no record must have named the bytes that are removed."""
+
+    grace_hours: Annotated[float, Meta(ge=1, le=87600)] = 24.0
+
+
+class CollectedFiles(msgspec.Struct, frozen=True):
+    """Bytes with a record, those without one that stay for now, and what was removed."""
+
+    named: int
+    unnamed: int
+    removed: int
+    bytes: int
 
 
 def services_of(ctx: Context) -> Services:
@@ -304,7 +320,17 @@ async def reindex(ctx: Context, args: Reindex) -> Reindexed:
     return Reindexed(done)
 
 
+@action("files.collect", needs="account.create", operator=True)
+async def collect_files(ctx: Context, args: Collect) -> CollectedFiles:
+    """Remove the bytes of files that no record of any account names any more, after a time of grace."""
+    services = services_of(ctx)
+    kinds = [kind for kind in services.registry.types.values() if kind.file]
+    found = await collect(services.storage, services.blobs, kinds, args.grace_hours * 3600)
+    return CollectedFiles(found.named, found.unnamed, found.removed, found.bytes)
+
+
 __all__ = [
+    "collect_files",
     "create_account",
     "create_user",
     "dump_database",

@@ -162,10 +162,10 @@ class Storage(Protocol):
     def forget(self) -> None:
         """Drop what is remembered of the database only to be quicker; at any time, and nothing else changes by it."""
 
-    async def taken(self, kind: RecordType, ids: Sequence[str]) -> set[str]:
-        """Return those ids that a record of the type has, in whichever account, tombstones too.
+    async def taken(self, kind: RecordType, values: Sequence[str], field: str = "id") -> set[str]:
+        """Return those ids (or texts of another field) that a record has, in whichever account, tombstones too.
 
-        Only for choosing ids: no caller may be told of another account's.
+        Only for choosing ids and for housekeeping: no caller may be told of another account's.
         """
 
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:

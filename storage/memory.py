@@ -293,10 +293,10 @@ class MemoryStorage:
     def forget(self) -> None:
         """Memory is all that there is: nothing to drop."""
 
-    async def taken(self, kind: RecordType, ids: Sequence[str]) -> set[str]:
-        """Return those ids that a record of the type has, in whichever account."""
+    async def taken(self, kind: RecordType, values: Sequence[str], field: str = "id") -> set[str]:
+        """Return those ids (or texts of another field) that a record of the type has, in whichever account."""
         tables = [table for (_, name), table in self.database.rows.items() if name == kind.name]
-        return {rec for rec in ids if any(rec in table for table in tables)}
+        return {image[field] for table in tables for image in table.values()} & set(values)
 
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:
         """Return where a feed stands, or None where nothing of it was acknowledged."""

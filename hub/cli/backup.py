@@ -1,4 +1,4 @@
-"""`aether backup` and `aether restore`: everything a hub keeps as one file or folder, and a new hub made of it.
+"""`aether backup`, `aether restore`, `aether gc`: all that a hub keeps as one file, and a new hub made of that.
 
 A backup is made beside a running hub, or by one that is started here: the hub writes its database, this command
 takes the files. A restore reads the whole backup before it touches anything, and fills only what is empty.
@@ -106,6 +106,29 @@ def restore(
             hint(f"{about}. Start the hub: {call_of(settings, 'serve')}")
     if found.manifest.missing:
         stop(_missing(found.manifest.missing))
+
+
+@commands.command()
+def gc(
+    grace_hours: Annotated[
+        float, typer.Option(min=1, max=87600, help="For how long no record must have named what is removed, in hours.")
+    ] = 24.0,
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Remove the bytes of files that no record names any more.
+
+    The first time only notes which these are; a later time, when the grace is over, removes those that still are so.
+    """
+    settings = settings_for(os.environ, config, data=data)
+
+    async def work(hub: Client) -> Any:
+        call = {"action": "files.collect", "args": {"grace_hours": grace_hours}, "timeout": DUMP_SECONDS}
+        return (await hub.call("action.call", within=DUMP_SECONDS + 60.0, **call)).data
+
+    found = with_hub(settings, None, work)
+    print(f"{found['removed']} files removed ({found['bytes']:,} bytes)")
+    print(f"{found['unnamed']} without a record, {found['named']} with one")
 
 
 def _missing(hashes: list[str]) -> str:

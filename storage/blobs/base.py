@@ -14,7 +14,7 @@ Knows bytes and hashes; knows no name, no record, no account and no right.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -102,6 +102,18 @@ class BlobStore(Protocol):
 
     async def verify(self, sha256: str) -> bool:
         """Read the whole blob and say whether it is what its hash says; raise `BlobMissing`."""
+
+    async def listed(self, part: int) -> list[str]:
+        """Return the hashes of the blobs in one of 256 parts of the store."""
+
+    async def spare(self, hashes: Iterable[str]) -> None:
+        """Note that records name these blobs."""
+
+    async def condemn(self, sha256: str, seconds: float) -> int | None:
+        """Note that no record names a blob; remove it, and return its size, where that was so `seconds` ago already.
+
+        Returns None where the blob stays. An upload of the same bytes begins the time anew.
+        """
 
     async def free_bytes(self) -> int:
         """Return how many bytes uploads may still take: the room on the disk without the reserve."""

@@ -8,7 +8,8 @@ such part is hashed and written, the next one arrives, and no more than that is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -120,6 +121,18 @@ class DiskBlobs:
     async def free_bytes(self) -> int:
         """Return how many bytes uploads may still take."""
         return await self.read(self._tree.free_bytes)
+
+    async def listed(self, part: int) -> list[str]:
+        """Return the hashes of the blobs in one of 256 parts of the store."""
+        return await self.read(self._tree.listed, part)
+
+    async def spare(self, hashes: Iterable[str]) -> None:
+        """Note that records name these blobs."""
+        await self.write(_each, self._tree.spare, list(hashes))
+
+    async def condemn(self, sha256: str, seconds: float) -> int | None:
+        """Note that no record names a blob; remove it, and return its size, where that was so `seconds` ago."""
+        return await self.write(self._tree.condemn, sha256, time.time() - seconds)
 
 
 class DiskUpload:
@@ -239,6 +252,11 @@ class DiskBlob:
         while hasher.size < self.size:
             await self._store.read(self._handle.hash_next, hasher)
         return hasher
+
+
+def _each(call: Callable[[str], None], hashes: list[str]) -> None:
+    for sha256 in hashes:
+        call(sha256)
 
 
 def _look_at(done: asyncio.Future[Any]) -> None:

@@ -3,6 +3,7 @@
     ROOT/incoming/<random>        a file that is still arriving; locked by the process that writes it
     ROOT/ab/cd/<hash>             a blob
     ROOT/ab/cd/<hash>.pieces      the hashes of its pieces, where it has more than one
+    ROOT/ab/cd/<hash>.unnamed     since when no record names it, where that was found
 
 Only worker threads call this. The one place where a path is built from a hash is `Tree.path`.
 """
@@ -76,6 +77,7 @@ class Tree:
         self._reserve_bytes = reserve_bytes
         self._lock = threading.Lock()
         self._durable: set[Path] = set()  # folders known to survive a power cut, guarded by the lock
+        self._placing = threading.Lock()  # held while a blob gets its name, or loses it
 
     def prepare(self) -> None:
         """Make the folders that every store has."""
@@ -133,9 +135,48 @@ class Tree:
         os.fsync(incoming.fd)
         if pieces is not None:
             self._place_pieces(sha256, pieces)
-        incoming.path.rename(target)
+        with self._placing:
+            # Whoever uploads it is about to name it.
+            self._unnamed_path(sha256).unlink(missing_ok=True)
+            incoming.path.rename(target)
         incoming.close()
         _sync(target.parent)
+
+    def _unnamed_path(self, sha256: str) -> Path:
+        return self.path(sha256).with_suffix(".unnamed")
+
+    def listed(self, part: int) -> list[str]:
+        """Return the hashes of the blobs in one of 256 parts of the folder."""
+        try:
+            folders = [entry.path for entry in os.scandir(self._root / f"{part:02x}")]
+        except FileNotFoundError:
+            return []
+        return sorted(entry.name for folder in folders for entry in os.scandir(folder) if SHA256.match(entry.name))
+
+    def spare(self, sha256: str) -> None:
+        """Note that a record names a blob."""
+        self._unnamed_path(sha256).unlink(missing_ok=True)
+
+    def condemn(self, sha256: str, since: float) -> int | None:
+        """Note that no record names a blob; remove one that was found so before the time `since`, in seconds.
+
+        Returns how many bytes were removed, or None where the blob stays. An upload of the same bytes in between
+        takes the note away.
+        """
+        path, note = self.path(sha256), self._unnamed_path(sha256)
+        with self._placing:
+            try:
+                noted = note.lstat().st_mtime
+            except FileNotFoundError:
+                if path.exists():
+                    note.touch(mode=_FILE)
+                return None
+            if noted > since:
+                return None
+            size = path.lstat().st_size if path.exists() else 0
+            for gone in (path, self.pieces_path(sha256), note):  # the note last, so that a cut is made good later
+                gone.unlink(missing_ok=True)
+            return size
 
     def keep_pieces(self, sha256: str, pieces: str) -> bool:
         """Write the text of a blob's pieces again; say whether the disk had room for it."""

@@ -210,16 +210,16 @@ class Questions:
 
         return run
 
-    def taken(self, kind: str, ids: Sequence[str]) -> Work[set[str]]:
-        """Return those ids that a record of the type has, in whichever account."""
-        table = self._statements.rows[kind].home.table
-        named = table.c.id.op("IN", is_comparison=True)(bindparam("ids"))
-        wanted = tuple(rec for rec in ids if possible_id(rec))
+    def taken(self, kind: str, values: Sequence[str], field: str) -> Work[set[str]]:
+        """Return those texts of a field that a record of the type has, in whichever account."""
+        column = self._statements.rows[kind].home.table.c[field]
+        named = column.op("IN", is_comparison=True)(bindparam("values"))
+        wanted = tuple(value for value in values if possible_id(value))
 
         def run(connection: Connection) -> set[str]:
             if not wanted:
                 return set()
-            return {str(rec) for (rec,) in ask(connection, compiled(select(table.c.id).where(named)).sql, (wanted,))}
+            return {str(rec) for (rec,) in ask(connection, compiled(select(column).where(named)).sql, (wanted,))}
 
         return run
 

@@ -235,12 +235,12 @@ class Questions:
 
         return run
 
-    def taken(self, kind: str, ids: Sequence[str]) -> Read[set[str]]:
-        """Return those ids that a record of the type has, in whichever account."""
-        text = self._statements.taken(kind)
+    def taken(self, kind: str, values: Sequence[str], field: str) -> Read[set[str]]:
+        """Return those texts of a field that a record of the type has, in whichever account."""
+        text = self._statements.taken(kind, field)
 
         def run(connection: sqlite3.Connection) -> set[str]:
-            found = connection.execute(text.sql, text.arguments({"ids": to_json(list(ids))})).fetchall()
+            found = connection.execute(text.sql, text.arguments({"values": to_json(list(values))})).fetchall()
             return {str(rec) for (rec,) in found}
 
         return run

@@ -287,9 +287,9 @@ class SqliteStorage:
         self._questions.forget()
         self._writer.forget()
 
-    async def taken(self, kind: RecordType, ids: Sequence[str]) -> set[str]:
-        """Return those ids that a record of the type has, in whichever account."""
-        return await self._ask(self._questions.taken(kind.name, ids))
+    async def taken(self, kind: RecordType, values: Sequence[str], field: str = "id") -> set[str]:
+        """Return those ids (or texts of another field) that a record of the type has, in whichever account."""
+        return await self._ask(self._questions.taken(kind.name, values, field))
 
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:
         """Return where a feed stands, or None where nothing of it was acknowledged."""

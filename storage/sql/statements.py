@@ -121,7 +121,7 @@ class Statements:
         self.unique: Callable[[str, tuple[str, ...]], Text] = lru_cache(256)(self._unique)
         self.referring: Callable[[str, str], Text] = lru_cache(256)(self._referring)
         self.remove: Callable[[str], str] = lru_cache(256)(self._remove)
-        self.taken: Callable[[str], Text] = lru_cache(256)(self._taken)
+        self.taken: Callable[[str, str], Text] = lru_cache(256)(self._taken)
         self.children: Callable[[str, str], Text] = lru_cache(256)(self._children)
 
     def images(
@@ -159,10 +159,10 @@ class Statements:
         table = self.rows[kind].home.table
         return compiled(table.delete().where(table.c.pk == bindparam("_row"))).sql
 
-    def _taken(self, kind: str) -> Text:
-        table = self.rows[kind].home.table
-        wanted = select(func.json_each(bindparam("ids")).table_valued("value").c.value)
-        return compiled(select(table.c.id).where(table.c.id.in_(wanted)))
+    def _taken(self, kind: str, field: str) -> Text:
+        column = self.rows[kind].home.table.c[field]
+        wanted = select(func.json_each(bindparam("values")).table_valued("value").c.value)
+        return compiled(select(column).where(column.in_(wanted)))
 
     def _children(self, kind: str, parent_wire: str) -> Text:
         table = self.rows[kind].home.table

@@ -418,6 +418,7 @@ def _of_actions(book: Book) -> None:
     action("account.create", "a taken name", args=lambda x: {"name": x.name})
     action("signin.link", "an account", args=lambda x: {"account": x.name})
     action("signin.link", "a user", args=lambda x: {"account": "main", "user": x.records["user"]})
+    action("files.collect", "a time", args=lambda x: {"grace_hours": 1})
     action("database.dump", "a folder", args=lambda x: {"folder": x.name})
     action(
         "records.import",

@@ -161,6 +161,24 @@ async def test_a_backup_needs_no_running_hub_and_names_files_whose_bytes_are_gon
     assert {p.name for p in (tmp_path / "new" / "blobs").rglob("*") if p.is_file()} == {kept}
 
 
+async def test_bytes_without_a_record_are_collected_beside_a_running_hub(tmp_path: Path) -> None:
+    hub = HubProcess(tmp_path / "data")
+    tenant = await make_tenant(hub)
+    async with tenant.client("owner") as client:
+        event = (await client.create("event", title="t"))["id"]
+        gone, kept = [await uploaded(hub, tenant, event, name, name.encode()) for name in ("gone", "kept")]
+        (file,) = (await client.ok("record.find", type="event_file", where={"sha256": gone}))["records"]
+        await client.ok("record.delete", type="event_file", rec=file["id"], mode="hard")
+    words = ["gc", "--data", str(hub.data), "--grace-hours"]
+    assert await aether(*words, "1") == (0, "0 files removed (0 bytes)\n1 without a record, 1 with one\n", "")
+    note = hub.data / "blobs" / gone[:2] / gone[2:4] / f"{gone}.unnamed"
+    os.utime(note, (note.stat().st_mtime - 7200,) * 2)
+    assert await aether(*words, "3") == (0, "0 files removed (0 bytes)\n1 without a record, 1 with one\n", "")
+    assert await aether(*words, "1") == (0, "1 files removed (4 bytes)\n0 without a record, 1 with one\n", "")
+    assert {p.name for p in (hub.data / "blobs").rglob("*") if p.is_file()} == {kept}
+    hub.stop()
+
+
 async def test_a_damaged_backup_changes_nothing(tmp_path: Path) -> None:
     hub = HubProcess(tmp_path / "data")
     hub.stop()
