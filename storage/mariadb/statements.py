@@ -49,7 +49,7 @@ class Statements:
         self.inserts = {name: _insert(rows.home.table, rows.columns) for name, rows in self.rows.items()}
         # Columns that a unique index covers: their rows are written in the order of the commits.
         self.guarded = {
-            kind.name: frozenset(["alive", *(name for names in kind.unique for name in names)]) if kind.unique else ()
+            kind.name: frozenset(["alive", *(name for names in kind.unique for name in names)] if kind.unique else ())
             for kind in registry.types.values()
         }
         log, keys, account = tables.change, tables.key, tables.account
@@ -84,8 +84,7 @@ class Statements:
         self.update: Callable[[str, tuple[str, ...], int], str] = lru_cache(1024)(self._update)
         self.taken: Callable[[str, tuple[str, ...]], str] = lru_cache(256)(self._taken)
         self.remove: Callable[[str], str] = lru_cache(256)(self._remove)
-        self.referring: Callable[[str, str], Text] = lru_cache(256)(self._referring)
-        self.children: Callable[[str, str], Text] = lru_cache(256)(self._children)
+        self.dependents: Callable[[str, str, bool], Text] = lru_cache(512)(self._dependents)
 
     def read(
         self, connection: Connection, kind: str, account_pk: int, ids: Iterable[str], *, shared: bool = False
@@ -145,20 +144,14 @@ class Statements:
         table = self.rows[kind].home.table
         return compiled(table.delete().where(table.c.pk.op("IN", is_comparison=True)(bindparam("keys")))).sql
 
-    def _referring(self, kind: str, wire: str) -> Text:
+    def _dependents(self, kind: str, wire: str, live: bool) -> Text:
+        """Return the statement that finds who refers to several records, with the internal keys of those."""
         table = self.rows[kind].home.table
-        here = [table.c.account_pk == bindparam("account"), table.c[wire] == bindparam("target")]
-        return compiled(select(table.c.id).where(*here).order_by(table.c.pk))
-
-    def _children(self, kind: str, parent_wire: str) -> Text:
-        table = self.rows[kind].home.table
-        return compiled(
-            select(table.c.id).where(
-                table.c.account_pk == bindparam("account"),
-                table.c[parent_wire] == bindparam("parent"),
-                table.c.deleted_at.is_(None),
-            )
-        )
+        on = table.c[wire]
+        here = [table.c.account_pk == bindparam("account"), on.op("IN", is_comparison=True)(bindparam("targets"))]
+        if live:
+            here.append(table.c.deleted_at.is_(None))
+        return compiled(select(on, table.c.id).where(*here).order_by(on, table.c.pk))
 
 
 def change_rows(

@@ -20,9 +20,10 @@ from hub.schema.writes import Commit, Create, Upsert
 from hub.wire.requests import ItemRef
 from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
-from storage.mariadb.compile import ask, spread
+from storage.mariadb.batch import Batch
+from storage.mariadb.compile import ask
 from storage.mariadb.connection import begin
-from storage.mariadb.statements import BLOCK, REMOVED, TAKE, Statements, change_rows
+from storage.mariadb.statements import BLOCK, TAKE, Statements
 from storage.sql.asked import Asked
 from storage.sql.rows import account_of, decode_json, is_kept, kept_key, kept_text, log_rows, millis, to_json
 
@@ -32,6 +33,10 @@ ACCOUNTS: Final = 10_000
 _Id = tuple[str, str, str]
 _Entry = tuple[int, Image]
 _Values = tuple[Any, ...]
+
+
+TOGETHER: Final = 500
+"""How many records that were found by one question are read, and asked about, at once."""
 
 
 class Keys:
@@ -74,6 +79,10 @@ class Transaction:
         self._records: dict[_Id, _Entry | None] = {}
         # Ids of live records by (type, fields of the unique) and their values; None: there is no such record.
         self._uniques: dict[tuple[str, tuple[str, ...]], dict[_Values, str | None]] = {}
+        # Ids of records that depend on another, by (type, field, whether only live ones) and the other's id.
+        self._depend: dict[tuple[str, str, bool], dict[str, list[str]]] = {}
+        # Records that one question found, each with those beside it.
+        self._beside: dict[_Id, list[str]] = {}
         self._texts: dict[int, str] = {}
         self._kept: dict[tuple[str, str], KeyRow | None] = {}
         self._outdated: list[tuple[int, str, str]] = []
@@ -141,23 +150,39 @@ class Transaction:
 
     def children(self, account: str, kind: RecordType, parent_wire: str, parent: str) -> list[str]:
         """Return the ids of live records of `kind` under a parent."""
-        target = self._statements.rows[kind.name].home.targets[parent_wire]
-        entry = self._entry((account_of(target, account), target.name, parent))
-        if entry is None:
-            return []
-        text = self._statements.children(kind.name, parent_wire)
-        arguments = text.arguments({"account": self._account_pk, "parent": entry[0]})
-        return [str(rec) for (rec,) in ask(self._connection, text.sql, arguments)]
+        return self._dependents(kind, parent_wire, parent, live=True)
 
     def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
         """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
+        return self._dependents(kind, wire, rec, live=False)
+
+    def _dependents(self, kind: RecordType, wire: str, rec: str, *, live: bool) -> list[str]:
+        """Return who depends on a record: asked at once for all that were found together with it."""
         target = self._statements.rows[kind.name].home.targets[wire]
-        entry = self._entry((account_of(target, account), target.name, rec))
-        if entry is None:
-            return []
-        text = self._statements.referring(kind.name, wire)
-        arguments = text.arguments({"account": self._account_pk, "target": entry[0]})
-        return [str(found) for (found,) in ask(self._connection, text.sql, arguments)]
+        account = account_of(target, self._account)
+        known = self._depend.setdefault((kind.name, wire, live), {})
+        if rec not in known:
+            asked: dict[int, str] = {}
+            for one in self._beside.get((account, target.name, rec), [rec]):
+                entry = self._entry((account, target.name, one))
+                if one not in known:
+                    known[one] = []
+                    if entry is not None:
+                        asked[entry[0]] = one
+            if asked:
+                text = self._statements.dependents(kind.name, wire, live)
+                arguments = text.arguments({"account": self._account_pk, "targets": tuple(asked)})
+                found = [(asked[pk], str(one)) for pk, one in ask(self._connection, text.sql, arguments)]
+                for on, one in found:
+                    known[on].append(one)
+                self._found_together(kind.name, [one for _, one in found])
+        return known[rec]
+
+    def _found_together(self, kind: str, ids: list[str]) -> None:
+        """Note what was found by one question: what is asked of one of them will be asked of the others."""
+        for start in range(0, len(ids), TOGETHER):
+            chunk = ids[start : start + TOGETHER]
+            self._beside |= dict.fromkeys([(self._account, kind, rec) for rec in chunk], chunk)
 
     def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
         """Return the stored live records that match, at most `limit` of them."""
@@ -169,6 +194,7 @@ class Transaction:
                 image = rows.image(decode_json(text), account)
                 self._records.setdefault((account, kind.name, str(image["id"])), (int(pk), image))
                 found.append(image.copy())
+        self._found_together(kind.name, [image["id"] for image in found])
         return found
 
     def version(self, account: str, kind: RecordType, rec: str, version: int) -> Image | None:
@@ -190,7 +216,7 @@ class Transaction:
     def write(self, decisions: Sequence[Decision]) -> None:
         """Write rows, then the counter, then the log and the keys."""
         connection, statements = self._connection, self._statements
-        batches: dict[str, _Batch] = {}
+        batches: dict[str, Batch] = {}
         changes: list[tuple[Any, ...]] = []
         keys: list[tuple[Any, ...]] = []
         erased: dict[str, list[str]] = {}
@@ -201,7 +227,7 @@ class Transaction:
                     erased.setdefault(name, []).append(put.image["id"])
                 batch = batches.get(name)
                 if batch is None:
-                    batch = batches[name] = _Batch(connection, statements, name)
+                    batch = batches[name] = Batch(connection, statements, name)
                 self._put(put, batch)
             if decision.log is not None:
                 self.seq = decision.log.seq
@@ -226,7 +252,7 @@ class Transaction:
                 connection.exec_driver_sql(statements.forget, outdated)
             connection.exec_driver_sql(statements.key, keys)
 
-    def _put(self, put: Put, batch: _Batch) -> None:
+    def _put(self, put: Put, batch: Batch) -> None:
         key = (self._account, put.type.name, put.image["id"])
         rows = self._statements.rows[put.type.name]
         if put.gone:
@@ -306,7 +332,9 @@ class Transaction:
 
     def _entry(self, key: _Id) -> _Entry | None:
         if key not in self._records:
-            self._read(key[0], key[1], [key[2]])
+            account, kind, rec = key
+            beside = self._beside.get(key, [rec])
+            self._read(account, kind, [one for one in beside if (account, kind, one) not in self._records])
         return self._records[key]
 
     def _pk_of(self, key: _Id) -> int:
@@ -336,60 +364,6 @@ class Transaction:
                 self._kept[scope, key] = kept_key(bytes.fromhex(digest), seq, answer)
             else:
                 self._outdated.append((self._account_pk, scope, key))
-
-
-class _Batch:
-    """The rows that a group writes into one table, in few statements.
-
-    Creations, removals, and changes of what a unique covers, keep the order of the commits. Every other change commutes
-    with them, so it is written behind them, merged by row: many rows in one statement.
-    """
-
-    def __init__(self, connection: Connection, statements: Statements, kind: str) -> None:
-        self._connection = connection
-        self._statements = statements
-        self._kind = kind
-        self._guarded = statements.guarded[kind]
-        # What comes next in order: rows to insert, or keys of rows to remove; never both.
-        self._new: list[tuple[Any, ...]] = []
-        self._gone: list[int] = []
-        self._changed: dict[int, dict[str, Any]] = {}
-
-    def insert(self, values: tuple[Any, ...]) -> None:
-        if self._gone:
-            self._settle()
-        self._new.append(values)
-
-    def remove(self, pk: int) -> None:
-        if self._new:
-            self._settle()
-        self._changed.pop(pk, None)
-        self._gone.append(pk)
-
-    def update(self, pk: int, values: dict[str, Any]) -> None:
-        values = self._changed.pop(pk, {}) | values
-        if not any(name in self._guarded for name in values):
-            self._changed[pk] = values
-            return
-        self._settle()
-        change_rows(self._connection, self._statements, self._kind, tuple(values), {pk: values})
-
-    def finish(self) -> None:
-        self._settle()
-        alike: dict[tuple[str, ...], dict[int, dict[str, Any]]] = {}
-        for pk, values in self._changed.items():
-            alike.setdefault(tuple(values), {})[pk] = values
-        for names, rows in alike.items():
-            change_rows(self._connection, self._statements, self._kind, names, rows)
-
-    def _settle(self) -> None:
-        if self._new:
-            self._connection.exec_driver_sql(self._statements.inserts[self._kind], self._new)
-            self._new = []
-        for start in range(0, len(self._gone), REMOVED):
-            keys = tuple(self._gone[start : start + REMOVED])
-            self._connection.exec_driver_sql(*spread(self._statements.remove(self._kind), (keys,)))
-        self._gone = []
 
 
 def _stored_value(kind: str, value: Any) -> Any:
