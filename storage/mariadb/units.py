@@ -44,7 +44,7 @@ class Units:
         self._open = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._healer: asyncio.Task[None] | None = None
-        self._closed = False
+        self.closed = False
         self._suspected = False
 
     def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -123,12 +123,12 @@ class Units:
             self._suspected = False
 
     def _heal_soon(self) -> None:
-        if self._closed or (self._healer is not None and not self._healer.done()):
+        if self.closed or (self._healer is not None and not self._healer.done()):
             return
         self._healer = asyncio.get_running_loop().create_task(self._heal())
 
     async def _heal(self) -> None:
-        while not self._closed:
+        while not self.closed:
             try:
                 await self._look()
             except Exception as error:
@@ -144,7 +144,7 @@ class Units:
 
     async def close(self) -> None:
         """Wait for every unit, then close the connections."""
-        self._closed = True
+        self.closed = True
         if self._healer is not None:
             self._healer.cancel()
             await asyncio.gather(self._healer, return_exceptions=True)

@@ -8,7 +8,8 @@ Every way in which a transaction can fail has its answer here:
 - a deadlock, a lock that takes too long, a record that changed: the whole transaction again, a few times;
 - a connection that is lost before COMMIT was sent: once more on a fresh one;
 - a connection that is lost at COMMIT: the next one looks, under the account's lock, whether it was committed. Where it
-  cannot be told in time the answer is `write.unknown`, and only there.
+  cannot be told in time the answer is `write.unknown`, and only there; who listens is told once it was found out, and
+  before anything that comes after it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Final
 
 import msgspec
 from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hub.logs import naming
 from hub.schema.registry import Registry
@@ -34,7 +36,7 @@ from storage.mariadb.connection import LOCK_SECONDS, roll_back, rolled_back
 from storage.mariadb.faults import AGAIN, FULL, READ_ONLY, TAKEN, code_of, is_lost, refusal, unavailable
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys, Transaction
-from storage.mariadb.units import Units
+from storage.mariadb.units import PAUSE_SECONDS, Units
 
 GROUP_COMMITS: Final = 256
 """The most commits of one transaction: deciding and writing them keeps the event loop for some milliseconds."""
@@ -93,6 +95,9 @@ class Writer:
         self._limit = limit
         self._tell = tell
         self._queues: dict[str, deque[Job]] = {}
+        # What was answered `write.unknown` and is still to be found out, by account; and who is finding out.
+        self._doubts: dict[str, list[_Doubt]] = {}
+        self._finding = asyncio.Lock()
         self._groups = 0
         self.waiting = 0
         # The last error of writing that says something against the database; None after a success.
@@ -157,13 +162,13 @@ class Writer:
         except TimeoutError as error:
             if begun:
                 self._units.suspect()
-            _answer_all(jobs, _unknown(error) if doubt else refusal(error))
+            self._give_up(account, jobs, doubt, error)
             return True
         except Exception as error:
             code = code_of(error)
             if is_lost(error):
                 self._units.lost(error)
-                _answer_all(jobs, _unknown(error) if doubt else refusal(error))
+                self._give_up(account, jobs, doubt, error)
                 return True
             if trusting and code not in READ_ONLY | AGAIN:
                 return False
@@ -181,6 +186,41 @@ class Writer:
                 _answer(job, outcome)
         return True
 
+    def _give_up(self, account: str, jobs: Sequence[Job], doubt: list[_Doubt], error: BaseException) -> None:
+        """Answer jobs whose time is up; where they may be committed, that is found out behind their back."""
+        if not doubt:
+            _answer_all(jobs, refusal(error))
+            return
+        unknown = HubError("write.unknown", retry_after=1)
+        unknown.__cause__ = error
+        _answer_all(jobs, unknown)
+        if account not in self._doubts:
+            self._units.spawn(self._look_later(account))
+        self._doubts.setdefault(account, []).extend(doubt)
+
+    async def _look_later(self, account: str) -> None:
+        """Find out what is in doubt as soon as the database serves."""
+        while account in self._doubts and not self._units.closed:
+            await asyncio.sleep(PAUSE_SECONDS)
+            if self._units.fault is not None:
+                continue
+            try:
+                async with asyncio.timeout(self._units.seconds), self._units.connection() as connection:
+                    await self._find_out(account, connection)
+            except Exception as error:
+                log.warning("what became of a commit of account %s is looked at again: %s", account, error)
+
+    async def _find_out(self, account: str, connection: AsyncConnection) -> None:
+        """Tell of what was committed although its outcome was not known."""
+        async with self._finding:
+            while doubts := self._doubts.get(account):
+                logs = _logs(doubts[0].decisions)
+                wrote = bool(logs) and await connection.run_sync(self._wrote, account, doubts[0].decisions)
+                doubts.pop(0)
+                if wrote:
+                    self._tell(logs)
+            self._doubts.pop(account, None)
+
     async def _settle(
         self, account: str, jobs: Sequence[Job], trusting: bool, doubt: list[_Doubt]
     ) -> tuple[list[Outcome], list[ChangeSet]]:
@@ -190,6 +230,8 @@ class Writer:
         while True:
             try:
                 async with self._units.connection() as connection:
+                    if account in self._doubts:
+                        await self._find_out(account, connection)
                     if doubt:
                         if await connection.run_sync(self._wrote, account, doubt[0].decisions):
                             return doubt[0].outcomes, _logs(doubt[0].decisions)
@@ -270,12 +312,6 @@ class Writer:
             with naming(number or None, commit.session):
                 log.error("a commit of account %s failed: %s: %s", commit.account, type(error).__name__, error)
         return answer
-
-
-def _unknown(error: BaseException) -> HubError:
-    answer = HubError("write.unknown", retry_after=1)
-    answer.__cause__ = error
-    return answer
 
 
 def _logs(decisions: Sequence[Decision]) -> list[ChangeSet]:
