@@ -2,8 +2,8 @@
 
     python kill9_child.py DATABASE FIRST_KEY
 
-Every line on standard output, `key seq`, is an acknowledged commit. What key n asks for is `request(n)`,
-so that whoever comes after can ask for the same again.
+DATABASE is a file for SQLite, or the address of a MariaDB. Every line on standard output, `key seq`, is an acknowledged
+commit. What key n asks for is `request(n)`, so that whoever comes after can ask for the same again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hub.schema.times import format_time
 from hub.schema.writes import Commit, KeyClaim, Update
 from hub.wire.names import public_id
 from hub.wire.requests import ItemRef
+from storage.mariadb.keeper import MariadbStorage
 from storage.sql.sqlite import SqliteStorage
 from tests.storage.declared import Use, box, item, registry
 
@@ -31,9 +32,11 @@ def clock() -> str:
     return format_time(datetime.now(UTC))
 
 
-def keeper(path: Path) -> Use:
-    """Return the keeper on a file."""
-    use = Use(SqliteStorage(registry, path, clock))
+def keeper(place: Path | str) -> Use:
+    """Return the keeper on a file, or at an address."""
+    address = str(place)
+    maria = address.startswith("mysql")
+    use = Use(MariadbStorage(registry, address, clock) if maria else SqliteStorage(registry, Path(address), clock))
     use.id = lambda: public_id(os.urandom(8))  # type: ignore[method-assign]  # each process makes other ids
     return use
 
@@ -51,9 +54,9 @@ def request(use: Use, n: int) -> Commit:
     return Commit("main", writes, "actor", key=key)
 
 
-async def main(path: Path, first: int) -> None:
+async def main(place: str, first: int) -> None:
     """Write until killed."""
-    use = keeper(path)
+    use = keeper(place)
     await use.storage.start()
     numbers = itertools.count(first)
 
@@ -66,4 +69,4 @@ async def main(path: Path, first: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

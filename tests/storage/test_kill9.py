@@ -38,9 +38,9 @@ class Ledger:
     settled: int = -1
 
 
-async def write_until_killed(path: Path, ledger: Ledger, seconds: float) -> int:
+async def write_until_killed(place: Path | str, ledger: Ledger, seconds: float) -> int:
     """Let a child write, kill it some time after its first acknowledgement; return how many it gave."""
-    command = [sys.executable, str(Path(kill9_child.__file__)), str(path), str(ledger.settled + 1)]
+    command = [sys.executable, str(Path(kill9_child.__file__)), str(place), str(ledger.settled + 1)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
     assert child.stdout is not None
@@ -60,9 +60,18 @@ async def write_until_killed(path: Path, ledger: Ledger, seconds: float) -> int:
     return given
 
 
-async def compare(path: Path, ledger: Ledger) -> None:
-    """Open the file as the next process would, and hold it against the ledger."""
-    use = kill9_child.keeper(path)
+async def begin(place: Path | str) -> Ledger:
+    """Make a fresh database with the record that is counted up."""
+    use = kill9_child.keeper(place)
+    await use.storage.start()
+    await use.commit(Create(box, kill9_child.COUNTER, box.accept_create({"name": "counter"})))
+    await use.storage.close()
+    return Ledger()
+
+
+async def compare(place: Path | str, ledger: Ledger) -> None:
+    """Open the database as the next process would, and hold it against the ledger."""
+    use = kill9_child.keeper(place)
     await use.storage.start()
     try:
         log = await use.log()
@@ -125,19 +134,12 @@ def each_record_has_its_words(path: Path) -> None:
 async def test_kill_9_loses_no_acknowledged_commit_and_leaves_no_half(tmp_path: Path) -> None:
     path = tmp_path / "hub.sqlite"
     chance = random.Random(20261121)
-    use = kill9_child.keeper(path)
-    await use.storage.start()
-    await use.commit(Create(box, kill9_child.COUNTER, box.accept_create({"name": "counter"})))
-    await use.storage.close()
-    ledger = Ledger()
+    ledger = await begin(path)
     given = 0
     for kill in range(KILLS):
         if kill % 20 == 19:  # a fresh file, so that comparing does not grow with the number of kills
-            path, ledger = tmp_path / f"hub-{kill}.sqlite", Ledger()
-            use = kill9_child.keeper(path)
-            await use.storage.start()
-            await use.commit(Create(box, kill9_child.COUNTER, box.accept_create({"name": "counter"})))
-            await use.storage.close()
+            path = tmp_path / f"hub-{kill}.sqlite"
+            ledger = await begin(path)
         given += await write_until_killed(path, ledger, chance.uniform(0.0, 0.3))
         await compare(path, ledger)
         assert ledger.lost == []

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from hub.schema.writes import Commit, Committed, KeyClaim
+from hub.schema.writes import Commit, KeyClaim
 from hub.wire.errors import HubError
-from storage.mariadb.keeper import MariadbStorage
-from tests.storage.declared import Use, box, registry, ticking
-from tests.storage.mariadb_server import DURABLE, FAST, MariadbServer, running
-from tests.storage.proxy import Proxy
+from tests.storage.declared import box
+from tests.storage.load import ANSWER_SECONDS, HEAL_SECONDS, Load, answered, behind, opened, until
+from tests.storage.mariadb_server import FAST, MariadbServer, running
 
 SCALE = int(os.environ.get("AETHER_PROOF", "1"))
-ANSWER_SECONDS = 5.5
-HEAL_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -29,108 +23,6 @@ def server() -> Iterator[MariadbServer]:
     """Return a server of the test's own, which it may break."""
     with running(*FAST) as server:
         yield server
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[Use]:
-    """Return a keeper in use."""
-    use = Use(MariadbStorage(registry, url, ticking(), durability="normal", **options))
-    await use.storage.start()
-    try:
-        yield use
-    finally:
-        await use.storage.close()
-
-
-@contextlib.asynccontextmanager
-async def behind(server: MariadbServer) -> AsyncIterator[tuple[Use, Proxy]]:
-    """Return a keeper that reaches the server through a proxy."""
-    async with Proxy(server.port) as proxy, opened(server.url(server.new_database(), proxy.port)) as use:
-        yield use, proxy
-
-
-async def until(condition: Callable[[], bool], seconds: float = HEAL_SECONDS) -> float:
-    """Wait until something is so, and return for how long."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < seconds, "it is not so in time"
-        await asyncio.sleep(0.02)
-    return time.monotonic() - begun
-
-
-async def answered(work: Awaitable[Any], slowest: list[float]) -> Any:
-    """Return what became of a request, and note how long it took."""
-    begun = time.monotonic()
-    try:
-        return await work
-    except HubError as refusal:
-        return refusal
-    finally:
-        slowest.append(time.monotonic() - begun)
-
-
-class Load:
-    """Writers and readers that go on whatever happens, each write with a key, and a ledger of what was acknowledged."""
-
-    def __init__(self, use: Use, writers: int = 8) -> None:
-        self.use = use
-        self.acknowledged: dict[str, int] = {}
-        self.fresh: list[int] = []
-        self.codes: set[str] = set()
-        self.seconds: list[float] = []
-        self.wrong: list[str] = []
-        self._going = True
-        self._tasks = [asyncio.create_task(self._write(n)) for n in range(writers)]
-        self._tasks += [asyncio.create_task(self._read()) for _ in range(2)]
-
-    async def end(self) -> None:
-        """Let every request end, then compare what was acknowledged with what is there."""
-        self._going = False
-        await asyncio.gather(*self._tasks)
-        log = await self.use.log()
-        assert [s.seq for s in log] == list(range(1, len(log) + 1)), "no number is missing or there twice"
-        logged = {row.after["name"]: s.seq for s in log for row in s.rows if row.kind == "create"}
-        assert len(logged) == sum(len(s.rows) for s in log), "nothing was created twice"
-        lost = {name: seq for name, seq in self.acknowledged.items() if logged.get(name) != seq}
-        assert lost == {}, "what was acknowledged is there, under its number"
-        names = {i["name"] for i in (await self.use.find(box)).records}
-        assert names == set(logged), "no row without its change, no change without its row"
-        assert self.wrong == []
-        assert max(self.seconds) <= ANSWER_SECONDS
-        assert self.codes <= {"server.unavailable", "write.unknown"}
-        told = [s.seq for s in self.use.told]
-        assert told == sorted(set(told)), "told once and in order"
-        assert set(self.fresh) <= set(told), "what was unknown at first is read from the log by whoever misses it"
-
-    async def _write(self, writer: int) -> None:
-        count = 0
-        while self._going:
-            name = f"{writer}-{count}"
-            commit = Commit("main", (self.use.new(box, name=name),), key=KeyClaim("user", name, name.encode()))
-            done = await answered(self._submit(commit), self.seconds)
-            if isinstance(done, Committed):
-                if done.results[0].image["name"] != name:
-                    self.wrong.append(f"{name} was answered with {done.results[0].image['name']}")
-                self.acknowledged[name] = done.seq
-                self.fresh += [] if done.replayed else [done.seq]
-                count += 1
-            else:
-                self.codes.add(done.code)
-                await asyncio.sleep(0.05)
-
-    async def _submit(self, commit: Commit) -> Committed:
-        return await self.use.storage.submit(commit)
-
-    async def _read(self) -> None:
-        while self._going:
-            known = list(self.acknowledged)
-            name = random.choice(known) if known else "nothing"
-            found = await answered(self.use.find(box, {"name": name}), self.seconds)
-            if isinstance(found, HubError):
-                self.codes.add(found.code)
-            elif [i["name"] for i in found.records] != ([name] if known else []):
-                self.wrong.append(f"{name} was read as {found.records}")
-            await asyncio.sleep(0.01)
 
 
 async def test_a_keeper_starts_without_its_database_and_serves_when_it_comes(server: MariadbServer) -> None:
@@ -147,23 +39,6 @@ async def test_a_keeper_starts_without_its_database_and_serves_when_it_comes(ser
         await asyncio.to_thread(server.start)
         assert await until(lambda: use.storage.ready) < HEAL_SECONDS
         assert (await use.create(box, name="a"))["name"] == "a"
-
-
-@pytest.mark.parametrize("fault", ["kill", "stop"])
-async def test_a_restart_loses_nothing_that_was_acknowledged(fault: str) -> None:
-    with running(*DURABLE) as server:
-        async with opened(server.url(server.new_database())) as use:
-            load = Load(use)
-            for _ in range(2 * SCALE):
-                await asyncio.sleep(0.4)
-                await asyncio.to_thread(getattr(server, fault))
-                await asyncio.sleep(0.2)
-                assert not use.storage.ready
-                await asyncio.to_thread(server.start)
-                await until(lambda: use.storage.ready)
-            await asyncio.sleep(0.2)
-            await load.end()
-            assert len(load.acknowledged) > 20
 
 
 async def test_a_frozen_server_is_noticed_and_every_request_is_answered(server: MariadbServer) -> None:
@@ -237,8 +112,28 @@ async def test_an_outcome_that_cannot_be_found_out_is_said_to_be_unknown_and_the
         assert (refusal.value.code, refusal.value.retry_after) == ("write.unknown", 1)
         proxy.let_go()
         await until(lambda: use.storage.ready)
+        await until(lambda: [s.seq for s in use.told] == [1, 2])
+        assert await use.log() == use.told, "who listens is told once it is found out"
         again = await use.commit(use.new(box, name="a"), key=key)
         assert (again.seq, again.replayed) == (2, True)
+
+
+async def test_what_was_unknown_is_told_of_before_what_comes_after_it(server: MariadbServer) -> None:
+    async with behind(server) as (use, proxy):
+        await use.create(box, name="warm")
+        for cut in ("cut_after", "cut_before"):  # the first is committed, the second is not
+            cuts = proxy.cuts
+            setattr(proxy, cut, b"\x03COMMIT")
+            pending = asyncio.ensure_future(use.create(box, name=cut))
+            await until(lambda cuts=cuts: proxy.cuts > cuts)  # type: ignore[misc]
+            proxy.hold()
+            with pytest.raises(HubError, match=r"write\.unknown"):
+                await pending
+            proxy.let_go()
+            await until(lambda: use.storage.ready)
+            await asyncio.gather(*(use.create(box, name=f"{cut} {n}") for n in range(20)))
+        assert [s.seq for s in use.told] == list(range(1, 43))
+        assert await use.log() == use.told
 
 
 async def test_a_connection_lost_before_the_commit_costs_nothing(server: MariadbServer) -> None:
@@ -318,36 +213,6 @@ async def test_a_read_that_takes_too_long_is_broken_off(mariadb: MariadbServer) 
             cursor.execute("UNLOCK TABLES")
         await until(lambda: use.storage.ready)
         assert len((await use.find(box)).records) == 1
-
-
-async def test_whoever_leaves_leaves_no_crossed_answer_behind(mariadb: MariadbServer) -> None:
-    async with opened(mariadb.url(mariadb.new_database())) as use:
-        made = [await use.create(box, name=f"{n}") for n in range(20)]
-        wrong: list[Any] = []
-
-        async def ask(n: int) -> None:
-            image = made[n % 20]
-            if n % 3 == 0:
-                found = (await use.find(box, {"name": image["name"]})).records
-            elif n % 3 == 1:
-                found = [await use.get(box, image["id"])]  # type: ignore[list-item]
-            else:
-                written = await use.update(box, image["id"], pin=f"{n}")
-                found = [written.results[0].image]
-            if [i["id"] for i in found] != [image["id"]]:
-                wrong.append((image, found))
-
-        tasks: set[asyncio.Task[None]] = set()
-        for n in range(1000 * SCALE):
-            task = asyncio.create_task(ask(n))
-            tasks.add(task)
-            asyncio.get_running_loop().call_later(random.random() / 50, task.cancel)
-            if len(tasks) >= 50:
-                _, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(ask(n) for n in range(60)))
-        assert wrong == []
-        assert use.storage.ready
 
 
 async def test_more_readers_than_may_wait_are_refused_at_once(mariadb: MariadbServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,15 +12,12 @@ import pytest
 from sqlalchemy.engine import Connection
 from sqlalchemy.util import await_only
 
-from hub.schema.writes import Commit, Committed, KeyClaim, Update
+from hub.schema.writes import Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.mariadb.keeper import MariadbStorage
 from storage.mariadb.questions import Questions
 from tests.storage.declared import Use, box, item, person, registry, ticking
 from tests.storage.mariadb_server import MariadbServer
-
-SCALE = int(os.environ.get("AETHER_PROOF", "1"))
-WRITERS = INCREMENTS = min(100, 10 * SCALE)
 
 
 @asynccontextmanager
@@ -69,30 +65,6 @@ async def test_numbers_have_no_gap_whoever_writes(pair: list[Use]) -> None:
         assert [s.seq for s in use.told] == sorted(s.seq for s in use.told), "its own commits, in order"
     assert sorted(s.seq for use in pair for s in use.told) == done, "each commit is told by who made it"
     assert len({i["name"] for i in (await pair[0].find(box)).records}) == 200
-
-
-async def test_the_expected_version_holds_between_instances(pair: list[Use]) -> None:
-    made = await pair[0].create(box, name="counter", note="0")
-    acknowledged = 0
-
-    async def count(use: Use) -> None:
-        nonlocal acknowledged
-        for _ in range(INCREMENTS):
-            while True:
-                image = await use.get(box, made["id"])
-                assert image is not None
-                change = {"note": str(int(image["note"]) + 1)}
-                done = await outcome(use, Commit("main", (Update(box, made["id"], change, image["version"]),)))
-                if isinstance(done, Committed):
-                    acknowledged += 1
-                    break
-                assert done.code == "record.conflict", done
-
-    await asyncio.gather(*(count(pair[n % 2]) for n in range(WRITERS)))
-    image = await pair[1].get(box, made["id"])
-    assert image is not None
-    assert (acknowledged, int(image["note"])) == (WRITERS * INCREMENTS,) * 2
-    assert image["version"] == acknowledged + 1
 
 
 async def test_a_key_is_used_once_between_instances(pair: list[Use]) -> None:
