@@ -102,7 +102,7 @@ def open_writer(path: Path, durability: Durability, checkpoint_pages: int) -> sq
         connection.execute("PRAGMA wal_autocheckpoint = " + str(checkpoint_pages)).fetchone()
         connection.execute(f"PRAGMA cache_size = -{WRITER_CACHE_KIB}")
         connection.execute("PRAGMA journal_size_limit = " + str(64 << 20)).fetchone()
-        # The decision checks references first; this holds it to that, for 3 % of an insert.
+        # The decision checks references first; this holds it to that, for 3 % of an insert. Not where rows are removed.
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()

@@ -220,10 +220,16 @@ class Group:
             if decision.key is not None:
                 keys.append(decision)
         connection, statements = self._connection, self._statements
+        if self.gone:
+            # SQLite would go through every table that may refer to a removed row, row by row; the decision has asked
+            # the indexes. Nothing is written yet and nobody else writes, so what was read holds in a new transaction.
+            connection.execute("ROLLBACK")
+            connection.execute("PRAGMA foreign_keys = OFF")
+            connection.execute("BEGIN IMMEDIATE")
         if self._opened:
             statements.open_account.run(connection, self._opened)
-        for name, runs in tables.items():
-            for run in runs:
+        for name in sorted(tables, key=statements.order.__getitem__):
+            for run in tables[name]:
                 if run.sql:
                     connection.executemany(run.sql, run.values)
                 else:
@@ -238,8 +244,11 @@ class Group:
             self.accounts[account] = (account_pk, seq)
         if changes:
             statements.change.run(connection, changes)
+        erased: dict[tuple[str, str], dict[str, int]] = {}
         for (account, name, rec), born in self.gone.items():
-            statements.past.erase(connection, self._account(account)[0], name, rec, born)
+            erased.setdefault((account, name), {})[rec] = born
+        for (account, name), gone in erased.items():
+            statements.past.erase(connection, self._account(account)[0], name, gone)
         if keys:
             self._write_keys(keys)
 

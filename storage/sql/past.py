@@ -8,14 +8,14 @@ time, which runs with `seq`. Knows the table of the log, runs statements on a co
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, bindparam, case, func, literal_column, select, update
 
 from hub.schema.record import Image
 from storage.sql.compile import Text, compiled
-from storage.sql.rows import Rows, decode_json, millis
+from storage.sql.rows import Rows, decode_json, millis, to_json
 from storage.sql.tables import Tables
 
 FACTS = ("seq", "part", "type", "rec", "kind", "version", "actor", "session", "request", "at")
@@ -63,11 +63,15 @@ class Past:
         )
         of_record = [change.c.rec == bindparam("rec"), change.c.type == bindparam("type"), change.c.kind != creation]
         nothing: ColumnElement[str] = literal_column("'{}'")
+        # Every version is above 0; without saying so SQLite goes through the whole log instead of the index.
+        every = [here, change.c.version > literal_column("0"), *of_record]
         none: ColumnElement[str] = literal_column("NULL")
         emptied = {"after": nothing, "before": case((change.c.before.is_(None), none), else_=nothing)}
-        self._erase = compiled(update(change).values(emptied).where(here, *of_record))
-        one = [change.c.seq == bindparam("seq"), change.c.part == bindparam("part")]
-        self._erase_first = compiled(update(change).values(after=nothing).where(here, *one))
+        self.erasing = compiled(update(change).values(emptied).where(*every))
+        stretch = [change.c.seq >= bindparam("first"), change.c.seq < bindparam("end"), change.c.kind == creation]
+        named = change.c.rec.in_(select(func.json_each(bindparam("recs")).table_valued("value").c.value))
+        first = [here, *stretch, change.c.type == bindparam("type"), named]
+        self.erasing_first = compiled(update(change).values(after=nothing).where(*first))
         self._accounts = compiled(select(tables.account.c.account_pk))
         self._nth = compiled(
             select(change.c.seq).where(here).order_by(change.c.seq, change.c.part).limit(1).offset(bindparam("n"))
@@ -109,16 +113,22 @@ class Past:
                 return self._rows[kind].complete({**after, **before})
         return None
 
-    def erase(self, connection: sqlite3.Connection, account_pk: int, kind: str, rec: str, born: int) -> None:
-        """Empty every image of a record, which was created at `born`."""
-        place = {"account": account_pk, "rec": rec, "type": kind}
-        connection.execute(self._erase.sql, self._erase.arguments(place))
-        if self._all(connection, self.versions, place | {"below": 2, "limit": 1}):
-            return  # it was imported, and that is in the index too
-        first = self._born(connection, account_pk, kind, rec, born)
-        if first is not None:
-            place = {"account": account_pk, "seq": first[0], "part": first[1]}
-            connection.execute(self._erase_first.sql, self._erase_first.arguments(place))
+    def erase(self, connection: sqlite3.Connection, account_pk: int, kind: str, gone: Mapping[str, int]) -> None:
+        """Empty every image of records of a type; `gone` says when each was created."""
+        together: dict[int, list[str]] = {}
+        for rec, born in gone.items():
+            place = {"account": account_pk, "rec": rec, "type": kind}
+            connection.execute(self.erasing.sql, self.erasing.arguments(place))
+            if not self._all(connection, self.versions, place | {"below": 2, "limit": 1}):
+                together.setdefault(born, []).append(rec)  # what was imported is in the index from the first version on
+        for born, recs in together.items():
+            place = {"account": account_pk, "type": kind, "recs": to_json(recs)}
+            left = len(recs)
+            for first, end in self._stretches(connection, account_pk, born):
+                arguments = self.erasing_first.arguments(place | {"first": first, "end": end})
+                left -= connection.execute(self.erasing_first.sql, arguments).rowcount
+                if left <= 0:
+                    break
 
     def prune(self, connection: sqlite3.Connection, before: int, limit: int) -> int:
         """Remove whole commits from the beginning of the logs that are older than `before`, about `limit` changes."""
@@ -143,19 +153,24 @@ class Past:
 
     def _born(self, connection: sqlite3.Connection, account_pk: int, kind: str, rec: str, at: int) -> list[Any] | None:
         """Return the row of a creation at a time, or None where the log does not reach back that far."""
+        place = {"account": account_pk, "rec": rec, "type": kind}
+        for first, end in self._stretches(connection, account_pk, at):
+            found = self._all(connection, self._creation, place | {"first": first, "end": end})
+            if found:
+                return decode_json(found[0][0])  # type: ignore[no-any-return]
+        return None
+
+    def _stretches(self, connection: sqlite3.Connection, account_pk: int, at: int) -> Iterator[tuple[int, int]]:
+        """Yield where in the log a commit of a time stands: the likely stretch first, then, if need be, all of it."""
         start = self._all(connection, self._at, {"account": account_pk, "seq": 0})
         if not start:
-            return None
+            return
         (first, began), ((last,),) = start[0], self._all(connection, self._last, {"account": account_pk})
-        end = last + 1
-        place = {"account": account_pk, "rec": rec, "type": kind}
-        near = {"first": self._since(connection, account_pk, at, first, end)}
-        near["end"] = self._since(connection, account_pk, at + 1, near["first"], end)
-        found = self._all(connection, self._creation, place | near)
-        if not found and began <= at:
+        near = self._since(connection, account_pk, at, first, last + 1)
+        yield near, self._since(connection, account_pk, at + 1, near, last + 1)
+        if began <= at:
             # The clock was set back at some time: then it stands where its time does not say.
-            found = self._all(connection, self._creation, place | {"first": first, "end": end})
-        return decode_json(found[0][0]) if found else None
+            yield first, last + 1
 
     def _since(self, connection: sqlite3.Connection, account_pk: int, at: int, low: int, high: int) -> int:
         """Return the first `seq` from `low` on whose time is not before `at`, or `high`."""

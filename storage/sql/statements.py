@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Column, Table, and_, bindparam, func, literal_column, select, update
 
+from hub.schema.record import RecordType
 from hub.schema.registry import Registry
 from storage.sql.compile import DIALECT, Compiler, Text, compiled
 from storage.sql.feeds import FeedPositions
@@ -62,6 +63,11 @@ class Statements:
         self.compilers = {name: Compiler(rows, tables) for name, rows in self.rows.items()}
         # The indexes of full text, of those types that have searchable fields.
         self.words = {name: WordIndex(rows) for name, rows in self.rows.items() if rows.kind.searchable}
+        # Types in such an order that those that others refer to come first: what refers to a row that is not there yet
+        # makes SQLite look for it in the whole table, at every row that it is then given.
+        self.order: dict[str, int] = {}
+        for kind in registry.types.values():
+            self._place(kind)
         self.inserts: dict[str, Insert] = {}
         self.last_pk: dict[str, str] = {}
         self._images: dict[str, Text] = {}
@@ -123,6 +129,13 @@ class Statements:
         self.remove: Callable[[str], str] = lru_cache(256)(self._remove)
         self.taken: Callable[[str, str], Text] = lru_cache(256)(self._taken)
         self.children: Callable[[str, str], Text] = lru_cache(256)(self._children)
+
+    def _place(self, kind: RecordType, beneath: frozenset[str] = frozenset()) -> None:
+        if kind.name in self.order or kind.name in beneath:
+            return
+        for target in self.tables.of(kind).targets.values():
+            self._place(target, beneath | {kind.name})
+        self.order[kind.name] = len(self.order)
 
     def images(
         self, connection: sqlite3.Connection, kind: str, account_pk: int, ids: Iterable[str]

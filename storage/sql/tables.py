@@ -216,6 +216,13 @@ class Tables:
                 *(table.c[name] for name in keys),
                 mysql_length={name: KEY_CHARS for name in fields if _unbounded(kind, name)},
             )
+        led = {fields[0] for fields in (*kind.unique, *kind.indexes) if not _secret(kind, fields)}
+        for wire in sorted(kind.references):
+            # Who refers to a record; where none does, it is no place in the index (SQLite) and costs nothing.
+            if wire not in led:
+                column = table.c[wire]
+                some = column.is_not(None) if column.nullable else None
+                Index(f"{kind.name}_{wire}", table.c.account_pk, column, table.c.id, sqlite_where=some)
         return Home(kind, table, targets)
 
 

@@ -28,6 +28,7 @@ from hub.wire.errors import HubError
 from storage.decide import Decider, Decision
 from storage.sql.connection import BUSY_MILLIS, Durability, open_writer
 from storage.sql.errors import NO_FAULT, UNDONE, error_code, refusal
+from storage.sql.estimates import estimate
 from storage.sql.group import Group, Memory
 from storage.sql.schema import settle
 from storage.sql.statements import Statements
@@ -125,6 +126,7 @@ class Writer:
         try:
             self.epoch = settle(connection, self._statements.tables, self._new_epoch)
             settle_words(connection, list(self._statements.words.values()))
+            estimate(connection, self._statements.tables)
         except BaseException:
             connection.close()
             raise
@@ -255,11 +257,20 @@ class Writer:
         if connection is None:
             raise sqlite3.ProgrammingError("the database is closed")
         now = self._clock()
+        group = Group(connection, self._statements, self._memory, now)
+        try:
+            return self._run_group(connection, group, jobs, trusting, now)
+        finally:
+            if group.gone:
+                connection.execute("PRAGMA foreign_keys = ON")
+
+    def _run_group(
+        self, connection: sqlite3.Connection, group: Group, jobs: Sequence[Job], trusting: bool, now: str
+    ) -> list[ChangeSet]:
         outcomes: list[Outcome] = []
         decisions: list[Decision] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
-            group = Group(connection, self._statements, self._memory, now)
             group.prefetch([job.commit for job in jobs], trusting=trusting)
             decider = Decider(self._registry, group, now)
             for job in jobs:
