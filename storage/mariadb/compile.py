@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, cast, func, literal_column, null, or_, select, true
+from sqlalchemy import ColumnElement, bindparam, cast, func, literal_column, null, or_, select, true, union_all
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.compiler import compiles
@@ -135,8 +135,7 @@ class MariaCompiler(Filters):
         total: Any = null()
         if count:
             total = self.counted(terms, capped=count == "capped")
-        if pattern is not None:
-            terms.append(or_(*self._after(order, pattern)))
+        ranges = [] if pattern is None else self._after(order, pattern)
         order_by = [sorted_by(self.key(key), key) for key in order]
         mine = counter.c.account_pk == bindparam("account")
         source = rows.source if any(key.field in rows.home.targets for key in order) else table
@@ -144,12 +143,22 @@ class MariaCompiler(Filters):
             # Only keys are sorted; what is returned is made for the chosen records alone.
             keys = [self.key(key).label(f"k{n}") for n, key in enumerate(order)]
             found = select(table.c.pk.label("chosen_pk"), *keys).select_from(source).where(*terms)
-            chosen = found.order_by(*order_by).limit(bindparam("limit")).subquery("chosen")
+            parts = [
+                found.where(part).order_by(*(sorted_by(self.key(key), key) for key in left)).limit(bindparam("limit"))
+                for part, left in ranges or [(true(), order)]
+            ]
+            chosen = parts[0].subquery("chosen")
+            if len(parts) > 1:
+                # One by one, since MariaDB walks from the first record to the place where they are joined by `or`.
+                ordered = (sorted_by(literal_column(f"k{n}"), key) for n, key in enumerate(order))
+                chosen = union_all(*parts).order_by(*ordered).limit(bindparam("limit")).subquery("chosen")
             again = [sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)]
             joined = counter.outerjoin(chosen, true()).outerjoin(table, table.c.pk == chosen.c.chosen_pk)
             answer = select(counter.c.seq, total, chosen.c.chosen_pk, func.json_array(*rows.outputs))
             return compiled(answer.select_from(rows.joined(joined)).where(mine).order_by(*again))
         # GROUP_CONCAT orders null as it likes, so it is given places instead of values.
+        if ranges:
+            terms.append(or_(*(part for part, _ in ranges)))
         place = func.row_number().over(order_by=order_by).label("n")
         found = select(cast(table.c.pk, mysql.CHAR).label("pk"), place).select_from(source).where(*terms)
         chosen = found.order_by(place).limit(bindparam("limit")).subquery("chosen")

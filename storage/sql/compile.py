@@ -176,24 +176,28 @@ class Filters:
         """Return several values as one parameter."""
         return to_json(values)
 
-    def _after(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> list[ColumnElement[bool]]:
+    def _after(
+        self, order: Sequence[SortKey], pattern: tuple[bool, ...]
+    ) -> list[tuple[ColumnElement[bool], Sequence[SortKey]]]:
         """Return the conditions of standing behind the sort key, null being lowest: each record fulfils one at most.
 
-        Apart they are each one stretch of an index; joined by `or` not every database sees that.
+        Apart they are each one stretch of an index; joined by `or` not every database sees that. With each comes what
+        is left of the order where it holds.
         """
-        ranges: list[ColumnElement[bool]] = []
+        ranges: list[tuple[ColumnElement[bool], Sequence[SortKey]]] = []
         same: list[ColumnElement[bool]] = []
         for n, (key, is_null) in enumerate(zip(order, pattern, strict=True)):
             column = self.key(key)
             bound: BindParameter[Any] = bindparam(f"a{n}")
-            beyond: list[ColumnElement[bool]]
             if is_null:
-                beyond = [] if key.descending else [column.is_not(None)]
+                if not key.descending:
+                    ranges.append((and_(*same, column.is_not(None)), order[n:]))
             elif key.descending:
-                beyond = [column < bound, *([column.is_(None)] if self._may_be_null(key) else [])]
+                ranges.append((and_(*same, column < bound), order[n:]))
+                if self._may_be_null(key):
+                    ranges.append((and_(*same, column.is_(None)), order[n + 1 :]))
             else:
-                beyond = [column > bound]
-            ranges += [and_(*same, part) for part in beyond]
+                ranges.append((and_(*same, column > bound), order[n:]))
             same.append(column.is_(None) if is_null else column == bound)
         return ranges
 
@@ -344,7 +348,7 @@ class Compiler(Filters):
         keys = [self.key(key).label(f"k{n}") for n, key in enumerate(order)]
         found = select(table.c.pk.label("chosen_pk"), *keys)
         found = found.select_from(self._rows.source if by_target else table).where(*terms)
-        ranges = [] if pattern is None else self._after(order, pattern)
+        ranges = [] if pattern is None else [part for part, _ in self._after(order, pattern)]
         if len(ranges) > 1:
             # One by one, since SQLite walks from the first record to the place where they are joined by `or`.
             every = union_all(*(found.where(part) for part in ranges))
