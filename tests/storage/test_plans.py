@@ -131,7 +131,7 @@ def costs_on_sqlite(path: Path, statements: set[str]) -> dict[str, tuple[list[st
     try:
         for text in statements:
             plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {text}")]
-            through = [step for step in plan if (scan := re.match(r"SCAN (\w+)", step)) and scan[1] in TABLES]
+            through = [step for step in plan if (scan := re.match(r"SCAN (\w+)(?= |$)", step)) and scan[1] in TABLES]
             connection.execute("BEGIN")
             steps = 0
             with contextlib.suppress(sqlite3.IntegrityError):  # it is done already
