@@ -38,6 +38,12 @@ export class EventPage {
   /** @type {Element | null} the day that was brought into sight */
   #shownTab = null;
 
+  /** @type {{event: string, query: string, talks: Set<string>}} what the hub found last, by words in any text and in tags */
+  #found = { event: "", query: "", talks: new Set() };
+
+  /** @type {ReturnType<typeof setTimeout> | undefined} a question to the hub that is due */
+  #asking;
+
   day = /** @type {string | null} */ (null);
   query = "";
   track = /** @type {string | null} */ (null);
@@ -180,6 +186,8 @@ export class EventPage {
       this.query = this.search.value;
       this.draw();
       this.#showFound();
+      clearTimeout(this.#asking);
+      this.#asking = setTimeout(() => this.#ask(), 150);
     });
     this.search.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
       if (event.key !== "Escape") return;
@@ -213,6 +221,19 @@ export class EventPage {
     this.tabs.addEventListener("scroll", () => this.#hintTabs());
     new ResizeObserver(() => this.#hintTabs()).observe(this.tabs);
     narrow.addEventListener("change", () => this.draw());
+  }
+
+  /** Ask the hub as well: it knows words as all its clients do, and looks into what is not on the page. */
+  async #ask() {
+    const [event, query] = [this.event?.id, this.query.trim()];
+    if (event === undefined || query === "" || query.length > 200 || this.hub.state !== "online") return;
+    try {
+      const { hits } = await this.hub.search(query, { types: ["event_session"], where: { event_id: event }, limit: 200 });
+      this.#found = { event, query, talks: new Set(hits.map((/** @type {any} */ { record }) => record.id)) };
+      if (this.query.trim() === query) this.draw();
+    } catch (error) {
+      if (/** @type {any} */ (error).path !== "q") this.toasts.error(error); // of signs alone the page has its own idea
+    }
   }
 
   clearSearch() {
@@ -331,9 +352,11 @@ export class EventPage {
   #drawProgramme(programme, ready, watchers) {
     const words = terms(this.query);
     const searching = words.length > 0;
+    const { event, query, talks: told } = this.#found;
+    const asked = event === this.event?.id && query === this.query.trim();
     const talks = programme.talks.filter((talk) => (
       (this.track === null || talk.track?.id === this.track)
-      && (searching ? matches(talk.haystack, words) : talk.day === this.day)
+      && (searching ? matches(talk.haystack, words) || (asked && told.has(talk.id)) : talk.day === this.day)
     ));
     const found = find("[data-testid=search-count]");
     found.hidden = !searching;

@@ -40,6 +40,8 @@ QUEUE: Final = 10_000
 """How many commits may wait; the next is refused at once."""
 READERS: Final = 8
 """How many reads run at a time."""
+SEARCHES: Final = 4
+"""How many searches run at a time, at most."""
 WRITERS: Final = 4
 """How many accounts are written at a time."""
 WAITING: Final = 1000
@@ -97,6 +99,8 @@ class MariadbStorage:
         self._past, self._feeds = statements.past, statements.feeds
         # One at a time, because a snapshot holds back what InnoDB may forget.
         self._dumping: asyncio.Task[None] | None = None
+        # Half of the connections are left to the others: a search for what nearly every record has takes its time.
+        self._searching = asyncio.Semaphore(max(1, min(SEARCHES, readers - 1)))
         self._searches = Searches(statements)
         self._words = list(statements.words.values())
         self._serving = False
@@ -214,7 +218,8 @@ class MariadbStorage:
 
     async def search(self, account: str, search: Search) -> Hits:
         """Return the live records in which every term is found, as one consistent state."""
-        return await self._ask(self._searches.search(account, search))
+        async with self._searching:
+            return await self._ask(self._searches.search(account, search))
 
     async def reindex(self, kind: RecordType, place: str, limit: int) -> tuple[int, str]:
         """Make the full text of the next `limit` records of a type anew; return how many, and the next place."""

@@ -38,6 +38,8 @@ QUEUE: Final = 10_000
 """How many commits may wait; the next is refused at once."""
 PROBE_SECONDS: Final = 2.0
 READ_SECONDS: Final = 5.0
+SEARCHES: Final = 2
+"""How many searches run at a time, at most; one reader fewer than there are."""
 FULL_SECONDS: Final = 10.0
 """How long after a commit was refused on a full disk writing does not count as well."""
 
@@ -84,6 +86,8 @@ class SqliteStorage:
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
         self._past, self._feeds = statements.past, statements.feeds
+        # One reading thread is left to the others: a search for what nearly every record has takes its time.
+        self._searching = asyncio.Semaphore(max(1, min(SEARCHES, readers - 1)))
         self._searches = Searches(statements, self._questions.account)
         self._words = statements.words
         self._lock = FileLock(path)
@@ -233,7 +237,8 @@ class SqliteStorage:
 
     async def search(self, account: str, search: Search) -> Hits:
         """Return the live records in which every term is found, as one consistent state."""
-        return await self._ask(self._searches.search(account, search))
+        async with self._searching:
+            return await self._ask(self._searches.search(account, search))
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""

@@ -81,6 +81,20 @@ async def test_a_title_left_while_somebody_changes_it_is_asked_about_and_not_los
     await asyncio.to_thread(hub.retitle, talk, "Knoten 101")
 
 
+async def test_a_search_finds_also_what_only_the_hub_looks_into(hub: PageHub, visit: Visit) -> None:
+    ada = await visit("Ada Brandt")
+    talk = await talk_named(hub, "Knoten 101")
+    await ada.find("search").fill("seemannsgarn quatsch")
+    await expect(ada.find("empty")).to_contain_text("Nothing matches")
+    tags = {"tags": ["Seemannsgarn & Quatsch"]}
+    await asyncio.to_thread(hub.rpc, "record.update", type="event_session", rec=talk, data=tags)
+    await ada.find("search").fill("")
+    await ada.find("search").fill("seemannsgarn quatsch")
+    await expect(ada.find("session-card")).to_have_count(1)
+    await expect(ada.find("card-title")).to_have_text("Knoten 101")
+    await asyncio.to_thread(hub.rpc, "record.update", type="event_session", rec=talk, data={"tags": []})
+
+
 async def test_a_search_on_a_page_that_was_scrolled_shows_its_first_result(hub: PageHub, visit: Visit) -> None:
     ada = await visit("Ada Brandt")
     for width in (PHONE, DESKTOP):

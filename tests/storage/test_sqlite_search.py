@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from hub.schema.where import EVERYTHING
 from hub.schema.writes import Commit, Create, Delete
 from storage.sql import words
 from storage.sql.sqlite import SqliteStorage
-from tests.storage.declared import box, registry, registry_of, sticker, ticking
+from tests.storage.declared import Use, box, registry, registry_of, sticker, ticking
 
 _RULE = Access(read="viewer", create="editor", update="editor", delete="editor")
 
@@ -128,6 +130,31 @@ async def test_an_index_that_lost_what_is_there_or_kept_what_is_gone_is_healed(o
     assert [row for (row,) in connection.execute('SELECT rowid FROM "note$words" ORDER BY rowid')] == [2, 3]
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
+
+
+async def test_searches_that_take_long_leave_a_reader_to_the_others(tmp_path: Path) -> None:
+    storage = SqliteStorage(registry, tmp_path / "hub.sqlite", ticking(), durability="normal", readers=2)
+    await storage.start()
+    use = Use(storage)
+    made = await use.create(box, name="lamp")
+    going_on = threading.Event()
+    ask = storage._searches.search
+
+    def slow(account: str, search: Search) -> Any:
+        run = ask(account, search)
+        return lambda connection: going_on.wait(20) and run(connection)
+
+    storage._searches.search = slow  # type: ignore[method-assign]
+    searches = [asyncio.ensure_future(use.search("lamp")) for _ in range(4)]
+    try:
+        async with asyncio.timeout(10):
+            assert await use.get(box, made["id"]) == made
+        assert not any(search.done() for search in searches)
+    finally:
+        going_on.set()
+        found = await asyncio.gather(*searches)
+        await storage.close()
+    assert [[hit.image for hit in one.hits] for one in found] == [[made]] * 4
 
 
 async def test_a_type_without_searchable_fields_has_no_index(tmp_path: Path) -> None:
