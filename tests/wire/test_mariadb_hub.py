@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.storage.mariadb_server import DURABLE, MariadbServer, running
+from tests.storage.proxy import Proxy
 from tests.wire.hubprocess import HubProcess
 from tests.wire.talk import Refused
 from tests.wire.tenant import make_tenant, operator
@@ -106,6 +107,35 @@ async def test_a_hub_starts_before_its_database_and_makes_its_first_account_when
         process.secrets.add(answer.json()["token"])
     finally:
         await asyncio.to_thread(process.stop)
+
+
+async def test_a_write_whose_outcome_was_unknown_reaches_those_who_watch(
+    server: MariadbServer, tmp_path: Path, codec: str
+) -> None:
+    async with Proxy(server.port) as proxy:
+        url = server.url(server.new_database(), proxy.port)
+        process = await asyncio.to_thread(HubProcess, tmp_path / "data", database_url=url)
+        process.secrets.add(":secret@")
+        try:
+            tenant = await make_tenant(process)
+            async with tenant.client("editor", codec) as writer, tenant.client("viewer", codec) as reader:
+                await reader.ok("watch.start", type="event")
+                proxy.cut_after = b"\x03COMMIT"
+                create = {"type": "event", "data": {"title": "Known"}, "key": "k"}
+                pending = asyncio.ensure_future(writer.ok("record.create", **create))
+                while proxy.cuts == 0:
+                    await asyncio.sleep(0.01)
+                proxy.hold()
+                with pytest.raises(Refused, match=r"write\.unknown"):
+                    await pending
+                proxy.let_go()
+                begun = time.monotonic()
+                event = (await reader.push("change"))["events"][0]  # nobody else writes, and nobody asks again
+                assert time.monotonic() - begun < 5
+                made = await again(lambda: writer.ok("record.create", **create))
+                assert (event["kind"], event["record"]) == ("enter", made)
+        finally:
+            await asyncio.to_thread(process.stop)
 
 
 async def test_two_hubs_share_a_database(server: MariadbServer, tmp_path: Path) -> None:
