@@ -37,6 +37,7 @@ from hub.wire.errors import HubError
 from storage.base import Storage
 from storage.blobs.disk import DiskBlobs
 from storage.bus import InProcessBus
+from storage.migrations.base import Migrator
 from storage.retention import Retention
 from storage.sql.sqlite import SqliteStorage
 
@@ -162,12 +163,24 @@ def sqlite_file(settings: Settings) -> Path | None:
 
 def keeper_of(settings: Settings, registry: Registry) -> Storage:
     """Return the keeper of the database that the settings name."""
-    file = sqlite_file(settings)
+    file, durability, migrate = sqlite_file(settings), settings.durability, settings.migrate
     if file is None:
         from storage.mariadb.keeper import MariadbStorage  # a hub on SQLite needs no driver
 
-        return MariadbStorage(registry, settings.database_url, system_clock, durability=settings.durability)
-    return SqliteStorage(registry, file, system_clock, durability=settings.durability)
+        return MariadbStorage(registry, settings.database_url, system_clock, durability=durability, migrate=migrate)
+    return SqliteStorage(registry, file, system_clock, durability=durability, migrate=migrate)
+
+
+def migrator_of(settings: Settings, registry: Registry) -> Migrator:
+    """Return what looks after the schema of the database that the settings name."""
+    file = sqlite_file(settings)
+    if file is None:
+        from storage.mariadb.migrator import MariadbMigrator
+
+        return MariadbMigrator(registry, settings.database_url)
+    from storage.sql.migrator import SqliteMigrator
+
+    return SqliteMigrator(registry, file)
 
 
 def assemble(settings: Settings, folder: DataFolder) -> Assembled:

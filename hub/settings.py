@@ -40,6 +40,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Literal["full", "normal"],
         Meta(description="`full`: an answered write is on disk. `normal`: a power cut may lose the last ones."),
     ] = "full"
+    migrate: Annotated[
+        Literal["auto", "refuse"],
+        Meta(
+            description="What a start does where the database needs changes of its tables. `auto`: it makes them. "
+            "`refuse`: it says so and ends; `aether migrate apply` makes them."
+        ),
+    ] = "auto"
     packs: Annotated[
         tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
     ] = ("packs.events",)

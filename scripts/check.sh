@@ -22,6 +22,7 @@ step "ruff check" .venv/bin/ruff check .
 step "ruff format" .venv/bin/ruff format --check .
 step "mypy --strict" .venv/bin/mypy --strict "${typed[@]}"
 step "house" .venv/bin/python -m pytest -q tests/house
+step "migrations" .venv/bin/python scripts/drift.py
 if [ -e scripts/docs.py ]; then step "generated documents" .venv/bin/python scripts/docs.py --check; fi
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -16,7 +16,7 @@ from aether_client.address import parse_address
 from aether_client.client import Client
 from aether_client.errors import AddressError, HubError
 from hub import logs
-from hub.cli import backup, imports, people
+from hub.cli import backup, imports, migrate, people
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
 from hub.cli.options import Config, every_setting
 from hub.settings import page_url, without_password
@@ -35,6 +35,7 @@ app.add_typer(import_app, name="import")
 app.add_typer(account_app, name="account")
 app.add_typer(key_app, name="key")
 app.add_typer(user_app, name="user")
+app.add_typer(migrate.commands, name="migrate")
 user_app.add_typer(people.users)
 key_app.add_typer(people.keys)
 app.add_typer(backup.commands)

@@ -30,6 +30,8 @@ class Registry:
     """Types, actions, channels and lookups by name."""
 
     def __init__(self) -> None:
+        # The packages that it was made of, as they were named.
+        self.packages: tuple[str, ...] = ()
         self.types: dict[str, RecordType] = {}
         self.actions: dict[str, ActionSpec] = {}
         self.channels: dict[str, Channel] = {}
@@ -44,7 +46,8 @@ class Registry:
     def of(cls, packages: Iterable[str]) -> Registry:
         """Return the registry of everything declared in these packages and their modules."""
         registry = cls()
-        for name in packages:
+        registry.packages = tuple(dict.fromkeys(packages))
+        for name in registry.packages:
             package = _load(name, name)
             registry.add_module(package)
             for found in pkgutil.walk_packages(getattr(package, "__path__", []), f"{name}."):

@@ -44,7 +44,7 @@ _SESSION: Final = {
     "time_zone": "'+00:00'",
     "innodb_strict_mode": "ON",
 }
-_INIT: Final = "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin, " + ", ".join(
+INIT: Final = "SET NAMES utf8mb4 COLLATE utf8mb4_nopad_bin, " + ", ".join(
     f"SESSION {name} = {value}" for name, value in _SESSION.items()
 )
 _WANTED: Final = (
@@ -118,7 +118,7 @@ def open_engine(url: URL, size: int) -> AsyncEngine:
             "async_creator_fn": _driver,
             "charset": "utf8mb4",
             "connect_timeout": CONNECT_SECONDS,
-            "init_command": _INIT,
+            "init_command": INIT,
             "program_name": "aether",
         },
     )

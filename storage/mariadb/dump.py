@@ -27,6 +27,7 @@ from storage.mariadb.connection import inspect, open_engine, read_url, roll_back
 from storage.mariadb.faults import sentence
 from storage.mariadb.schema import RESTORING, drop_all, hold, let_go, make_all, present_tables, schema_hash, stamp
 from storage.mariadb.statements import BLOCK, SEQUENCE
+from storage.migrations.branches import Branch, branches_of
 from storage.sql.rows import decode_json, encode_json
 from storage.sql.tables import Tables
 
@@ -141,6 +142,7 @@ async def restore(registry: Registry, url: str, folder: Path, new_epoch: Callabl
     Where it fails the database is empty again.
     """
     tables = Tables(registry)
+    branches = await asyncio.to_thread(branches_of, registry)
     about = msgspec.json.decode(await asyncio.to_thread((folder / ABOUT).read_bytes), type=About)
     if about.schema != schema_hash(tables) or set(about.tables) != {table.name for table in _dumped(tables)}:
         raise StorageRefused(
@@ -153,7 +155,7 @@ async def restore(registry: Registry, url: str, folder: Path, new_epoch: Callabl
             await connection.run_sync(inspect, "normal")
             await connection.run_sync(hold)
             try:
-                await _restore(connection, tables, folder, new_epoch)
+                await _restore(connection, tables, branches, folder, new_epoch)
             finally:
                 await connection.run_sync(let_go)
     except (StorageRefused, OSError):
@@ -164,7 +166,13 @@ async def restore(registry: Registry, url: str, folder: Path, new_epoch: Callabl
         await engine.dispose()
 
 
-async def _restore(connection: AsyncConnection, tables: Tables, folder: Path, new_epoch: Callable[[], str]) -> None:
+async def _restore(
+    connection: AsyncConnection,
+    tables: Tables,
+    branches: Sequence[Branch],
+    folder: Path,
+    new_epoch: Callable[[], str],
+) -> None:
     await connection.run_sync(_clear, tables)
     try:
         await connection.run_sync(lambda sync: make_all(sync, tables, restoring=True))
@@ -173,7 +181,7 @@ async def _restore(connection: AsyncConnection, tables: Tables, folder: Path, ne
             largest = max(largest, await _load(connection, table, folder, tables, new_epoch))
         beyond = (largest // BLOCK + 1) * BLOCK + 1
         await connection.exec_driver_sql(f"ALTER SEQUENCE {SEQUENCE} RESTART WITH {beyond}")
-        await connection.run_sync(stamp, tables, new_epoch())
+        await connection.run_sync(stamp, tables, new_epoch(), branches)
     except BaseException:
         await connection.run_sync(drop_all, tables)
         raise

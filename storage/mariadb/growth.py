@@ -6,18 +6,20 @@ changed; what is added is added step by step, and a start that was broken off fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Column, Index, String, Table, Text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.schema import CreateColumn, CreateIndex
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DDLElement
 
 from hub.schema.fold import fold
 from storage.base import StorageRefused
 from storage.mariadb.compile import DIALECT, ask
 from storage.mariadb.faults import TAKEN, code_of
+from storage.migrations.branches import Said
 from storage.sql.rows import to_json
 from storage.sql.tables import FOLD, INTERNAL, Tables
 
@@ -43,78 +45,126 @@ class _Stored:
     charset: str | None
 
 
-def compare(connection: Connection, tables: Tables) -> list[Table]:
-    """Return the tables without rows that have to be made anew; raise `StorageRefused` for what needs a migration."""
-    stored = _columns(connection)
-    anew = []
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """One statement that adds something; `refusal` is what is said where values stand against it."""
+
+    sql: str
+    arguments: tuple[Any, ...] = ()
+    refusal: str | None = None
+
+
+def additions(connection: Connection, tables: Tables, but: frozenset[str] = frozenset()) -> list[Addition]:
+    """Return what has to be added to the tables, `but` these; raise `StorageRefused` for what needs a step.
+
+    Changes nothing.
+    """
+    stored, indexed = _columns(connection), _indexes(connection)
+    found: list[Addition] = []
     for table in tables.metadata.tables.values():
+        if table.name in but:
+            continue
         there = stored.get(table.name)
-        if there is None or (all(_like(c, there.get(c.name)) for c in table.columns) and len(there) == len(table.c)):
-            continue
-        if not ask(connection, f"SELECT 1 FROM `{table.name}` LIMIT 1"):
-            anew.append(table)
-            continue
-        for name in sorted(set(there) - set(table.c.keys())):
-            raise StorageRefused(
-                f"The database has a field {name} of {table.name} that is no longer declared; declare it again, "
-                "or write a migration that says what becomes of its values."
-            )
-        for column in table.columns:
-            if column.name not in there:
-                _default(tables, table, column)
-            elif not _like(column, there[column.name]):
-                raise StorageRefused(
-                    f"The field {column.name} of {table.name} is declared differently than it is stored; "
-                    "it needs a migration."
-                )
-    return anew
+        if there is None:
+            found += map(Addition, table_ddl(table))
+        elif _alike(table, there):
+            found += _wider(table, there)
+            found += _index(tables, table, indexed.get(table.name, {}))
+        elif not ask(connection, f"SELECT 1 FROM `{table.name}` LIMIT 1"):
+            found += map(Addition, (f"DROP TABLE `{table.name}`", *table_ddl(table)))
+        else:
+            found += _missing(tables, table, there)
+            found += _wider(table, there)
+            found += _index(tables, table, indexed.get(table.name, {}))
+    return found
 
 
-def grow(connection: Connection, tables: Tables) -> None:
-    """Add columns, widen texts, replace indexes; every table is there, and comparison found nothing to refuse."""
-    stored = _columns(connection)
-    for table in tables.metadata.tables.values():
-        for column in table.columns:
-            there = stored[table.name].get(column.name)
-            ddl = str(CreateColumn(column).compile(dialect=DIALECT)).strip()
-            if there is None:
-                default = _default(tables, table, column)
-                also = "" if default is None else " DEFAULT %s"
-                connection.exec_driver_sql(
-                    f"ALTER TABLE `{table.name}` ADD COLUMN {ddl}{also}", () if default is None else (default,)
-                )
-            elif isinstance(column.type, String | Text) and _room(column) > there.length:
-                connection.exec_driver_sql(f"ALTER TABLE `{table.name}` MODIFY COLUMN {ddl}")
-            if column.name.endswith(FOLD) and column.name.removesuffix(FOLD) in table.c:
-                _fold(connection, table, column)
-    _index(connection, tables)
-
-
-def _index(connection: Connection, tables: Tables) -> None:
-    stored: dict[tuple[str, str], tuple[bool, list[str]]] = {}
-    for table, name, repeated, column in ask(connection, _INDEXES):
-        stored.setdefault((table, name), (not repeated, []))[1].append(str(column))
-    wanted: dict[tuple[str, str], Index] = {
-        (table.name, str(index.name)): index for table in tables.metadata.tables.values() for index in table.indexes
-    }
-    for key, (unique, columns) in stored.items():
-        index = wanted.get(key)
-        table_name, name = key
-        ours = name.startswith(f"{table_name}_") and table_name not in tables.own
-        if index is None and not ours:
-            continue
-        if index is None or (bool(index.unique), [c.name for c in index.columns]) != (unique, columns):
-            connection.exec_driver_sql(f"DROP INDEX `{name}` ON `{table_name}`")
-    for (table_name, _), index in wanted.items():
+def grow(connection: Connection, tables: Tables, said: Said) -> None:
+    """Add what is declared and not there, and write the folded copies that are missing."""
+    for addition in additions(connection, tables):
+        said(addition.sql)
         try:
-            connection.exec_driver_sql(str(CreateIndex(index, if_not_exists=True).compile(dialect=DIALECT)))
+            connection.exec_driver_sql(addition.sql, addition.arguments)
         except DBAPIError as error:
-            if code_of(error) not in TAKEN:
+            if code_of(error) not in TAKEN or addition.refusal is None:
                 raise
-            fields = ", ".join(column.name for column in index.columns if column.name not in INTERNAL)
+            raise StorageRefused(addition.refusal) from None
+    for home in tables.homes():
+        for wire, spec in home.kind.fields.items():
+            if spec.option.folded:
+                _fold(connection, home.table, home.fold(wire))
+
+
+def table_ddl(table: Table) -> list[str]:
+    """Return the statements that make a table and its indexes; re-runnable.
+
+    There are no foreign keys: the decision checks references under the lock of the account.
+    """
+    create = CreateTable(table, if_not_exists=True, include_foreign_key_constraints=[])
+    indexes: list[Index] = sorted(table.indexes, key=lambda index: str(index.name))
+    statements: list[DDLElement] = [create, *(CreateIndex(index, if_not_exists=True) for index in indexes)]
+    return [str(statement.compile(dialect=DIALECT)).strip() for statement in statements]
+
+
+def _alike(table: Table, there: dict[str, _Stored]) -> bool:
+    return len(there) == len(table.c) and all(_like(column, there.get(column.name)) for column in table.columns)
+
+
+def _missing(tables: Tables, table: Table, there: dict[str, _Stored]) -> Iterator[Addition]:
+    for name in sorted(set(there) - set(table.c.keys())):
+        raise StorageRefused(
+            f"The database has a field {name} of {table.name} that is no longer declared; declare it again, "
+            "or write a migration that says what becomes of its values."
+        )
+    for column in table.columns:
+        if column.name not in there:
+            default = _default(tables, table, column)
+            also = "" if default is None else " DEFAULT %s"
+            add = f"ALTER TABLE `{table.name}` ADD COLUMN {_column_ddl(column)}{also}"
+            yield Addition(add, () if default is None else (default,))
+        elif not _like(column, there[column.name]):
             raise StorageRefused(
-                f"Records of type {table_name} are not unique by {fields}; make them so first."
-            ) from None
+                f"The field {column.name} of {table.name} is declared differently than it is stored; "
+                "it needs a migration."
+            )
+
+
+def _wider(table: Table, there: dict[str, _Stored]) -> Iterator[Addition]:
+    for column in table.columns:
+        stored = there.get(column.name)
+        if stored is not None and isinstance(column.type, String | Text) and _room(column) > stored.length:
+            yield Addition(f"ALTER TABLE `{table.name}` MODIFY COLUMN {_column_ddl(column)}")
+
+
+def _index(tables: Tables, table: Table, there: dict[str, tuple[bool, list[str]]]) -> Iterator[Addition]:
+    wanted = {str(index.name): index for index in table.indexes}
+    same = set()
+    for name, (unique, columns) in there.items():
+        index = wanted.get(name)
+        ours = name.startswith(f"{table.name}_") and table.name not in tables.own
+        if index is not None and (bool(index.unique), [c.name for c in index.columns]) == (unique, columns):
+            same.add(name)
+        elif index is not None or ours:
+            yield Addition(f"DROP INDEX `{name}` ON `{table.name}`")
+    for name, index in wanted.items():
+        if name in same:
+            continue
+        fields = ", ".join(column.name for column in index.columns if column.name not in INTERNAL)
+        yield Addition(
+            str(CreateIndex(index, if_not_exists=True).compile(dialect=DIALECT)),
+            refusal=f"Records of type {table.name} are not unique by {fields}; make them so first.",
+        )
+
+
+def _indexes(connection: Connection) -> dict[str, dict[str, tuple[bool, list[str]]]]:
+    found: dict[str, dict[str, tuple[bool, list[str]]]] = {}
+    for table, name, repeated, column in ask(connection, _INDEXES):
+        found.setdefault(table, {}).setdefault(name, (not repeated, []))[1].append(str(column))
+    return found
+
+
+def _column_ddl(column: Column[Any]) -> str:
+    return str(CreateColumn(column).compile(dialect=DIALECT)).strip()
 
 
 def _columns(connection: Connection) -> dict[str, dict[str, _Stored]]:

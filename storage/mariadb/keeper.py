@@ -23,6 +23,7 @@ from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused
 from storage.decide import repeated
+from storage.mariadb.apart import apart, connected
 from storage.mariadb.connection import Durability, inspect, open_engine, read_url
 from storage.mariadb.dump import dump
 from storage.mariadb.faults import is_lost, refusal, sentence, unavailable
@@ -33,6 +34,7 @@ from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
 from storage.mariadb.units import Units, Work
 from storage.mariadb.writer import Writer
+from storage.migrations.branches import Migrate, branches_of
 from storage.sql.rows import millis
 from storage.sql.tables import Tables
 
@@ -52,8 +54,8 @@ FULL_SECONDS: Final = 10.0
 """How long after a commit was refused on a full disk writing does not count as well."""
 LOOK_SECONDS: Final = 2.0
 """How long a look at the database may take: whether it answers, whether it takes writes."""
-SETTLE_SECONDS: Final = 600.0
-"""How long making or adding to its tables may take."""
+SETTLE_SECONDS: Final = 3600.0
+"""How long a start may take to make or change its tables; `aether migrate apply` has no such bound."""
 
 T = TypeVar("T")
 
@@ -66,7 +68,7 @@ class MariadbStorage:
     """Keeps records in the MariaDB database that `url` names. `clock` returns the time in wire form.
 
     `durability`: "full" refuses a server that acknowledges a commit before it is on disk. `seconds`: how long a
-    read or a group of writes may take before it is given up.
+    read or a group of writes may take before it is given up. `migrate`: whether a start changes tables.
     """
 
     keeper: Literal["sqlite", "mariadb"] = "mariadb"
@@ -83,15 +85,19 @@ class MariadbStorage:
         waiting: int = WAITING,
         queue: int = QUEUE,
         seconds: float = SECONDS,
+        migrate: Migrate = "auto",
         new_epoch: Callable[[], str] = _random_epoch,
     ) -> None:
         self._clock = clock
+        self._registry = registry
+        self._migrate: Migrate = migrate
         self._durability: Durability = durability
         self._new_epoch = new_epoch
         self._tables = Tables(registry)
         statements = Statements(registry, self._tables)
         self._keys = Keys()
-        self._engine = open_engine(read_url(url), readers + writers + 1)
+        self._url = read_url(url)
+        self._engine = open_engine(self._url, readers + writers + 1)
         self._units = Units(self._engine, readers, waiting, seconds, self._look)
         self._listener: Listener = lambda commits: None
         self._writer = Writer(registry, statements, self._units, clock, self._keys, writers, queue, self._tell)
@@ -138,14 +144,20 @@ class MariadbStorage:
 
     async def _look(self) -> None:
         """Reach the database; raise where it cannot be used."""
-        async with asyncio.timeout(LOOK_SECONDS) as bound, self._engine.connect() as connection:
+        async with asyncio.timeout(LOOK_SECONDS), self._engine.connect() as connection:
             if self._settled:
                 await connection.run_sync(_read_probe)
                 return
             await connection.run_sync(inspect, self._durability)
-            bound.reschedule(asyncio.get_running_loop().time() + SETTLE_SECONDS)
-            self._keys.epoch = await connection.run_sync(settle, self._tables, self._new_epoch, self._words)
-            self._settled = True
+        async with asyncio.timeout(SETTLE_SECONDS):
+            self._keys.epoch = await apart(self._settle)
+        self._settled = True
+
+    def _settle(self) -> str:
+        """Make the tables what they have to be, on a connection that blocks."""
+        with connected(self._url) as connection:
+            branches = branches_of(self._registry)
+            return settle(connection, self._tables, self._new_epoch, branches, self._migrate, self._words)
 
     async def close(self) -> None:
         """Finish what is queued, then close the connections."""

@@ -16,10 +16,13 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from hub.wire.errors import HubError
+from storage.base import StorageRefused
 from storage.mariadb.faults import is_lost, unavailable
 
 PAUSE_SECONDS: Final = 0.25
 """How long to wait between two looks at a database that does not answer."""
+REFUSED_SECONDS: Final = 5.0
+"""How long to wait where it answers and somebody has to change something first, such as its tables."""
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -136,7 +139,7 @@ class Units:
                 if said != self.fault:
                     log.warning("the database cannot be used yet: %s", said)
                 self.fault = said
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(REFUSED_SECONDS if isinstance(error, StorageRefused) else PAUSE_SECONDS)
             else:
                 log.info("the database serves")
                 self.fault = None

@@ -1,189 +1,154 @@
-"""The schema stamp and the baseline: a fresh file gets every table; a known one is compared, never guessed at.
+"""The schema of a SQLite file: made when it is empty, else brought up by steps and by what declarations add.
 
-`meta` says which format the file has, which schema, and the epoch of its logs. What a declaration only adds
-(a type, a field that may be absent or has a default, an index) is added at start; everything else is
-refused with a sentence, because it needs a migration. Decision 0003.
+`meta` says which format the file has, which schema, and the epoch of its logs; the stamps say which steps it has had.
+What neither a step nor an addition explains is refused with a sentence. Decisions 0003 and 0019.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import sqlite3
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
 
-from sqlalchemy import Column, Index, Table
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
-
-from hub.schema.fold import fold
 from storage.base import StorageRefused
-from storage.sql.rows import to_json
-from storage.sql.tables import FOLD, INTERNAL, Tables
-from storage.sql.words import SUFFIX
+from storage.migrations import stamps
+from storage.migrations.base import branch_of
+from storage.migrations.branches import Branch, Migrate, Said, behind, judge, nobody, way
+from storage.sql.ddl import create, index_ddl, indexes, names, table_ddl
+from storage.sql.growth import grow
+from storage.sql.plans import planned
+from storage.sql.tables import Tables
+
+log: Final = logging.getLogger(__name__)
 
 FORMAT: Final = 1
-"""The layout of the tables that are not a record type's. Another number is another program's file."""
-_DIALECT: Final = sqlite.dialect()
+"""What every hub reads first: another number is another program's file."""
 
 
-def settle(connection: sqlite3.Connection, tables: Tables, new_epoch: Callable[[], str]) -> str:
-    """Make the file's schema that of `tables` and return the epoch; raise `StorageRefused`."""
+def settle(
+    connection: sqlite3.Connection,
+    tables: Tables,
+    new_epoch: Callable[[], str],
+    branches: Sequence[Branch] = (),
+    migrate: Migrate = "auto",
+) -> str:
+    """Make the file's schema that of `tables` and return the epoch; raise `StorageRefused`.
+
+    All of it is one transaction: where something fails, the file is as it was.
+    """
+
+    def brought_up(clone: sqlite3.Connection, said: Said) -> None:
+        bring_up(clone, tables, branches, said)
+
+    if migrate == "refuse" and names(connection, "table") and planned(connection, brought_up):
+        raise StorageRefused(behind())
+    with changing(connection):
+        if names(connection, "table"):
+            return bring_up(connection, tables, branches, lambda text: log.info("changing tables: %s", text))
+        create(connection, tables)
+        facts = {"format": str(FORMAT), "schema": schema_hash(tables), "epoch": new_epoch(), "probe": "0"}
+        connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", facts.items())
+        stamps.write(connection.execute, frozenset(), (branch.head for branch in branches))
+        return facts["epoch"]
+
+
+@contextmanager
+def changing(connection: sqlite3.Connection) -> Iterator[None]:
+    """Run a change of tables as one transaction; what refers to what is checked when a step made it anew."""
+    connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN IMMEDIATE")
     try:
-        present = _names(connection, "table")
-        if not present:
-            epoch = _create(connection, tables, new_epoch())
-        else:
-            epoch = _check(connection, tables, present)
+        yield
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return epoch
+    finally:
+        connection.execute("PRAGMA foreign_keys = ON")
 
 
-def schema_hash(tables: Tables) -> str:
-    """Return what changes whenever a table, a column or an index does."""
-    text = "\n".join(sorted(str(_ddl(table)) for table in tables.metadata.tables.values()))
-    text += "\n".join(sorted(str(_index_ddl(index)) for index in _indexes(tables)))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def bring_up(connection: sqlite3.Connection, tables: Tables, branches: Sequence[Branch], said: Said = nobody) -> str:
+    """Run the steps that a file has not had, add what is declared beyond them, and return the epoch."""
+    facts, had = read(connection)
+    if facts.get("schema") != schema_hash(tables) or had != {branch.head for branch in branches}:
+        present = names(connection, "table")
+        standing = judge(branches, had, lambda branch: not present.isdisjoint(first_tables(branch)))
+        stamps.write(connection.execute, had, (branch.revisions[0] for branch in standing.adopted))
+        if standing.pending:
+            _run(connection, branches, standing.pending, said)
+        grow(connection, tables, names(connection, "table"), said)
+        stamps.write(connection.execute, had, (branch.head for branch in standing.begun))
+    # Written also where it stays the same: a file that cannot be written is refused now, not at the first commit.
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (schema_hash(tables),))
+    return facts["epoch"]
 
 
-def _create(connection: sqlite3.Connection, tables: Tables, epoch: str) -> str:
-    for table in tables.metadata.tables.values():
-        connection.execute(_ddl(table))
-    for index in _indexes(tables):
-        connection.execute(_index_ddl(index))
-    facts = {"format": str(FORMAT), "schema": schema_hash(tables), "epoch": epoch, "probe": "0"}
-    connection.executemany("INSERT INTO meta (name, value) VALUES (?, ?)", facts.items())
-    return epoch
-
-
-def _check(connection: sqlite3.Connection, tables: Tables, present: set[str]) -> str:
-    if "meta" not in present or "change" not in present:
+def read(connection: sqlite3.Connection) -> tuple[dict[str, str], frozenset[str]]:
+    """Return the facts and the stamps of a file; raise `StorageRefused` where it is not of this format."""
+    if not {"meta", "change"} <= names(connection, "table"):
         raise StorageRefused("The file is a database of another program; name another file for the hub.")
-    facts = dict(connection.execute("SELECT name, value FROM meta").fetchall())
+    facts = {str(name): str(value) for name, value in connection.execute("SELECT name, value FROM meta")}
     if facts.get("format") != str(FORMAT):
         raise StorageRefused(
             f"The database has format {facts.get('format', 'unknown')}, this hub knows format {FORMAT}; "
             "run the version of the hub that wrote it, or restore a backup of this one."
         )
-    if facts.get("schema") != schema_hash(tables):
-        _grow(connection, tables, present)
-    # Written also where it stays the same: a file that cannot be written is refused now, not at the first commit.
-    connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (schema_hash(tables),))
-    return str(facts["epoch"])
+    stamped = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (stamps.TABLE,)).fetchone()
+    return facts, stamps.read(connection.execute(stamps.SELECTED) if stamped else ())
 
 
-def _grow(connection: sqlite3.Connection, tables: Tables, present: set[str]) -> None:
-    """Add what is declared and not there; refuse what is there and no longer declared, or is different."""
-    declared = tables.metadata.tables
-    gone = sorted(present - set(declared))
-    if gone:
+def schema_hash(tables: Tables) -> str:
+    """Return what changes whenever a table, a column or an index does."""
+    text = "\n".join(sorted(table_ddl(table) for table in tables.metadata.tables.values()))
+    text += "\n".join(sorted(index_ddl(index) for index in indexes(tables)))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def move(connection: sqlite3.Connection, branches: Sequence[Branch], revision: str, said: Said) -> None:
+    """Bring one branch up or down to one of its steps; the next start looks at everything again."""
+    branch = branch_of(branches, revision)
+    _, had = read(connection)
+    present = names(connection, "table")
+    standing = judge(branches, had, lambda branch: not present.isdisjoint(first_tables(branch)))
+    stamps.write(connection.execute, had, (branch.revisions[0] for branch in standing.adopted))
+    pending, taken_back = way(branch, read(connection)[1], revision)
+    _run(connection, branches, pending, said, taken_back=taken_back)
+    connection.execute("UPDATE meta SET value = '' WHERE name = 'schema'")
+
+
+def _run(
+    connection: sqlite3.Connection,
+    branches: Sequence[Branch],
+    pending: Sequence[str],
+    said: Said,
+    taken_back: Sequence[str] = (),
+) -> None:
+    """Run steps inside the transaction that is open, and check that no record refers to nothing."""
+    from storage.migrations.runner import Runner, alchemy, failed  # a start without steps to run needs no Alembic
+
+    runner = Runner(branches)
+    titles = runner.titles()
+    with alchemy(connection) as view:
+        for step, revisions, word in ((runner.down, taken_back, "down from "), (runner.up, pending, "")):
+            for revision in revisions:
+                said(f"{word}{revision}: {titles[revision]}")
+                try:
+                    step(view, revision)
+                except Exception as error:
+                    raise failed(revision, error, "The file is as it was") from error
+    broken = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if broken is not None:
         raise StorageRefused(
-            f"The database holds records of type {gone[0]}, which no loaded pack declares; load that pack."
-        )
-    for table in declared.values():
-        if table.name not in present:
-            connection.execute(_ddl(table))
-        else:
-            _grow_table(connection, tables, table)
-    there = {name: sql for name, sql in connection.execute("SELECT name, sql FROM sqlite_master WHERE sql NOT NULL")}
-    wanted = {str(index.name): index for index in _indexes(tables)}
-    for name in sorted(_names(connection, "index") - set(wanted)):
-        connection.execute(f'DROP INDEX "{name}"')
-    for name, index in wanted.items():
-        if name in there and there[name] != _index_ddl(index):
-            connection.execute(f'DROP INDEX "{name}"')
-            del there[name]
-        if name not in there:
-            try:
-                connection.execute(_index_ddl(index))
-            except sqlite3.IntegrityError:
-                raise StorageRefused(
-                    f"Records of type {index.table.name if index.table is not None else name} are not unique by "
-                    f"{', '.join(c.name for c in index.columns if c.name not in INTERNAL)}; make them so first."
-                ) from None
-
-
-def _grow_table(connection: sqlite3.Connection, tables: Tables, table: Table) -> None:
-    rows = connection.execute(f'PRAGMA table_info("{table.name}")').fetchall()
-    there = {str(row[1]): (_class(str(row[2])), bool(row[3])) for row in rows}
-    wanted = {c.name: (_class(c.type.compile(_DIALECT)), not c.nullable) for c in table.columns}
-    if there == wanted:
-        return
-    if connection.execute(f'SELECT 1 FROM "{table.name}" LIMIT 1').fetchone() is None:
-        connection.execute(f'DROP TABLE "{table.name}"')
-        connection.execute(_ddl(table))
-        return
-    for name in sorted(set(there) - set(wanted)):
-        raise StorageRefused(
-            f"The database has a field {name} of {table.name} that is no longer declared; declare it again, "
-            "or write a migration that says what becomes of its values."
-        )
-    for column in table.columns:
-        if column.name not in there:
-            _add(connection, tables, table, column)
-        elif there[column.name] != wanted[column.name]:
-            raise StorageRefused(
-                f"The field {column.name} of {table.name} is declared differently than it is stored; "
-                "it needs a migration."
-            )
-
-
-def _add(connection: sqlite3.Connection, tables: Tables, table: Table, column: Column[Any]) -> None:
-    """Add a column to a table that has rows."""
-    ddl = str(CreateColumn(column).compile(dialect=_DIALECT))
-    home = next((home for home in tables.homes() if home.table is table), None)
-    fields = home.kind.fields if home is not None else {}
-    folded = column.name.removesuffix(FOLD)
-    if column.name not in fields and folded in fields:
-        connection.execute(f'ALTER TABLE "{table.name}" ADD COLUMN {ddl}')
-        connection.create_function("aether_fold", 1, lambda text: None if text is None else fold(text))
-        connection.execute(f'UPDATE "{table.name}" SET "{column.name}" = aether_fold("{folded}")')
-        return
-    spec = fields.get(column.name)
-    if spec is not None and not spec.required and spec.default is not None:
-        connection.execute(f'ALTER TABLE "{table.name}" ADD COLUMN {ddl} DEFAULT {_literal(spec.default)}')
-    elif column.nullable:
-        connection.execute(f'ALTER TABLE "{table.name}" ADD COLUMN {ddl}')
-    else:
-        raise StorageRefused(
-            f"The new field {column.name} of {table.name} has no default, and there are records without it; "
-            "give it a default or allow null."
+            f"After these steps a record of {broken[0]} refers to nothing in {broken[2]}; the file is as it was."
         )
 
 
-def _literal(value: Any) -> str:
-    """Return a default of a field as a SQL literal."""
-    if isinstance(value, int | float):  # bool too
-        return repr(float(value) if isinstance(value, float) else int(value))
-    text = value if isinstance(value, str) else to_json(value)
-    return "'" + text.replace("'", "''") + "'"
+def first_tables(branch: Branch) -> frozenset[str]:
+    """Return the tables that the first step of a branch makes."""
+    from storage.migrations import runner
 
-
-def _class(type_name: str) -> str:
-    """Return what of a column's type decides how it is stored: the length of a text does not."""
-    bare = type_name.partition("(")[0]
-    return {"VARCHAR": "TEXT", "INTEGER": "BIGINT"}.get(bare, bare)
-
-
-def _ddl(table: Table) -> str:
-    return str(CreateTable(table).compile(dialect=_DIALECT)).strip()
-
-
-def _index_ddl(index: Index) -> str:
-    return str(CreateIndex(index).compile(dialect=_DIALECT)).strip()
-
-
-def _indexes(tables: Tables) -> Iterator[Index]:
-    for table in tables.metadata.tables.values():
-        yield from sorted(table.indexes, key=lambda index: str(index.name))
-
-
-def _names(connection: sqlite3.Connection, kind: str) -> set[str]:
-    """Return the names of tables or indexes, without those that SQLite makes itself and those of full text."""
-    found = connection.execute("SELECT name FROM sqlite_master WHERE type = ? AND name NOT LIKE 'sqlite_%'", (kind,))
-    return {str(name) for (name,) in found if SUFFIX not in name}
+    return runner.first_tables(branch)

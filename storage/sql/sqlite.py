@@ -23,15 +23,19 @@ from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused
 from storage.decide import repeated
+from storage.migrations.branches import Migrate, branches_of
 from storage.sql.connection import Durability, FileLock, prepare
 from storage.sql.dump import dump
 from storage.sql.errors import refusal, sentence
+from storage.sql.estimates import estimate
 from storage.sql.questions import Questions
 from storage.sql.readers import Read, Readers
 from storage.sql.rows import millis
+from storage.sql.schema import settle
 from storage.sql.searching import Searches
 from storage.sql.statements import Statements
 from storage.sql.tables import Tables
+from storage.sql.words import settle_words
 from storage.sql.writer import Call, Finished, Job, Writer
 
 QUEUE: Final = 10_000
@@ -55,7 +59,7 @@ class SqliteStorage:
 
     `durability`: see `storage.sql.connection.Durability`. `readers` is the number of reading threads,
     `read_seconds` how long one read may take; `queue` how many commits may wait; `checkpoint_pages` how
-    large the write-ahead log grows before it is brought into the file.
+    large the write-ahead log grows before it is brought into the file. `migrate`: whether a start changes tables.
     """
 
     keeper: Literal["sqlite", "mariadb"] = "sqlite"
@@ -71,6 +75,7 @@ class SqliteStorage:
         read_seconds: float = READ_SECONDS,
         queue: int = QUEUE,
         checkpoint_pages: int = 4000,
+        migrate: Migrate = "auto",
         new_epoch: Callable[[], str] = _random_epoch,
     ) -> None:
         self.path = path
@@ -79,10 +84,16 @@ class SqliteStorage:
         self._dump: tuple[asyncio.Task[None], threading.Event] | None = None
         self._queue = queue
         self._clock = clock
-        statements = Statements(registry, Tables(registry))
-        self._writer = Writer(
-            registry, statements, path, clock, new_epoch, durability, checkpoint_pages, self._hand_over
-        )
+        tables = Tables(registry)
+        statements = Statements(registry, tables)
+
+        def settled(connection: sqlite3.Connection) -> str:
+            epoch = settle(connection, tables, new_epoch, branches_of(registry), migrate)
+            settle_words(connection, list(statements.words.values()))
+            estimate(connection, tables)
+            return epoch
+
+        self._writer = Writer(registry, statements, path, clock, settled, durability, checkpoint_pages, self._hand_over)
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
         self._past, self._feeds = statements.past, statements.feeds

@@ -28,11 +28,8 @@ from hub.wire.errors import HubError
 from storage.decide import Decider, Decision
 from storage.sql.connection import BUSY_MILLIS, Durability, open_writer
 from storage.sql.errors import NO_FAULT, UNDONE, error_code, refusal
-from storage.sql.estimates import estimate
 from storage.sql.group import Group, Memory
-from storage.sql.schema import settle
 from storage.sql.statements import Statements
-from storage.sql.words import settle_words
 
 GROUP_COMMITS: Final = 1024
 """The most commits of one transaction."""
@@ -82,7 +79,7 @@ class Writer:
         statements: Statements,
         path: Path,
         clock: Callable[[], str],
-        new_epoch: Callable[[], str],
+        settle: Callable[[sqlite3.Connection], str],
         durability: Durability,
         checkpoint_pages: int,
         deliver: Callable[[Finished], None],
@@ -91,7 +88,8 @@ class Writer:
         self._statements = statements
         self._path = path
         self._clock = clock
-        self._new_epoch = new_epoch
+        # Makes the file's schema what it has to be, and returns the epoch.
+        self._settle = settle
         self._durability: Durability = durability
         self._checkpoint_pages = checkpoint_pages
         self._deliver = deliver
@@ -124,9 +122,7 @@ class Writer:
         """Open the file and settle its schema; blocking, on any thread, before `start`."""
         connection = open_writer(self._path, self._durability, self._checkpoint_pages)
         try:
-            self.epoch = settle(connection, self._statements.tables, self._new_epoch)
-            settle_words(connection, list(self._statements.words.values()))
-            estimate(connection, self._statements.tables)
+            self.epoch = self._settle(connection)
         except BaseException:
             connection.close()
             raise

@@ -30,6 +30,7 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
     given = {
         "database_url": "sqlite:///x.db",
         "durability": "normal",
+        "migrate": "refuse",
         "packs": "packs.events, my.pack",
         "origins": "https://a.example",
         "log_level": "debug",

@@ -48,8 +48,8 @@ HOMES: dict[str, tuple[str, ...]] = {
     "uvicorn": ("hub.edge", "hub.app"),
     "redis": ("storage.redis",),
     "hiredis": ("storage.redis",),
-    "sqlalchemy": ("storage.sql", "storage.mariadb"),
-    "alembic": ("storage.sql",),
+    "sqlalchemy": ("storage.sql", "storage.mariadb", "storage.migrations"),
+    "alembic": ("storage.migrations",),
     "pycountry": ("hub.schema.core",),
     "aiomysql": ("storage.mariadb",),
     "pymysql": ("storage.mariadb",),
@@ -57,6 +57,9 @@ HOMES: dict[str, tuple[str, ...]] = {
     "rich": ("hub.cli",),
     "aether_client": ("hub.cli",),
 }
+
+# The steps of a pack are written in Alembic's words.
+STEPS_OF_PACKS = re.compile(r"packs\.[a-z_]+\.migrations\.")
 
 # Only these read settings or the environment; everybody below them is handed plain values.
 SETTINGS_READERS = ("hub.settings", "hub.app", "hub.cli")
@@ -140,6 +143,8 @@ def _upward(module: str, own: int | None, item: Import) -> Iterator[tuple[int, s
 def _strangers(module: str, item: Import, top: str, declared: set[str]) -> Iterator[tuple[int, str]]:
     """Judge an import of anything that is not of the house."""
     if top in sys.stdlib_module_names:
+        return
+    if top in {"alembic", "sqlalchemy"} and STEPS_OF_PACKS.match(module):
         return
     homes = HOMES.get(top)
     if homes is not None and not _within(module, homes):

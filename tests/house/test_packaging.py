@@ -125,6 +125,9 @@ def test_the_wheel_of_the_hub_holds_the_house_and_the_page_and_nothing_else(tmp_
     }
     assert [name for name in names if "tests" in name.split("/") or "test_" in name] == []
     assert "hub/_web/console/index.html" in names
+    assert {"storage/migrations/core/core_0001_baseline.py", "packs/events/migrations/events_0001_baseline.py"} <= {
+        *names
+    }
     assert any(name.startswith("hub/_web/client/") and name.endswith(".js") for name in names)
 
 
