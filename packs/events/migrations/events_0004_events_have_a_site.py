@@ -1,4 +1,4 @@
-"""Lookups are records."""
+"""Events have a site."""
 
 from __future__ import annotations
 
