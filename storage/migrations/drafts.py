@@ -148,9 +148,8 @@ def _index(table: Table, difference: Difference) -> Iterable[ops.MigrateOperatio
         names = [name.strip() for name in difference.made.partition("(")[2].partition(")")[0].split(",")]
         unique = difference.made.startswith("UNIQUE")
         where = difference.made.partition(" WHERE ")[2]
-        again = ops.CreateIndexOp(
-            difference.name, table.name, names, unique=unique, **({"sqlite_where": text(where)} if where else {})
-        )
+        partial: dict[str, Any] = {"sqlite_where": text(where)} if where else {}
+        again = ops.CreateIndexOp(difference.name, table.name, names, unique=unique, **partial)
         yield ops.DropIndexOp(difference.name, table.name, _reverse=again)
     if index is not None:
         yield ops.CreateIndexOp.from_index(index)
@@ -175,7 +174,7 @@ def _text(title: str, revision: str, branch: Branch | None, label: str, up: ops.
     def body(operations: Any, *, batch: bool) -> str:
         code = render_python_code(operations, render_item=named, render_as_batch=batch)
         code = "\n".join(line for line in code.splitlines() if not line.strip().startswith("# ###"))
-        code = code.replace(", mysql_length={}", "")
+        code = code.replace(", mysql_length={}", "").replace(", sqlite_where=None", "")
         kept = ",\n".join(f"    {name}={value!r}" for name, value in sorted(_KEPT.items()))
         if kept in code:
             used.add("KEPT")

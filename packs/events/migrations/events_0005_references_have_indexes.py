@@ -38,5 +38,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take it back."""
     op.drop_index("event_session_track_id", table_name="event_session", sqlite_where=sa.text("track_id IS NOT NULL"))
-    op.drop_index("event_presenter_person_id", table_name="event_presenter", sqlite_where=None)
+    op.drop_index("event_presenter_person_id", table_name="event_presenter")
     op.drop_index("event_site_id", table_name="event", sqlite_where=sa.text("site_id IS NOT NULL"))

@@ -11,9 +11,9 @@ branch_labels = None
 
 def upgrade() -> None:
     """Do it."""
-    op.create_index("session_user_id", "session", ["account_pk", "user_id", "id"], unique=False, sqlite_where=None)
+    op.create_index("session_user_id", "session", ["account_pk", "user_id", "id"], unique=False)
 
 
 def downgrade() -> None:
     """Take it back."""
-    op.drop_index("session_user_id", table_name="session", sqlite_where=None)
+    op.drop_index("session_user_id", table_name="session")
