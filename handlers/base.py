@@ -293,6 +293,7 @@ MODULES = (
     "handlers.sessions",
     "handlers.records",
     "handlers.search",
+    "handlers.aggregates",
     "handlers.batches",
     "handlers.bulk",
     "handlers.history",

@@ -7,7 +7,7 @@ The records are found inside the write transaction, so nothing comes between the
 from __future__ import annotations
 
 from handlers.base import Answer, Call, Needs, handles
-from handlers.records import accept, claim
+from handlers.records import accept, claim, may_be_for
 from hub.schema.record import RecordType
 from hub.schema.where import Node, parse_where
 from hub.schema.writes import DeleteWhere, OfMany, UpdateWhere
@@ -20,6 +20,7 @@ async def update_where(call: Call, request: RecordUpdateWhere) -> Answer:
     """Replace the given fields of every record that matches."""
     kind, where = _matching(call, request, "update")
     change = accept(kind, request.data, creating=False)
+    may_be_for(call, kind, change)
     for name, value in change.items():
         if isinstance(value, ItemRef):
             raise HubError("data.invalid", "$item is for items of a batch.", path=f"data.{name}")

@@ -11,6 +11,7 @@ import msgspec
 
 from handlers.base import Answer, Call, Needs, handles
 from handlers.related import Along, cut, sight
+from hub.schema.fields import FOR_TYPE
 from hub.schema.query import Query, key_values, make_cursor, parse_order, read_cursor
 from hub.schema.record import Image, RecordType
 from hub.schema.views import Sight
@@ -39,6 +40,8 @@ from storage.base import Found
 
 PAGE_BYTES = 768 * 1024
 """About how large the records of one answer may get; a page that would be larger ends earlier."""
+GET_BYTES = 128 * 1024
+"""About how large a record gets that is asked for by itself, by what it includes; there may be many at a time."""
 HARD = 100
 """As how many writes a hard deletion counts, which may take others along."""
 _PLACEHOLDER = "A" * 11
@@ -86,7 +89,8 @@ async def get(call: Call, request: RecordGet) -> Answer:
     else:
         node = equals(kind, "id", request.rec)
         query = Query(kind, node, limit=1, deleted=request.deleted, view=view, include=along.queries)
-        records = _shown(call, query, await storage.find(call.account, query), request.fields, along)[0]
+        found = await storage.find(call.account, query)
+        records = _shown(call, query, found, request.fields, along, GET_BYTES)[0]
     if not records:
         raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
     return Answer(records[0])
@@ -108,7 +112,7 @@ async def find(call: Call, request: RecordFind) -> Answer:
     if request.after is not None:
         query = replace(query, after=read_cursor(query, request.after, call.services.secret))
     found = await call.services.storage.find(call.account, query)
-    records, more = _shown(call, query, found, request.fields, along)
+    records, more = _shown(call, query, found, request.fields, along, PAGE_BYTES)
     data: dict[str, Any] = {"records": records}
     if more and records:
         last = found.records[len(records) - 1]
@@ -122,7 +126,7 @@ async def find(call: Call, request: RecordFind) -> Answer:
 
 
 def _shown(
-    call: Call, query: Query, found: Found, fields: list[str] | None, along: Along
+    call: Call, query: Query, found: Found, fields: list[str] | None, along: Along, most: int
 ) -> tuple[list[dict[str, Any]], bool]:
     """Return the records as the caller sees them, as many as one answer holds, and whether there are more."""
     shown: list[dict[str, Any]] = []
@@ -134,9 +138,9 @@ def _shown(
             record = {**record, "include": along.shown(found.included[n])}
             own = size_of(record)
             if not shown:
-                cut(record, own, PAGE_BYTES)
+                cut(record, own, most)
         size += own
-        if size > PAGE_BYTES and shown:
+        if size > most and shown:
             return shown, True
         shown.append(record)
     return shown, found.more
@@ -159,6 +163,7 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
         case RecordCreate():
             kind = call.kind(request.type, "create")
             data = accept(kind, request.data, creating=True)
+            may_be_for(call, kind, data)
             return Create(kind, call.services.new_id(), data, parent_id(kind, request.parent))
         case RecordUpsert():
             kind = call.kind(request.type, "create")
@@ -170,12 +175,15 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
                     "data.invalid", f"match names no declared unique of {kind.name}; it has: {known}.", path="match"
                 )
             data = accept(kind, request.data, creating=True)
+            may_be_for(call, kind, data)
             once = {n for n, s in kind.fields.items() if s.option.write_once}
             change = {n: v for n, v in data.items() if n in request.data and n not in once}
             return Upsert(kind, call.services.new_id(), data, change, unique, parent_id(kind, request.parent))
         case RecordUpdate():
             kind = call.kind(request.type, "update")
-            return Update(kind, request.rec, accept(kind, request.data, creating=False), request.if_version)
+            data = accept(kind, request.data, creating=False)
+            may_be_for(call, kind, data)
+            return Update(kind, request.rec, data, request.if_version)
         case RecordMove():
             kind = call.kind(request.type, "update")
             if kind.file and kind.parent is not None:
@@ -211,10 +219,16 @@ def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:
     return parent.rec
 
 
+def may_be_for(call: Call, kind: RecordType, data: dict[str, Any]) -> None:
+    """Raise `access.denied` unless records of the type that a record is to be for may be read."""
+    if kind.for_types and FOR_TYPE in data:
+        call.reach.enter(call.services.registry.types[data[FOR_TYPE]], f"data.{FOR_TYPE}")
+
+
 def accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
     """Return given data, validated; `{"$item": n}` may stand in a reference."""
     items: dict[str, ItemRef] = {}
-    for name in kind.references.intersection(data):
+    for name in kind.linking.intersection(data):
         value = data[name]
         if type(value) is dict and set(value) == {"$item"}:
             try:

@@ -8,6 +8,7 @@ import msgspec
 
 from handlers.base import Answer, Call, Needs, handles
 from hub.access import SYSTEM, Rights
+from hub.schema.fields import FOR_ID
 from hub.schema.record import RecordType, referred
 from hub.schema.registry import Registry
 from hub.schema.views import Sight
@@ -52,6 +53,8 @@ def _type(kind: RecordType, rights: Rights, registry: Registry) -> dict[str, Any
             body["properties"][name] |= {k: True for k, v in notes.items() if v}
             if spec.ref is not None:
                 body["properties"][name]["x-ref"] = referred(spec).name
+            if name == FOR_ID and kind.for_types:
+                body["properties"][name]["x-refs"] = [target.name for target in kind.for_types]
     return {
         "schema": body,
         "parent": kind.parent.name if kind.parent else None,

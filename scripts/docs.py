@@ -15,6 +15,7 @@ import msgspec
 
 from handlers.base import MODULES, Operations
 from hub.app import registry_of
+from hub.schema.fields import FOR_ID
 from hub.schema.record import referred
 from hub.settings import PREFIX, Settings
 from hub.wire import close, errors
@@ -121,6 +122,8 @@ def types() -> str:
         rows = []
         for wire, spec in kind.fields.items():
             what = f"id of {referred(spec).name}" if spec.ref is not None else spec.kind
+            if wire == FOR_ID and kind.for_types:
+                what = f"id of {' or '.join(target.name for target in kind.for_types)}"
             notes = [n for n in ("folded", "read_only", "write_once", "secret") if getattr(spec.option, n)]
             notes += ["required"] if spec.required else []
             rows.append((f"`{wire}`", what + (" or null" if spec.nullable else ""), ", ".join(notes)))

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.search import Hit, Search
+from hub.schema.totals import Aggregate, Part
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 
@@ -90,6 +91,18 @@ class Hits:
     more: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A consistent answer of `aggregate`: for each group, by its value and null first, the parts of its values.
+
+    Without a group there is one, of None. `more`: groups beyond the limit exist.
+    """
+
+    groups: list[tuple[Any, dict[Part, Any]]]
+    seq: int
+    more: bool = False
+
+
 Listener = Callable[[list[ChangeSet]], None]
 """Told of every commit of this process, on the event loop, in order, before the futures are done."""
 
@@ -139,6 +152,9 @@ class Storage(Protocol):
         `place` is empty at first, then what the last step returned; return how many records it were, and the place
         of the next step, empty behind the last one.
         """
+
+    async def aggregate(self, account: str, aggregate: Aggregate) -> Totals:
+        """Return what the live records add up to and the `seq` they were read at, as one consistent state."""
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""

@@ -42,6 +42,10 @@ class Plan:
 
     secrets: frozenset[str]
     references: tuple[tuple[str, RecordType], ...]
+    # The types that a record may be for, by name.
+    targets: dict[str, RecordType]
+    # Whether there is anything of both to check.
+    linked: bool
     # Those of them whose record has the same parent.
     siblings: frozenset[str]
     # Fields that hold a number with a fraction, also where it is given as a whole one.
@@ -56,6 +60,8 @@ def plan_of(kind: RecordType) -> Plan:
     return Plan(
         secrets=frozenset(name for name, spec in fields if spec.option.secret),
         references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
+        targets={target.name: target for target in kind.for_types},
+        linked=bool(kind.linking),
         siblings=frozenset(name for name, spec in fields if spec.option.same_parent),
         numbers=tuple(name for name, spec in fields if spec.kind == "number"),
         check=kind.check,
@@ -98,3 +104,14 @@ class Known:
             self.born.setdefault(parent, []).extend(born)
         if log is not None:
             self.logs.append(log)
+
+
+def same(old: Any, new: Any) -> bool:
+    """Say whether two plain values are the same on the wire: true is not 1, inside lists and objects too."""
+    if type(old) is not type(new):
+        return False
+    if type(old) is list:
+        return len(old) == len(new) and all(map(same, old, new))
+    if type(old) is dict:
+        return old.keys() == new.keys() and all(same(v, new[k]) for k, v in old.items())
+    return bool(old == new)

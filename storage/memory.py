@@ -19,10 +19,11 @@ from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.search import Hit, Search, rank, tier_of
+from hub.schema.totals import Aggregate, totals_of
 from hub.schema.where import Node, Others, matcher
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, Create, Import, KeyClaim, Upsert
 from hub.wire.errors import HubError
-from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Hits, Listener, moved, too_many_feeds
+from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Hits, Listener, Totals, moved, too_many_feeds
 from storage.decide import Decider, Decision, KeyRow, repeated
 from storage.loader import NotAlone
 from storage.related import complete, found_of
@@ -263,6 +264,12 @@ class MemoryStorage:
     async def reindex(self, kind: RecordType, place: str, limit: int) -> tuple[int, str]:
         """Say that there is nothing to be made anew: texts are read each time."""
         return 0, ""
+
+    async def aggregate(self, account: str, aggregate: Aggregate) -> Totals:
+        """Return what the live records add up to and the `seq` they were read at."""
+        found = self._find(account, Query(aggregate.type, aggregate.where))
+        groups, more = totals_of(found.records, aggregate)
+        return Totals(groups, found.seq, more)
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`."""

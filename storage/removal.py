@@ -2,13 +2,15 @@
 
 Softly, a record becomes a tombstone; its live children stand against it, or go along where they are declared
 `on_delete="cascade"`. Hard, it is gone: so are the tombstones under it, and every reference to it is settled by
-the rule of its field. A cascade takes at most `CASCADE` records.
+the rule of its field, or of the type where its records are for one of several types. A cascade takes at most
+`CASCADE` records.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from hub.schema.fields import FOR_ID
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import ChangeRow
 from hub.wire.errors import HubError
@@ -104,7 +106,7 @@ class _Fall:
 
     def _notice(self, row: ChangeRow) -> None:
         kind = self.work.known.registry.types[row.type]
-        for wire in (*kind.references, *([kind.parent_wire] if kind.parent_wire else [])):
+        for wire in (*kind.linking, *([kind.parent_wire] if kind.parent_wire else [])):
             if row.after.get(wire) is not None:
                 self.near.setdefault((kind.name, wire, row.after[wire]), []).append(row.rec)
 
@@ -135,6 +137,13 @@ class _Fall:
                         self.emptied.setdefault(place, (other, set()))[1].add(wire)
                     else:
                         self._stands(other, found, "refer to")
+
+            for other in registry.attached(kind):
+                for found in self.referring(other, FOR_ID, image["id"]):
+                    if found["deleted_at"] is None and other.on_delete != "cascade":
+                        self._stands(other, found, "are for")
+                    else:
+                        waiting.append((other, found))
 
     def _stands(self, kind: RecordType, image: Image, how: str) -> None:
         self.against[self.work.account, kind.name, image["id"]] = (kind, how)

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import structs
 
 from hub.access import SYSTEM
+from hub.schema.fields import FOR_ID, FOR_TYPE
 from hub.schema.hooks import Change
 from hub.schema.record import Image, RecordType
 from hub.schema.where import Node, has_steps, matcher
@@ -33,7 +34,7 @@ from hub.schema.writes import (
 )
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
-from storage.known import Known, Plan, Put, RecordKey, UniqueKey, plan_of
+from storage.known import Known, Plan, Put, RecordKey, UniqueKey, plan_of, same
 from storage.loader import NotAlone
 from storage.removal import bury, purge, stays_beside
 
@@ -129,7 +130,7 @@ class Work:
         secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
         if self.known.registry.before:
             image |= self.hooked("create", kind, None, image)
-        if plan.references:
+        if plan.linked:
             self.check_references(kind, plan, image, image)
         if plan.check is not None:
             plan.check(image)
@@ -166,13 +167,13 @@ class Work:
     def change(self, kind: RecordType, old: Image, change: dict[str, Any]) -> Image:
         plan = plan_of(kind)
         secrets = {n: change.pop(n) for n in plan.secrets if n in change}
-        differing = {name: value for name, value in change.items() if not _same(old[name], value)}
+        differing = {name: value for name, value in change.items() if not same(old[name], value)}
         if not differing and not secrets:
             return old
         meta = self.meta(old)
         if self.known.registry.before:
             added = self.hooked("update", kind, old, {**old, **meta, **differing})
-            differing |= {n: v for n, v in added.items() if n in differing or not _same(old[n], v)}
+            differing |= {n: v for n, v in added.items() if n in differing or not same(old[n], v)}
         image = {**old, **meta, **differing}
         self.check_references(kind, plan, differing, image)
         if plan.check is not None:
@@ -362,6 +363,8 @@ class Work:
             if name in plan.siblings and wire is not None and found[wire] != image[wire]:
                 text = f"This {target.name} belongs to another {wire.removesuffix('_id')}."
                 raise HubError("data.invalid", text, path=f"data.{name}")
+        if plan.targets and (FOR_ID in data or FOR_TYPE in data):
+            self.live(plan.targets[image[FOR_TYPE]], image[FOR_ID], f"data.{FOR_ID}")
 
     def unique(self, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         key = (self.account, kind.name, names, values)
@@ -437,14 +440,3 @@ class Work:
     def log(self, kind: RecordType, what: str, image: Image, before: dict[str, Any] | None) -> None:
         part = self.first + len(self.rows)
         self.rows.append(ChangeRow(part, kind.name, image["id"], what, image["version"], image, before))
-
-
-def _same(old: Any, new: Any) -> bool:
-    """Say whether two plain values are the same on the wire: true is not 1, inside lists and objects too."""
-    if type(old) is not type(new):
-        return False
-    if type(old) is list:
-        return len(old) == len(new) and all(map(_same, old, new))
-    if type(old) is dict:
-        return old.keys() == new.keys() and all(_same(v, new[k]) for k, v in old.items())
-    return bool(old == new)

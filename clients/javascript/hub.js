@@ -52,6 +52,16 @@ export class Hub extends Connection {
     return this.request("record.search", { q, ...given(query) });
   }
 
+  /**
+   * What the records add up to: `{rows, more?, seq}`; `values` such as `{n: "count", first: {min: "starts_at"}}`.
+   * @param {string} type
+   * @param {Record<string, "count" | Record<string, string>>} values
+   * @param {{where?: object, parent?: Reference, group?: string, limit?: number}} [query]
+   */
+  aggregate(type, values, query = {}) {
+    return this.request("record.aggregate", { type, values, ...given(query) });
+  }
+
   /** @param {string} type @param {Record<string, any>} data @param {Reference} [parent] */
   create(type, data, parent) {
     return this.request("record.create", given({ type, data, parent }));

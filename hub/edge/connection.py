@@ -35,6 +35,7 @@ from hub.wire.requests import (
     LookupList,
     LookupResolve,
     ManifestGet,
+    RecordAggregate,
     RecordBatch,
     RecordCreate,
     RecordDelete,
@@ -62,7 +63,7 @@ LIGHT = frozenset(
 )
 """Requests that never need a task: they wait for nothing but futures."""
 WEIGHTS: dict[type[Request], int] = {ActionCall: 0} | dict.fromkeys(
-    (RecordFind, WatchStart, ManifestGet, SchemaDescribe, LookupList, LookupResolve), 8
+    (RecordFind, RecordAggregate, WatchStart, ManifestGet, SchemaDescribe, LookupList, LookupResolve), 8
 )
 """What a running request counts for; 1 where nothing is said. Actions run long and answer little."""
 LOAD = 64

@@ -34,6 +34,9 @@ RESERVED: Final = frozenset(
         "include",
     ]
 )
+FOR_TYPE: Final = "for_type"
+FOR_ID: Final = "for_id"
+"""The fields of a record that is for one of several types: the type and the id of what it is for."""
 SORTABLE_TEXT: Final = 700
 """The longest declared text that may be sorted by, in characters."""
 
@@ -70,7 +73,7 @@ class Field:
 class FieldSpec:
     """A field as the hub holds it.
 
-    `kind` is one of text, integer, number, boolean, time, date, list, object, ref. `wire` is the name in
+    `kind` is one of text, integer, number, boolean, time, date, list, object, ref, id. `wire` is the name in
     an image. `accepts` is the type that given values are converted to, `plain` turns the converted value
     into the image's value (None: it is already). `choices` lists a closed set of texts.
     """
@@ -195,4 +198,25 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
     )  # fmt: skip
 
 
-__all__ = ["RESERVED", "SORTABLE_TEXT", "DeclarationError", "Field", "FieldSpec", "Ref", "field_from_annotation"]
+def for_fields(types: tuple[str, ...]) -> list[FieldSpec]:
+    """Return the fields that say what a record is for, of these types."""
+    longest = max(map(len, types))
+    named = Literal[types]  # type: ignore[valid-type]  # as many as were declared
+    return [
+        FieldSpec(FOR_TYPE, FOR_TYPE, "text", False, True, msgspec.NODEFAULT, named, None, 0, longest, choices=types),
+        FieldSpec(FOR_ID, FOR_ID, "id", False, True, msgspec.NODEFAULT, _PublicId, None, max_length=64),
+    ]
+
+
+__all__ = [
+    "FOR_ID",
+    "FOR_TYPE",
+    "RESERVED",
+    "SORTABLE_TEXT",
+    "DeclarationError",
+    "Field",
+    "FieldSpec",
+    "Ref",
+    "field_from_annotation",
+    "for_fields",
+]

@@ -22,7 +22,15 @@ from typing import Any, Final, Literal, cast, get_type_hints
 import msgspec
 
 from hub.schema.access import Access
-from hub.schema.fields import RESERVED, SORTABLE_TEXT, DeclarationError, FieldSpec, field_from_annotation
+from hub.schema.fields import (
+    FOR_ID,
+    RESERVED,
+    SORTABLE_TEXT,
+    DeclarationError,
+    FieldSpec,
+    field_from_annotation,
+    for_fields,
+)
 from hub.schema.texts import problem_of
 from hub.schema.views import View
 from hub.wire.codec import refine
@@ -67,6 +75,7 @@ class Record:
         file: bool = False,
         on_delete: Literal["restrict", "cascade"] = "restrict",
         views: Mapping[str, View] | None = None,
+        for_types: tuple[type[Record], ...] = (),
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
@@ -82,8 +91,9 @@ class Record:
         if parent_type is not None and parent_type.system != system:
             raise DeclarationError(f"{cls.__name__}: a type is account-scoped or system, and so is its parent")
         cls.__record_type__ = _build(
-            cls, access, parent_type, unique, indexes, searchable, sortable, system, public_read, file, on_delete
-        )
+            cls, access, parent_type, unique, indexes, searchable, sortable, system, public_read, file, on_delete,
+            tuple(type_of(one) for one in for_types),
+        )  # fmt: skip
 
 
 BASE_KINDS: Final[dict[str, str]] = {
@@ -122,6 +132,7 @@ class RecordType:
     public_read: bool
     file: bool
     on_delete: str
+    for_types: tuple[RecordType, ...]
     kinds: dict[str, str]
     create_struct: type[msgspec.Struct]
     change_struct: type[msgspec.Struct]
@@ -146,6 +157,11 @@ class RecordType:
     def references(self) -> frozenset[str]:
         """The wire names of the fields that refer to records."""
         return frozenset(w for w, s in self.fields.items() if s.kind == "ref")
+
+    @cached_property
+    def linking(self) -> frozenset[str]:
+        """The wire names of the fields that hold ids of records that must be there."""
+        return self.references | ({FOR_ID} if self.for_types else frozenset())
 
     @cached_property
     def steps(self) -> dict[str, str]:
@@ -290,6 +306,7 @@ def _build(
     public_read: bool,
     file: bool,
     on_delete: str,
+    for_types: tuple[RecordType, ...],
 ) -> RecordType:
     hints: dict[str, Any] = {}
     for owner in reversed(cls.__mro__):
@@ -297,6 +314,12 @@ def _build(
             names = {"__annotations__": owner.__annotations__, "__module__": owner.__module__}
             hints |= get_type_hints(type(owner.__name__, (), names), include_extras=True)
     specs = [field_from_annotation(cls.__name__, name, hint, _default(cls, name)) for name, hint in hints.items()]
+    if for_types:
+        if any(target.system != system for target in for_types):
+            raise DeclarationError(f"{cls.__name__}: for_types are account-scoped or system, as the type itself")
+        specs += for_fields(tuple(target.name for target in for_types))
+        if not any(names[0] == FOR_ID for names in (*unique, *indexes)):
+            indexes = (*indexes, (FOR_ID,))
     fields = {s.wire: s for s in specs}
     taken = set(RESERVED) | ({f"{parent.name}_id"} if parent else set())
     if len(fields) < len(specs) or taken & set(fields):
@@ -326,8 +349,8 @@ def _build(
             raise DeclarationError(f"{cls.__name__}.{wire}: only a text or a list of texts can be searchable")
         if spec.option.secret or spec.option.hidden_from is not None:
             raise DeclarationError(f"{cls.__name__}.{wire}: a field that not everybody sees cannot be searchable")
-    if on_delete not in {"restrict", "cascade"} or (on_delete == "cascade" and parent is None):
-        raise DeclarationError(f"{cls.__name__}: on_delete is restrict, or cascade below a parent")
+    if on_delete not in {"restrict", "cascade"} or (on_delete == "cascade" and parent is None and not for_types):
+        raise DeclarationError(f"{cls.__name__}: on_delete is restrict, or cascade below a parent or with for_types")
     if file and not {"name", "sha256", "size", "content_type"} <= set(fields):
         raise DeclarationError(f"{cls.__name__}: a file type has name, sha256, size and content_type")
     for spec in specs:
@@ -350,6 +373,7 @@ def _build(
         public_read=public_read,
         file=file,
         on_delete=on_delete,
+        for_types=for_types,
         kinds=kinds,
         create_struct=_struct(f"Create_{name}", fields, change=False),
         change_struct=_struct(f"Change_{name}", fields, change=True),

@@ -107,6 +107,9 @@ class Registry:
         for kind in self.types.values():
             if kind.parent is not None and self.types.get(kind.parent.name) is not kind.parent:
                 raise DeclarationError(f"{kind.name}: its parent {kind.parent.name} is not registered")
+            for target in kind.for_types:
+                if self.types.get(target.name) is not target:
+                    raise DeclarationError(f"{kind.name} is for {target.name}, which is not registered")
             for spec in kind.fields.values():
                 if spec.ref is not None and type_of(spec.ref).name not in self.types:
                     raise DeclarationError(f"{kind.name}.{spec.name} refers to a type that is not registered")
@@ -158,6 +161,10 @@ class Registry:
     def referrers(self, target: RecordType) -> list[tuple[RecordType, str]]:
         """Return the types that refer to records of `target`, each with the wire name of the field."""
         return [(t, wire) for t in self.types.values() for wire in t.references if referred(t.fields[wire]) is target]
+
+    def attached(self, target: RecordType) -> list[RecordType]:
+        """Return the types whose records may be for records of `target`."""
+        return [t for t in self.types.values() if target in t.for_types]
 
     def file_type(self, container: RecordType) -> RecordType | None:
         """Return the child type that links files to records of `container`, if there is one."""

@@ -126,6 +126,17 @@ class RecordSearch(Request, frozen=True, tag="record.search", kw_only=True):
     after: Annotated[str, Meta(max_length=4096)] | None = None
 
 
+class RecordAggregate(Request, frozen=True, tag="record.aggregate", kw_only=True):
+    """Count and add up the records that match, over all of them or by the values of a field."""
+
+    type: TypeName
+    where: Where | None = None
+    parent: RecordRef | None = None
+    group: TypeName | None = None
+    values: dict[str, Any]
+    limit: Limit = 1000
+
+
 class RecordCreate(Write, frozen=True, tag="record.create", kw_only=True):
     """Create a record."""
 
@@ -378,7 +389,7 @@ class ManifestGet(Request, frozen=True, tag="manifest.get", kw_only=True):
 
 REQUESTS: tuple[type[Request], ...] = (
     SessionHello, SessionAuth, SessionBeat,
-    RecordGet, RecordFind, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
+    RecordGet, RecordFind, RecordAggregate, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
     LookupList, LookupResolve, ActionCall, SchemaDescribe, FileGrant, ManifestGet,

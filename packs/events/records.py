@@ -6,7 +6,7 @@ Everything belongs to an event and goes by its rights: viewers read, editors wri
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -140,6 +140,22 @@ class EventFile(
     sha256: Annotated[str, Meta(min_length=64, max_length=64), Field(read_only=True)]
     size: Annotated[int, Field(read_only=True)]
     content_type: Annotated[str, Meta(max_length=200), Field(read_only=True)]
+
+
+class EventContact(
+    Record,
+    access=_BOOKKEEPING,
+    for_types=(Event, EventLocation, EventPerson),
+    on_delete="cascade",
+    unique=(("for_id", "kind", "value"),),
+    sortable=("kind", "value", "sort"),
+):
+    """How to reach an event, a location or a person. For editors only: people's addresses are among them."""
+
+    kind: Literal["email", "phone", "address", "url", "chat"]
+    value: Annotated[str, Meta(min_length=1, max_length=400)]
+    label: Annotated[str, Meta(max_length=100)] = ""
+    sort: int = 0
 
 
 class EventImport(

@@ -18,6 +18,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Boolean
 
+from hub.schema.fields import FOR_ID
 from hub.schema.query import Query, SortKey
 from storage.sql import compile as shared
 from storage.sql.compile import Filters, Shape, counting, names_ids, sorted_by
@@ -167,7 +168,7 @@ class MariaCompiler(Filters):
         return compiled(select(counter.c.seq, total, select(every).scalar_subquery()).where(mine))
 
     def _value(self, field: str, kind: str, value: Any) -> Any:
-        if field == "id" or kind == "ref":
+        if field == "id" or kind == "ref" or (field == FOR_ID and kind == "id"):
             return possible_id(value)
         return super()._value(field, kind, value)
 

@@ -18,8 +18,9 @@ from sqlalchemy.engine import Connection
 from hub.access import SYSTEM
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
+from hub.schema.totals import Aggregate, totals_of
 from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
-from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
+from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head, Totals
 from storage.decide import KeyRow
 from storage.mariadb.compile import ask, compiled, possible_id
 from storage.mariadb.connection import rolled_back
@@ -136,6 +137,20 @@ class Questions:
     def _run(self, connection: Connection, query: Query, account_pk: int, limit: int, *, whole: bool) -> Sequence[Any]:
         sql, arguments = self._statements.compilers[query.type.name].find(query, account_pk, limit, whole=whole)
         return ask(connection, sql, arguments)
+
+    def aggregate(self, account: str, aggregate: Aggregate) -> Work[Totals]:
+        """Return what the live records add up to and the `seq` they were read at."""
+        totals = self._statements.totals[aggregate.type.name]
+
+        def run(connection: Connection) -> Totals:
+            account_pk = self._account(connection, account)
+            if account_pk is None:
+                return Totals(totals_of([], aggregate)[0], 0)
+            rows = ask(connection, *totals.statement(aggregate, account_pk))
+            groups = totals.groups(aggregate, [row[2:] for row in rows if row[1] is not None])
+            return Totals(groups[: aggregate.limit], rows[0][0], len(groups) > aggregate.limit)
+
+        return run
 
     def changes(self, account: str, after: int, limit: int) -> Work[list[ChangeSet]]:
         """Return the commits with `seq` above `after`, in order."""

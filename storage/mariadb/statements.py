@@ -16,6 +16,7 @@ from hub.schema.registry import Registry
 from storage.mariadb.compile import MariaCompiler, MariaRows, ask, compiled, possible_id
 from storage.mariadb.feeds import FeedPositions
 from storage.mariadb.past import Past
+from storage.mariadb.totals import MariaTotals
 from storage.mariadb.words import MariaWordIndex
 from storage.sql.compile import Text
 from storage.sql.rows import decode_json
@@ -44,6 +45,7 @@ class Statements:
         self.compilers = {name: MariaCompiler(rows, tables) for name, rows in self.rows.items()}
         # The indexes of full text, of those types that have searchable fields.
         self.words = {name: MariaWordIndex(rows) for name, rows in self.rows.items() if rows.kind.searchable}
+        self.totals = {name: MariaTotals(self.compilers[name], rows, tables) for name, rows in self.rows.items()}
         self.past = Past(tables, self.rows)
         self.feeds = FeedPositions(tables)
         self.inserts = {name: _insert(rows.home.table, rows.columns) for name, rows in self.rows.items()}

@@ -183,6 +183,16 @@ class Transaction:
         for start in range(0, len(ids), TOGETHER):
             chunk = ids[start : start + TOGETHER]
             self._beside |= dict.fromkeys([(self._account, kind, rec) for rec in chunk], chunk)
+        target = self._statements.rows[kind.name].home.targets.get(wire)
+        key: int | str = rec  # what a record is for, of several types, is kept as its public id
+        if target is not None:
+            entry = self._entry((account_of(target, account), target.name, rec))
+            if entry is None:
+                return []
+            key = entry[0]
+        text = self._statements.referring(kind.name, wire)
+        arguments = text.arguments({"account": self._account_pk, "target": key})
+        return [str(found) for (found,) in ask(self._connection, text.sql, arguments)]
 
     def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
         """Return the stored live records that match, at most `limit` of them."""

@@ -164,12 +164,13 @@ class Group:
 
     def referring(self, account: str, kind: RecordType, wire: str, rec: str) -> list[str]:
         """Return the ids of records of `kind`, tombstones too, whose parent or reference `wire` is `rec`."""
-        target = self._statements.rows[kind.name].home.targets[wire]
-        pk = self._pk(account_of(target, account), target.name, rec)
-        if pk is None:
+        target = self._statements.rows[kind.name].home.targets.get(wire)
+        # What a record is for, of several types, is kept as its public id.
+        key = rec if target is None else self._pk(account_of(target, account), target.name, rec)
+        if key is None:
             return []
         text = self._statements.referring(kind.name, wire)
-        arguments = text.arguments({"account": self._account(account)[0], "target": pk})
+        arguments = text.arguments({"account": self._account(account)[0], "target": key})
         return [str(row[0]) for row in self._connection.execute(text.sql, arguments)]
 
     def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:

@@ -13,8 +13,9 @@ from sqlalchemy import bindparam, func, select, tuple_
 from hub.access import SYSTEM
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
+from hub.schema.totals import Aggregate, totals_of
 from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
-from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head
+from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head, Totals
 from storage.decide import KeyRow
 from storage.related import complete, found_of, is_plain
 from storage.sql.compile import Text, compiled, value_of
@@ -148,6 +149,20 @@ class Questions:
         sql, arguments = self._statements.compilers[query.type.name].find(query, account_pk, limit, whole=whole)
         seq, total, text = connection.execute(sql, arguments).fetchone()
         return seq, total, text
+
+    def aggregate(self, account: str, aggregate: Aggregate) -> Read[Totals]:
+        """Return what the live records add up to and the `seq` they were read at."""
+        totals = self._statements.totals[aggregate.type.name]
+
+        def run(connection: sqlite3.Connection) -> Totals:
+            account_pk = self.account(connection, account)
+            if account_pk is None:
+                return Totals(totals_of([], aggregate)[0], 0)
+            seq, text = connection.execute(*totals.statement(aggregate, account_pk)).fetchone()
+            groups = totals.groups(aggregate, decode_json(f"[{text or ''}]"))
+            return Totals(groups[: aggregate.limit], seq, len(groups) > aggregate.limit)
+
+        return run
 
     def changes(self, account: str, after: int, limit: int) -> Read[list[ChangeSet]]:
         """Return the commits with `seq` above `after`, in order."""

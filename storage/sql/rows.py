@@ -198,6 +198,6 @@ class Rows:
         return out
 
 
-_AS_IT_IS: Final = ("text", "integer", "number", "boolean", "date")
+_AS_IT_IS: Final = ("text", "integer", "number", "boolean", "date", "id")
 _DECODERS: Final[dict[str, Callable[[Any], Any]]] = {"time": wire_time, "boolean": bool, "number": float}
 _ENCODERS: Final[dict[str, Callable[[Any], Any]]] = {"time": millis, "list": to_json, "object": to_json}

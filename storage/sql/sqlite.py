@@ -19,9 +19,10 @@ from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.search import Search
+from hub.schema.totals import Aggregate
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused
+from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused, Totals
 from storage.decide import repeated
 from storage.migrations.branches import Migrate, branches_of
 from storage.sql.connection import Durability, FileLock, prepare
@@ -250,6 +251,10 @@ class SqliteStorage:
         """Return the live records in which every term is found, as one consistent state."""
         async with self._searching:
             return await self._ask(self._searches.search(account, search))
+
+    async def aggregate(self, account: str, aggregate: Aggregate) -> Totals:
+        """Return what the live records add up to and the `seq` they were read at, as one consistent state."""
+        return await self._ask(self._questions.aggregate(account, aggregate))
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
         """Return the commits with `seq` above `after`, in order, at most `limit`."""

@@ -19,6 +19,7 @@ from storage.sql.feeds import FeedPositions
 from storage.sql.past import Past
 from storage.sql.rows import Rows, decode_json, to_json
 from storage.sql.tables import Tables
+from storage.sql.totals import Totals
 from storage.sql.words import WordIndex
 
 VARIABLES: Final = 30_000
@@ -68,6 +69,7 @@ class Statements:
         self.order: dict[str, int] = {}
         for kind in registry.types.values():
             self._place(kind)
+        self.totals = {name: Totals(self.compilers[name], rows, tables) for name, rows in self.rows.items()}
         self.inserts: dict[str, Insert] = {}
         self.last_pk: dict[str, str] = {}
         self._images: dict[str, Text] = {}

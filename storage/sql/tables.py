@@ -251,6 +251,8 @@ def _type(spec: FieldSpec) -> TypeEngine[Any]:
             return Boolean(create_constraint=False)
         case "date":
             return String(10)
+        case "id":
+            return _id_type()
         case "text" if spec.max_length is not None and spec.max_length <= 700:
             return String(spec.max_length)
         case "text" if spec.choices:

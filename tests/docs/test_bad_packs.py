@@ -44,6 +44,19 @@ RULE = 'Access(read="viewer", create="editor", update="editor", delete="editor")
                 "x=Each('thing.room', 'name')": "x: thing.room does not point to thing",
             }.items()
         ),
+        (
+            f"class Thing(Record, access={RULE}, for_types=(Account,)):\n    name: str\n",
+            "Thing: for_types are account-scoped or system, as the type itself",
+        ),
+        (
+            f"class Room(Record, access={RULE}):\n    name: str\n\n\n"
+            f"class Thing(Record, access={RULE}, for_types=(Room,)):\n    for_id: str\n",
+            "Thing: two fields have the same name on the wire",
+        ),
+        (
+            f"class Thing(Record, access={RULE}, on_delete='cascade'):\n    name: str\n",
+            "Thing: on_delete is restrict, or cascade below a parent or with for_types",
+        ),
         (f"class Thing(Record, acess={RULE}):\n    name: str\n", "Thing: unknown option acess"),
         ("@action('thing.do')\nasync def do(ctx, args): ...\n", "needs"),
     ],
@@ -52,7 +65,9 @@ def test_a_declaration_that_cannot_work_stops_the_start_with_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declared: str, sentence: str
 ) -> None:
     name = f"bad_{abs(hash(declared))}"
-    (tmp_path / f"{name}.py").write_text(f"from hub import Access, Each, Record, View, action\n\n\n{declared}", "utf-8")
+    (tmp_path / f"{name}.py").write_text(
+        f"from hub import Access, Account, Each, Record, View, action\n\n\n{declared}", "utf-8"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(TypeError, match=re.escape(sentence)):
         Registry.of([name])

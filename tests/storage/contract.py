@@ -12,6 +12,7 @@ from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Updat
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from tests.storage.contract_feeds import FeedContract
+from tests.storage.contract_for import ForContract
 from tests.storage.contract_import import ImportContract
 from tests.storage.contract_listed import ListedContract
 from tests.storage.contract_many import ManyContract
@@ -21,6 +22,7 @@ from tests.storage.contract_related import RelatedContract
 from tests.storage.contract_removal import RemovalContract
 from tests.storage.contract_retention import RetentionContract
 from tests.storage.contract_search import SearchContract
+from tests.storage.contract_totals import TotalsContract
 from tests.storage.declared import Use, box, item, person, sticker
 
 
@@ -40,6 +42,8 @@ class StorageContract(
     FeedContract,
     SearchContract,
     ImportContract,
+    TotalsContract,
+    ForContract,
 ):
     """A keeper's suite provides the fixture `use`: a started keeper over an empty database."""
 

@@ -118,9 +118,22 @@ class Ware(Listed, Record, access=_RULE, unique=(("shelf", "place", "group", "co
     code: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class Address(Record, access=_RULE, for_types=(Box, Item), unique=(("for_id", "text"),)):
+    """A record that is for a box or an item, and stands against their being deleted for good."""
+
+    text: Annotated[str, Meta(max_length=100)] = ""
+
+
+class Flag(Record, parent=Box, access=_RULE, for_types=(Item, Tray), on_delete="cascade"):
+    """A record that goes with its box, and with what it is for."""
+
+    colour: Annotated[str, Meta(max_length=100)] = ""
+
+
 person, box, item, sticker = type_of(Person), type_of(Box), type_of(Item), type_of(Sticker)
 tray, tag, ware = type_of(Tray), type_of(Tag), type_of(Ware)
-KINDS = (person, box, item, sticker, tray, tag, ware)
+address, flag = type_of(Address), type_of(Flag)
+KINDS = (person, box, item, sticker, tray, tag, ware, address, flag)
 
 
 def registry_of(*kinds: Any) -> Registry:
@@ -170,7 +183,7 @@ class Use:
     def new(self, kind: Any, parent: Id | None = None, /, **data: Any) -> Create:
         """Return the creation of a record; fields not given have their defaults."""
         references = {name: value for name, value in data.items() if isinstance(value, ItemRef)}
-        plain = {name: value for name, value in data.items() if name not in references}
+        plain = {**data, **dict.fromkeys(references, "A" * 11)}
         return Create(kind, self.id(), kind.accept_create(plain, trusted=True) | references, parent)
 
     def upsert(self, kind: Any, match: tuple[str, ...], parent: Id | None = None, /, **data: Any) -> Upsert:

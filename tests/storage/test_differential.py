@@ -7,6 +7,7 @@ the number of examples.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from hub.schema.query import Query, is_after, key_values, parse_order, sort_images
 from hub.schema.record import Image
+from hub.schema.totals import FUNCTIONS, parse_aggregate, totals_of
 from hub.schema.where import (
     FILTERS,
     IN_VALUES,
@@ -33,7 +35,7 @@ from storage.base import Storage
 from storage.mariadb.keeper import MariadbStorage
 from storage.sql.sqlite import SqliteStorage
 from tests.storage.declared import item, registry, sticker, ticking
-from tests.storage.drawn import LISTS, VALUES, World, filters, orders, rows, terms_on, with_ids
+from tests.storage.drawn import LISTS, SORTABLE, VALUES, World, filters, orders, rows, terms_on, with_ids
 from tests.storage.mariadb_server import MariadbServer
 
 SCALE = int(os.environ.get("AETHER_PROOF", "1"))
@@ -198,6 +200,60 @@ def test_a_joined_field_means_what_a_field_of_the_record_itself_would(
             paged += [i["id"] for i in found.records]
             after = key_values(found.records[-1], order)
         assert paged == expected, given_order
+
+    world.runner.run(run())
+
+
+@st.composite
+def given_values(draw: st.DrawFn) -> dict[str, Any]:
+    """Return the values of an aggregate over items."""
+    kinds = item.kinds
+    fields = sorted({*SORTABLE, "words", "about", "weight"})
+    pairs = [
+        (function, field)
+        for function, takes in FUNCTIONS.items()
+        for field in fields
+        if takes is None or (kinds[field] in takes and (kinds[field] != "text" or field in item.sortable))
+    ]
+    chosen = draw(st.lists(st.sampled_from(pairs), max_size=6))
+    return {"n": "count", **{f"v{n}": {function: field} for n, (function, field) in enumerate(chosen)}}
+
+
+@_SETTINGS
+@given(
+    given_rows=rows(),
+    asked=st.lists(
+        st.tuples(filters, st.none() | st.sampled_from([*SORTABLE, "box_id"]), given_values(), st.integers(1, 8)),
+        min_size=2,
+        max_size=6,
+    ),
+)
+def test_an_aggregate_is_the_same_in_sql_and_in_memory(
+    world: World, given_rows: list[dict[str, Any]], asked: list[tuple[Any, str | None, dict[str, Any], int]]
+) -> None:
+    # Of numbers that are too far apart the order decides what is left of their sum.
+    for row in given_rows:
+        if abs(row.get("weight") or 0.0) > 1e200:
+            row["weight"] = 1.0
+
+    async def run() -> None:
+        account, ids, images = await world.fill(given_rows)
+        others = await world.others(account)
+        size = math.fsum(abs(image["weight"] or 0.0) for image in images)
+        for where, group, values, limit in asked:
+            node = parse_where(item, with_ids(where, ids, images), reach=registry)
+            aggregate = parse_aggregate(item, node, group, values, frozenset(), limit)
+            matches = matcher(node, others)
+            expected, more = totals_of([i for i in images if i["deleted_at"] is None and matches(i)], aggregate)
+            found = await world.use.storage.aggregate(account, aggregate)
+            assert found.more == more
+            assert [value for value, _ in found.groups] == [value for value, _ in expected], (where, group)
+            for (_, mine), (_, theirs) in zip(found.groups, expected, strict=True):
+                for part, value in theirs.items():
+                    if part[0] == "sum" and isinstance(value, float):
+                        assert math.isclose(mine[part], value, rel_tol=1e-9, abs_tol=size * 1e-12), part
+                    else:
+                        assert (type(mine[part]), mine[part]) == (type(value), value), part
 
     world.runner.run(run())
 

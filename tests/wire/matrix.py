@@ -99,6 +99,12 @@ SAMPLES: Final[dict[str, Callable[[Things], Fields]]] = {
     },
     "lookup_row": lambda own: {"lookup": "country", "code": secrets.token_hex(4), "name": "mine"},
     "lookup_policy": lambda own: {"lookup": "user_status", "codes": ["mine"], **_for_own(own)},
+    "event_contact": lambda own: {
+        "kind": "email",
+        "value": secrets.token_hex(4),
+        "for_type": "event",
+        "for_id": own.records["event"],
+    },
     "event_import": lambda own: {"entity": "event", "key": secrets.token_hex(8), "rec": "mine", "values": {}},
 }
 """Data with which a record of the type can be created."""
@@ -134,6 +140,8 @@ def cases_of(registry: Registry, own: Things) -> list[Case]:
             _of_parent(book, kind, kind.parent.name)
         for wire, target in references(kind):
             _of_reference(book, kind.name, wire, target)
+        for other in kind.for_types:
+            _of_target(book, kind.name, other.name)
     _of_batches(book)
     _of_uniques(book)
     _of_live(book)
@@ -206,6 +214,12 @@ def _of_record(book: Book, t: str) -> None:
             "q": "canary", "types": [t], "where": {"id": x.records[t]},
         })  # fmt: skip
         book.add("record.search", f"{t} by word", lambda x: {"q": x.acronym, "types": [t]})
+    book.add("record.aggregate", f"{t} by id", lambda x: {
+        "type": t, "where": {"id": x.records[t]}, "values": {"n": "count", "last": {"max": "updated_at"}},
+    })  # fmt: skip
+    book.add("record.aggregate", f"{t} in groups", lambda x: {
+        "type": t, "where": {"id": x.records[t]}, "group": "id", "values": {"n": "count"},
+    })  # fmt: skip
     book.add("record.update", f"{t} by id", lambda x: rec(x, data=change))
     book.add("record.update", f"{t} by id and version", lambda x: rec(x, data=change, if_version=7))
     book.add("record.update", f"{t}, nothing", lambda x: rec(x, data={}))
@@ -264,6 +278,9 @@ def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
     book.add("record.get", f"{parent} with its {t}", lambda x: {
         "type": parent, "rec": x.records[parent], "include": {"children": {t: True}},
     })  # fmt: skip
+    book.add("record.aggregate", f"{t} under a parent", lambda x: {
+        "type": t, "parent": under(x), "group": wire, "values": {"n": "count"},
+    })  # fmt: skip
     book.add("record.find", f"{t} by two steps", lambda x: {
         "type": t, "where": {"parent": {"children": {"type": t, "$some": {"id": x.records[t]}}}}, "deleted": True,
     })  # fmt: skip
@@ -311,6 +328,20 @@ def _of_reference(book: Book, t: str, wire: str, target: str) -> None:
         "type": t, "where": {wire.removesuffix("_id"): {"id": x.records[target]}}, "count": True,
     })  # fmt: skip
     book.add("watch.start", f"{t} by {wire}", lambda x: {"type": t, "where": {wire: {"$in": [x.records[target]]}}})
+
+
+def _of_target(book: Book, t: str, target: str) -> None:
+    sample = SAMPLES.get(t, _named)
+
+    def given(things: Things) -> Fields:
+        return {"for_type": target, "for_id": things.records[target]}
+
+    book.add("record.create", f"{t} for a {target}", lambda x: {"type": t, "data": {**sample(book.own), **given(x)}})
+    book.add("record.update", f"{t} for a {target}", lambda x: {
+        "type": t, "rec": book.own.records[t], "data": given(x),
+    })  # fmt: skip
+    book.add("record.find", f"{t} for a {target}", lambda x: {"type": t, "where": given(x), "count": True})
+    book.add("watch.start", f"{t} for a {target}", lambda x: {"type": t, "where": given(x)})
 
 
 def _of_batches(book: Book) -> None:

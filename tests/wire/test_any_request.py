@@ -52,9 +52,10 @@ NASTY: Final[list[Any]] = [
 NEIGHBOURS: Final = (
     *("nope", "where", "parent", "limit", "key", "if_version", "fields", "order", "count", "deleted", "$or", "type"),
     *("rec", "data", "presence", "since", "mode", "", "title", "version", "x" * 300),
+    *("include", "view", "group", "values", "children", "location", "cap"),
 )
 SAME: Final = ("op", "code", "path", "message")
-READS: Final = {"record.get", "record.find", "schema.describe", "file.grant", "manifest.get"}
+READS: Final = {"record.get", "record.find", "record.aggregate", "schema.describe", "file.grant", "manifest.get"}
 NEVER: Final = {"server.error", "server.unavailable", "write.unknown"}
 
 

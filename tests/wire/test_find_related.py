@@ -114,7 +114,7 @@ async def test_an_answer_with_large_children_stays_below_the_size_of_a_frame(
         answer = await editor.ok(op, type="event", include={"children": children}, **fields)
         seen = answer if op == "record.get" else answer["records"][0]
         some = seen["include"]["children"]["event_session"]
-        assert (some["more"], 20 < len(some["records"]) < 60) == (True, True)
+        assert (some["more"], len(some["records"])) == (True, 6 if op == "record.get" else 40)
         assert [r["title"] for r in some["records"]] == sorted(r["title"] for r in some["records"])
     found = await editor.ok("record.find", type="event_session", include={"parent": True}, limit=1000)
     assert (len(found["records"]) < 102, "next" in found) == (True, True)

@@ -29,6 +29,7 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.get": {"type": "event", "rec": "x"},
     "record.find": {"type": "event"},
     "record.search": {"q": "x"},
+    "record.aggregate": {"type": "event", "values": {"n": "count"}},
     "record.create": {"type": "event", "data": {}},
     "record.upsert": {"type": "event", "data": {}, "match": ["acronym"]},
     "record.update": {"type": "event", "rec": "x", "data": {}},

@@ -106,10 +106,11 @@ async def furnish(http: httpx.AsyncClient, account: str, name: str, key: str, wo
     records = things.records
     parent: dict[str, Any] = {}
 
-    async def create(kind: str, **data: Any) -> None:
-        records[kind] = (await ok("record.create", type=kind, data=data, **parent))["id"]
+    async def create(name: str, /, **data: Any) -> None:
+        records[name] = (await ok("record.create", type=name, data=data, **parent))["id"]
 
     await create("event", title=f"{word} event", acronym=things.acronym)
+    await create("event_contact", kind="email", value=f"{word}@example.org", for_type="event", for_id=records["event"])
     parent["parent"] = {"type": "event", "rec": records["event"]}
     await create("event_location", name=f"{word} location")
     await create("event_track", name=f"{word} track")
