@@ -191,6 +191,25 @@ class RelatedContract:
             await asyncio.wait_for(future, 10)
         assert len(seen) > 1
 
+    async def test_pages_leave_nothing_out_and_repeat_nothing_while_others_write(self, use: Use) -> None:
+        parent = (await use.create(box, name="a"))["id"]
+        amounts = [None if n % 4 == 0 else n % 5 for n in range(60)]
+        made = await use.commit(*(use.new(item, parent, amount=a, label=f"{n % 7}") for n, a in enumerate(amounts)))
+        there = [r.image["id"] for r in made.results]
+        for order in (["amount", "-label"], ["-amount", "label"], []):
+            keys = parse_order(item, order)
+            seen: list[str] = []
+            after, more, turn = None, True, 0
+            while more:
+                found = await use.find(item, {"label": {"$lt": "z"}}, order=order, limit=7, after=after)
+                seen += [i["id"] for i in found.records]
+                after, more, turn = key_values(found.records[-1], keys), found.more, turn + 1
+                if turn < 20:  # some come before the place, some behind it
+                    fresh = [use.new(item, parent, amount=a, label="3") for a in (None, 0, 2, 4, 9)]
+                    await use.commit(*fresh)
+            assert len(set(seen)) == len(seen), order
+            assert [rec for rec in there if rec not in seen] == [], order
+
     async def test_a_view_that_is_not_there_is_refused(self, use: Use) -> None:
         with pytest.raises(HubError, match=r"data\.invalid at view"):
             await use.find(item, view="nothing")
