@@ -18,8 +18,9 @@ from hub.settings import Settings
 from hub.wire.requests import BY_NAME
 from tests.wire.hubprocess import HubProcess
 from tests.wire.inside import Inside, assembled, assembled_in_memory
-from tests.wire.matrix import cases_of, nothing, references
+from tests.wire.matrix import cases_of, references
 from tests.wire.talk import Client, connected
+from tests.wire.things import nothing
 from tests.wire.unfiltered import BROKEN
 from tests.wire.worlds import CANARY, IDENTITIES, Outside, leaked, over_http, over_rpc, over_socket, worlds_in
 

@@ -18,8 +18,9 @@ from hub.schema.registry import Registry
 from hub.settings import Settings
 from hub.wire.errors import KINDS
 from tests.wire.hubprocess import HubProcess
-from tests.wire.matrix import Fields, Things, cases_of
+from tests.wire.matrix import cases_of
 from tests.wire.talk import Client, Message, connected
+from tests.wire.things import Fields, Things
 from tests.wire.worlds import Outside, furnish, issue
 
 SEEDS: Final = range(8)

@@ -20,9 +20,9 @@ import msgspec
 
 from hub.schema.registry import Registry
 from tests.wire.hubprocess import HubProcess
-from tests.wire.matrix import Case, Things, nothing
 from tests.wire.talk import Client, connected
 from tests.wire.tenant import operator
+from tests.wire.things import Case, Things, nothing
 
 CANARY: Final = "canary-" + secrets.token_hex(6)
 LONG_AGO: Final = "2001-01-01T00:00:00Z"
