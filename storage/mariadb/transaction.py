@@ -158,17 +158,21 @@ class Transaction:
 
     def _dependents(self, kind: RecordType, wire: str, rec: str, *, live: bool) -> list[str]:
         """Return who depends on a record: asked at once for all that were found together with it."""
-        target = self._statements.rows[kind.name].home.targets[wire]
-        account = account_of(target, self._account)
+        target = self._statements.rows[kind.name].home.targets.get(wire)
         known = self._depend.setdefault((kind.name, wire, live), {})
         if rec not in known:
-            asked: dict[int, str] = {}
-            for one in self._beside.get((account, target.name, rec), [rec]):
-                entry = self._entry((account, target.name, one))
-                if one not in known:
-                    known[one] = []
-                    if entry is not None:
-                        asked[entry[0]] = one
+            asked: dict[int | str, str] = {}
+            if target is None:  # what a record is for, of several types, is kept as its public id
+                known[rec] = []
+                asked[rec] = rec
+            else:
+                account = account_of(target, self._account)
+                for one in self._beside.get((account, target.name, rec), [rec]):
+                    entry = self._entry((account, target.name, one))
+                    if one not in known:
+                        known[one] = []
+                        if entry is not None:
+                            asked[entry[0]] = one
             if asked:
                 text = self._statements.dependents(kind.name, wire, live)
                 arguments = text.arguments({"account": self._account_pk, "targets": tuple(asked)})
@@ -183,16 +187,6 @@ class Transaction:
         for start in range(0, len(ids), TOGETHER):
             chunk = ids[start : start + TOGETHER]
             self._beside |= dict.fromkeys([(self._account, kind, rec) for rec in chunk], chunk)
-        target = self._statements.rows[kind.name].home.targets.get(wire)
-        key: int | str = rec  # what a record is for, of several types, is kept as its public id
-        if target is not None:
-            entry = self._entry((account_of(target, account), target.name, rec))
-            if entry is None:
-                return []
-            key = entry[0]
-        text = self._statements.referring(kind.name, wire)
-        arguments = text.arguments({"account": self._account_pk, "target": key})
-        return [str(found) for (found,) in ask(self._connection, text.sql, arguments)]
 
     def matching(self, account: str, kind: RecordType, where: Node, limit: int) -> list[Image]:
         """Return the stored live records that match, at most `limit` of them."""

@@ -50,7 +50,8 @@ class ManyContract:
     async def test_writes_by_filter_take_steps_and_see_what_was_written_right_before(self, use: Use) -> None:
         a, b = await use.create(box, name="a"), await use.create(box, name="b")
         items = [await use.create(item, rec["id"], label="x") for rec in (a, b, b)]
-        # One turn of the loop, so one group where the keeper makes groups.
+        # While the first of them is written the others wait, and become one group where the keeper makes groups.
+        first = use.storage.submit(Commit("main", tuple(use.new(box, name=f"{n}") for n in range(900))))
         outcomes = await asyncio.gather(
             *(
                 use.storage.submit(Commit("main", (write,)))
@@ -67,7 +68,8 @@ class ManyContract:
             )
         )
         assert [o.results[0].image.get("count") for o in outcomes] == [None, None, 1, 0, 2, 1, 2, None]
-        assert [o.seq for o in outcomes] == [6, 7, 8, 8, 9, 10, 11, 12]
+        assert [o.seq for o in outcomes] == [7, 8, 9, 9, 10, 11, 12, 13]
+        assert (await first).seq == 6
         assert [i["label"] for i in (await use.find(item, deleted=True, order=["created_at"])).records] == [
             "in a", "in c", "in c"
         ]  # fmt: skip
