@@ -76,6 +76,15 @@ class ManyContract:
         assert [i["id"] for i in (await use.find(item)).records] == [items[0]["id"]]
         assert (await use.get(box, b["id"]) or {})["note"] == "has them"
 
+    async def test_a_step_sees_what_the_commit_before_it_in_the_group_changed(self, use: Use) -> None:
+        a = await use.create(box, name="a")
+        await use.create(item, a["id"], label="x")
+        first = use.storage.submit(Commit("main", tuple(use.new(box, name=f"{n}") for n in range(900))))
+        changed = use.storage.submit(Commit("main", (Update(box, a["id"], {"note": "now"}),)))
+        found = use.storage.submit(Commit("main", (change_all(item, {"parent": {"note": "now"}}, label="y"),)))
+        assert [(await one).seq for one in (first, changed, found)] == [3, 4, 5]
+        assert (await found).results[0].image == {"count": 1}
+
     async def test_a_record_moves_to_another_parent(self, use: Use) -> None:
         a, b = (await use.create(box, name="a"))["id"], (await use.create(box, name="b"))["id"]
         made = await use.create(item, a, code="x", label="l")
