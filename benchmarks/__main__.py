@@ -58,6 +58,13 @@ def rows(seconds: float, million: Million, mariadb: Mariadb) -> list[Row]:
             aim=50,
         ),
         Row(
+            "creates-words",
+            lambda: creates.run_hub(100, 8, seconds, "event_person"),
+            20,
+            "× the same, with names that the hub also finds by their words and the peer does not",
+            lambda: creates.run_naive(100, 8, seconds),
+        ),
+        Row(
             "fanout",
             lambda: fanout.run_hub(1000, 4, seconds),
             50_000,

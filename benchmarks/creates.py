@@ -26,9 +26,13 @@ def parent_event(port: int, key: str) -> str:
     return str(answer.json()["data"]["id"])
 
 
-def run_hub(connections: int, depth: int, seconds: float) -> Reading:
-    """Measure the hub."""
-    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, servers.hub(Path(folder)) as server:
+def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_talk") -> Reading:
+    """Measure the hub with records of a type that has a name and an event above it."""
+    packs = "packs.events,benchmarks.talks"
+    with (
+        tempfile.TemporaryDirectory(prefix="aether-bench-") as folder,
+        servers.hub(Path(folder), packs=packs) as server,
+    ):
         key = servers.api_key(server.data)
         event = parent_event(server.port, key)
         hello = json.dumps({"op": "session.hello", "id": 1, "token": key}).encode()
@@ -36,7 +40,7 @@ def run_hub(connections: int, depth: int, seconds: float) -> Reading:
         def frame(connection: int, slot: int) -> bytes:
             data = {"name": f"Person {connection} {slot}"}
             parent = {"type": "event", "rec": event}
-            body = {"op": "record.create", "id": slot + 2, "type": "event_person", "data": data, "parent": parent}
+            body = {"op": "record.create", "id": slot + 2, "type": kind, "data": data, "parent": parent}
             return json.dumps(body).encode()
 
         return run_pinned(

@@ -40,8 +40,8 @@ from storage.mariadb.keeper import MariadbStorage
 from storage.sql.connection import Durability
 from storage.sql.sqlite import SqliteStorage
 
-REGISTRY = Registry.of(["hub.schema.core", "packs.events"])
-EVENT, PERSON, SESSION = (REGISTRY.types[name] for name in ("event", "event_person", "event_session"))
+REGISTRY = Registry.of(["hub.schema.core", "packs.events", "benchmarks.talks"])
+EVENT, TALK, SESSION = (REGISTRY.types[name] for name in ("event", "bench_talk", "event_session"))
 ROWS = 10_000
 """Among how many rows one is got."""
 _random = random.Random(1)
@@ -78,11 +78,11 @@ def _id() -> str:
 
 
 async def _creating(keeper: Storage) -> Callable[[], Awaitable[object]]:
-    """Return what creates one person of an event, with the row of the log, acknowledged after its transaction."""
+    """Return what creates one talk of an event, with the row of the log, acknowledged after its transaction."""
     parent = _id()
     await keeper.submit(Commit("main", (Create(EVENT, parent, EVENT.accept_create({"title": "Bench"})),)))
-    data = PERSON.accept_create({"name": "Person"})
-    return lambda: keeper.submit(Commit("main", (Create(PERSON, _id(), data.copy(), parent),), "user", "session", "1"))
+    data = TALK.accept_create({"name": "Person"})
+    return lambda: keeper.submit(Commit("main", (Create(TALK, _id(), data.copy(), parent),), "user", "session", "1"))
 
 
 async def keeper_creates(options: argparse.Namespace) -> dict[str, float]:
@@ -175,9 +175,9 @@ async def raw_creates(options: argparse.Namespace) -> dict[str, float]:
     await keeper.close()
     connection = sqlite3.connect(options.folder / "hub.db", isolation_level=None)
     connection.execute(f"PRAGMA synchronous = {options.durability}")
-    names = [row[1] for row in connection.execute("PRAGMA table_info(event_person)")]
-    row = list(connection.execute("SELECT * FROM event_person").fetchone())
-    row_text = f"INSERT INTO event_person ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    names = [row[1] for row in connection.execute("PRAGMA table_info(bench_talk)")]
+    row = list(connection.execute("SELECT * FROM bench_talk").fetchone())
+    row_text = f"INSERT INTO bench_talk ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     pk, rec = names.index("pk"), names.index("id")
     count, last, until = 0, int(row[pk]), time.perf_counter() + options.seconds
     begun, used = time.perf_counter(), cpu()

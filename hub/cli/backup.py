@@ -24,6 +24,7 @@ from hub.version import VERSION
 
 if TYPE_CHECKING:
     from storage.backup.archive import Backup
+    from storage.backup.manifest import Manifest
 
 DUMP_SECONDS: Final = 3600
 SHOWN: Final = 5
@@ -67,9 +68,7 @@ def backup(
         with _bar("taking the files", times * make.bytes_to_take(blobs, folder)) as progress:
             manifest = make.finish(stage, target, blobs, (made_at, VERSION, keeper), progress)
     print(target)
-    hint(
-        f"{len(manifest.files)} files, {manifest.size:,} bytes of {manifest.made_at}. Keep it where only you can read."
-    )
+    hint(f"{_about(manifest)}. Keep it where only you can read.")
     if manifest.missing:
         stop(_missing(manifest.missing))
 
@@ -96,7 +95,7 @@ def restore(
             _refuse_full(settings, found.manifest.keeper)
         with _bar("checking the backup", found.manifest.size) as progress:
             verify(found, progress)
-        about = f"{len(found.manifest.files)} files, {found.manifest.size:,} bytes of {found.manifest.made_at}"
+        about = _about(found.manifest)
         if check:
             print(f"{source} is whole: {about}.")
         else:
@@ -131,9 +130,15 @@ def gc(
     print(f"{found['unnamed']} without a record, {found['named']} with one")
 
 
+def _about(manifest: Manifest) -> str:
+    files = len(manifest.files)
+    return f"{files} {'file' if files == 1 else 'files'}, {manifest.size:,} bytes of {manifest.made_at}"
+
+
 def _missing(hashes: list[str]) -> str:
     named = ", ".join(hashes[:SHOWN]) + (", …" if len(hashes) > SHOWN else "")
-    return f"{len(hashes)} files are not in the backup, since their bytes were missing or damaged: {named}."
+    what = "1 file is" if len(hashes) == 1 else f"{len(hashes)} files are"
+    return f"{what} not in the backup, since bytes were missing or damaged: {named}."
 
 
 def _refuse_full(settings: Settings, keeper: str) -> None:
