@@ -125,11 +125,13 @@ def _condition(rng: Random, kind: RecordType, name: str, ids: dict[str, list[str
     operand: Any
     if op == "$null":
         operand = rng.random() < 0.5
-    elif op in {"$in", "$nin"}:
+    elif op == "$between":
+        operand = [_operand(rng, kind, name, ids) for _ in range(2)]
+    elif op in {"$in", "$nin", "$hasAny", "$hasAll"}:
         operand = [_operand(rng, kind, name, ids) for _ in range(rng.randrange(4))]
     else:
         operand = _operand(rng, kind, name, ids)
-        if op.removeprefix("$") in FOLDED | {"contains", "starts"}:
+        if op.removeprefix("$") in FOLDED | {"contains", "starts", "ends"}:
             operand = operand[: rng.choice((1, 2, 99))]
     if op == "$eq" and rng.random() < 0.5:
         return operand
