@@ -159,6 +159,7 @@ _GOOD: dict[str, dict[str, Any]] = {
     "record.get": {"type": "event", "rec": "x"},
     "record.find": {"type": "event"},
     "record.search": {"q": "x"},
+    "record.aggregate": {"type": "event", "values": {}},
     "record.create": {"type": "event", "data": {}},
     "record.upsert": {"type": "event", "data": {}, "match": ["a"]},
     "record.update": {"type": "event", "rec": "x", "data": {}},

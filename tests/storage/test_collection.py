@@ -13,6 +13,7 @@ import pytest
 
 from hub.schema.registry import Registry
 from hub.schema.writes import Commit, Create, Delete, Restore
+from storage.blobs.base import BlobMissing
 from storage.blobs.disk import DiskBlobs
 from storage.collection import collect
 from storage.memory import MemoryStorage
@@ -122,6 +123,7 @@ async def test_collecting_beside_uploads_takes_nothing_that_becomes_named(store:
     contents = [f"content {n}".encode() for n in range(12)]
     linked: set[str] = set()
     stop = False
+    removed = 0
 
     async def upload() -> None:
         for _ in range(60):
@@ -136,17 +138,26 @@ async def test_collecting_beside_uploads_takes_nothing_that_becomes_named(store:
                 else:
                     linked.add(sha256)
 
-    async def collecting() -> int:
-        removed = 0
+    async def collecting() -> None:
+        nonlocal removed
         while not stop:
             store.age(HOUR + 60)
             removed += (await store.collect())[2]
-        return removed
 
     running = asyncio.create_task(collecting())
     await asyncio.gather(*(upload() for _ in range(4)))
     stop = True
-    assert await running > 0
+    await running
+    named = contents[0]
+    await store.link(await store.upload(named))
+    linked.add(hashlib.sha256(named).hexdigest())
+    await store.upload(b"never named")
+    for _ in range(2):  # once to note what has no name, once to take it
+        store.age(HOUR + 60)
+        removed += (await store.collect())[2]
+    assert removed > 0
     for sha256 in linked:
         assert await store.blobs.verify(sha256)
     assert {hashlib.sha256(data).hexdigest() for data in contents} >= linked
+    with pytest.raises(BlobMissing):
+        await store.blobs.verify(hashlib.sha256(b"never named").hexdigest())

@@ -34,7 +34,7 @@ from hub.wire.errors import HubError
 from storage.mariadb.keeper import MariadbStorage
 from storage.sql.connection import open_writer
 from storage.sql.sqlite import SqliteStorage
-from tests.storage.declared import Use, box, item, person, registry, sticker, tag, ticking, tray
+from tests.storage.declared import Use, address, box, flag, item, person, registry, sticker, tag, ticking, tray
 from tests.storage.mariadb_server import MariadbServer
 from tests.storage.test_sqlite_file import on_writer
 
@@ -62,6 +62,8 @@ async def fill(use: Use) -> None:
                     item, parent.id, code="a", at=f"2026-11-{n % 28 + 1:02}T10:00:00.000Z", other_id=parent.id
                 )
                 writes += [made, use.new(item, parent.id, code="b", owner_id=owner["id"] if n < 3 else None)]
+                writes += [use.new(address, text=f"{n}", for_type="item", for_id=made.id)] if n % 2 else []
+                writes += [use.new(flag, parent.id, for_type="item", for_id=made.id)] if n % 2 else []
                 writes += [use.new(sticker, made.id), use.new(tray, parent.id, item_id=made.id if n < 3 else None)]
             await use.commit(*writes, account=account)
 

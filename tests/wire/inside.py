@@ -68,7 +68,7 @@ class Inside:
 def assembled_in_memory(data: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
     """Wire up a hub over the keeper in memory. Call it outside the event loop: it reads files."""
 
-    def in_memory(registry: Registry, file: Path, clock: object, durability: str) -> MemoryStorage:
+    def in_memory(registry: Registry, file: Path, clock: object, durability: str, migrate: str) -> MemoryStorage:
         return MemoryStorage(registry, system_clock)
 
     monkeypatch.setattr(app, "SqliteStorage", in_memory)

@@ -199,7 +199,7 @@ def instances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Inside]:
     """Two hubs over one database in memory."""
     database = MemoryDatabase()
 
-    def shared(registry: Registry, file: Path, clock: object, durability: str) -> MemoryStorage:
+    def shared(registry: Registry, file: Path, clock: object, durability: str, migrate: str) -> MemoryStorage:
         return MemoryStorage(registry, system_clock, database)
 
     monkeypatch.setattr(app, "SqliteStorage", shared)
