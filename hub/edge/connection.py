@@ -41,6 +41,8 @@ from hub.wire.requests import (
     RecordDelete,
     RecordFind,
     RecordGet,
+    RecordHistory,
+    RecordSearch,
     RecordUpdate,
     RecordUpsert,
     Request,
@@ -62,10 +64,10 @@ LIGHT = frozenset(
     {SessionBeat, RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch}
 )
 """Requests that never need a task: they wait for nothing but futures."""
-WEIGHTS: dict[type[Request], int] = {ActionCall: 0} | dict.fromkeys(
-    (RecordFind, RecordAggregate, WatchStart, ManifestGet, SchemaDescribe, LookupList, LookupResolve), 8
-)
-"""What a running request counts for; 1 where nothing is said. Actions run long and answer little."""
+_PAGES = (RecordFind, RecordSearch, RecordHistory, RecordAggregate, WatchStart, ManifestGet, SchemaDescribe, LookupList)
+WEIGHTS: dict[type[Request], int] = {ActionCall: 0} | dict.fromkeys((*_PAGES, LookupResolve), 8)
+"""What a running request counts for; 1 where nothing is said. Actions run long and answer little; a record with
+what it includes is an eighth of a page at most."""
 LOAD = 64
 """How much may run at once for one socket; what comes later starts in its order when there is room.
 

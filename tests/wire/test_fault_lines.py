@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ import pytest
 from hub import logs
 from hub.auth import SIGNIN_CODE, make_token
 from hub.edge import connection
+from storage.base import Found, Hits
 from storage.sql.questions import Questions
+from storage.sql.searching import Searches
 from storage.sql.writer import Writer
 from tests.wire.inside import Inside, assembled
 from tests.wire.talk import Client, Message, connected
@@ -151,6 +154,35 @@ async def test_a_request_that_another_made_room_for_is_named_by_itself(
         assert [(await client.answer(n))["op"] for n in (first, second)] == ["ok", "error"]
     (line,) = lines_of(logged)
     assert (line["request"], line["session"]) == (second, client.hello["session"])
+
+
+@pytest.mark.parametrize("op", ["record.find", "record.search", "record.history"])
+async def test_requests_of_pages_count_for_what_a_page_is(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, op: str
+) -> None:
+    monkeypatch.setattr(connection, "LOAD", 16)
+    going, go = threading.Semaphore(0), threading.Event()
+
+    def waits(*_: Any) -> Callable[[sqlite3.Connection], Any]:
+        def run(opened: sqlite3.Connection) -> Any:
+            going.release()
+            assert go.wait(20)
+            return Found([], 0) if op == "record.find" else Hits([], 0) if op == "record.search" else []
+
+        return run
+
+    async with talking(inside) as (client, event, _):
+        monkeypatch.setattr(Questions, "find", waits)
+        monkeypatch.setattr(Questions, "history", waits)
+        monkeypatch.setattr(Searches, "search", waits)
+        asked = {"record.find": {"type": "event"}, "record.search": {"q": "a"}, "record.history": event}[op]
+        sent = [await client.send(op, **asked) for _ in range(3)]
+        for _ in range(2):
+            assert await asyncio.to_thread(going.acquire, timeout=20)
+        (socket,) = inside.parts.hub.connections
+        assert (socket._load, len(socket._queue)) == (16, 1), "the third waits for room"
+        go.set()
+        assert [(await client.answer(n))["op"] for n in sent] == ["ok"] * 3
 
 
 async def test_a_failed_commit_is_an_incident_and_its_line_names_who_asked(
