@@ -126,13 +126,16 @@ def gc(
         return (await hub.call("action.call", within=DUMP_SECONDS + 60.0, **call)).data
 
     found = with_hub(settings, None, work)
-    print(f"{found['removed']} files removed ({found['bytes']:,} bytes)")
+    print(f"{_files(found['removed'])} removed ({found['bytes']:,} bytes)")
     print(f"{found['unnamed']} without a record, {found['named']} with one")
 
 
 def _about(manifest: Manifest) -> str:
-    files = len(manifest.files)
-    return f"{files} {'file' if files == 1 else 'files'}, {manifest.size:,} bytes of {manifest.made_at}"
+    return f"{_files(len(manifest.files))}, {manifest.size:,} bytes of {manifest.made_at}"
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count:,} files"
 
 
 def _missing(hashes: list[str]) -> str:

@@ -174,7 +174,7 @@ async def test_bytes_without_a_record_are_collected_beside_a_running_hub(tmp_pat
     note = hub.data / "blobs" / gone[:2] / gone[2:4] / f"{gone}.unnamed"
     os.utime(note, (note.stat().st_mtime - 7200,) * 2)
     assert await aether(*words, "3") == (0, "0 files removed (0 bytes)\n1 without a record, 1 with one\n", "")
-    assert await aether(*words, "1") == (0, "1 files removed (4 bytes)\n0 without a record, 1 with one\n", "")
+    assert await aether(*words, "1") == (0, "1 file removed (4 bytes)\n0 without a record, 1 with one\n", "")
     assert {p.name for p in (hub.data / "blobs").rglob("*") if p.is_file()} == {kept}
     hub.stop()
 
