@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from sqlalchemy import bindparam, func, select, tuple_
 
-from hub.access import SYSTEM
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.totals import Aggregate, totals_of
 from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
-from storage.base import FIND_CEILING, LOOKUP_CEILING, Found, Head, Totals
+from storage.base import FIND_CEILING, Found, Head, Totals
 from storage.decide import KeyRow
 from storage.related import complete, found_of, is_plain
 from storage.sql.compile import Text, compiled, value_of
@@ -261,19 +260,7 @@ class Questions:
         return run
 
     def _lookup(self, kind: RecordType, field: str) -> Text:
-        rows, tables = self._statements.rows[kind.name], self._statements.tables
-        table, account = rows.home.table, tables.account
-        wanted: Any = bindparam("value")
-        if field in rows.home.targets:
-            target = tables.of(rows.home.targets[field]).table
-            wanted = select(target.c.pk).where(target.c.id == wanted).scalar_subquery()
-        where = [table.c[field] == wanted, table.c.deleted_at.is_(None)]
-        if kind.system:
-            where.append(account.c.account == SYSTEM)
-        statement = select(account.c.account, func.json_array(*rows.outputs)).select_from(
-            rows.source.join(account, account.c.account_pk == table.c.account_pk)
-        )
-        return compiled(statement.where(*where).order_by(table.c.pk).limit(LOOKUP_CEILING))
+        return compiled(self._statements.rows[kind.name].lookup(self._statements.tables, field))
 
     def account(self, connection: sqlite3.Connection, account: str) -> int | None:
         """Return the internal key of an account, None where nothing was committed yet."""

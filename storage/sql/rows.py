@@ -14,14 +14,14 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import ColumnElement, FromClause, func
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, func, select
 
 from hub.access import SYSTEM
 from hub.schema.fold import fold
 from hub.schema.record import Image, RecordType
 from hub.schema.times import from_millis, to_millis
 from hub.schema.writes import ChangeSet, Result
-from storage.base import KEY_HOURS
+from storage.base import KEY_HOURS, LOOKUP_CEILING
 from storage.decide import Decision, KeyRow, Put
 from storage.sql.tables import FOLD, Home, Tables
 
@@ -142,6 +142,20 @@ class Rows:
         for target, on in self._targets:
             base = base.outerjoin(target, on)
         return base
+
+    def lookup(self, tables: Tables, field: str) -> Select[tuple[str, Any]]:
+        """Return the question for the live records of every account whose field is `value`, each with its account."""
+        table, account = self.home.table, tables.account
+        wanted: Any = bindparam("value")
+        if field in self.home.targets:
+            target = tables.of(self.home.targets[field]).table
+            wanted = select(target.c.pk).where(target.c.id == wanted).scalar_subquery()
+        where = [table.c[field] == wanted, table.c.deleted_at.is_(None)]
+        if self.kind.system:
+            where.append(account.c.account == SYSTEM)
+        found = self.source.join(account, account.c.account_pk == table.c.account_pk)
+        columns = select(account.c.account, func.json_array(*self.outputs)).select_from(found)
+        return columns.where(*where).order_by(table.c.pk).limit(bindparam("ceiling", LOOKUP_CEILING))
 
     def _output(self, column: ColumnElement[Any], kind: str | None) -> ColumnElement[Any]:
         if kind == "number":
