@@ -163,7 +163,7 @@ class Storage(Protocol):
         """Return the changes of one record, newest first: each as its commit, with that row alone.
 
         Only versions under `below` where it is given, at most `limit`. Ends earlier than version 1 where the
-        log was pruned.
+        log was pruned. Says nothing of a record that was purged, nor of one that had the id before.
         """
 
     async def heads(self, accounts: Sequence[str]) -> dict[str, Head]:

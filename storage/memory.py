@@ -27,8 +27,11 @@ from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Hits, L
 from storage.decide import Decider, Decision, KeyRow, repeated
 from storage.loader import NotAlone
 from storage.related import complete, found_of
+from storage.removal import reborn
 
 log = logging.getLogger(__name__)
+
+_Place = tuple[int, int]
 
 
 class MemoryDatabase:
@@ -112,10 +115,10 @@ class MemoryDatabase:
         return None
 
     def past(self, account: str, kind: RecordType, rec: str) -> Iterator[tuple[ChangeSet, ChangeRow]]:
-        """Yield the changes of a record, newest first, each with its commit."""
+        """Yield the changes of a record, newest first, each with its commit; none of what was purged."""
         for commit in reversed(self.log.get(account, [])):
             for row in reversed(commit.rows):
-                if (row.type, row.rec) == (kind.name, rec):
+                if (row.type, row.rec) == (kind.name, rec) and row.after:
                     yield commit, row
 
     def write(self, decision: Decision) -> None:
@@ -132,19 +135,24 @@ class MemoryDatabase:
         if decision.log is not None:
             self.log.setdefault(account, []).append(decision.log)
         erased = {(put.type.name, put.image["id"]) for put in decision.puts if put.gone}
-        if erased:
-            self.log[account] = [_without(commit, erased) for commit in self.log[account]]
+        if erased and decision.log is not None:
+            ends = {key[1:]: end for key, end in reborn([decision.log]).items()}
+            self.log[account] = [_without(commit, erased, ends) for commit in self.log[account]]
         if decision.key is not None:
             claim, row = decision.key
             self.keys[(account, claim.scope, claim.key)] = row
 
 
-def _without(commit: ChangeSet, erased: set[tuple[str, Any]]) -> ChangeSet:
-    """Return a commit whose rows hold no image of these records."""
-    if not any((row.type, row.rec) in erased for row in commit.rows):
+def _without(commit: ChangeSet, erased: set[tuple[str, Any]], ends: dict[tuple[str, str], _Place]) -> ChangeSet:
+    """Return a commit whose rows hold no image of these records; `ends` says up to where, if not everywhere."""
+
+    def goes(row: ChangeRow) -> bool:
+        key = (row.type, row.rec)
+        return key in erased and (key not in ends or (commit.seq, row.part) <= ends[key])
+
+    if not any(map(goes, commit.rows)):
         return commit
-    rows = (row.emptied() if (row.type, row.rec) in erased else row for row in commit.rows)
-    return structs.replace(commit, rows=tuple(rows))
+    return structs.replace(commit, rows=tuple(row.emptied() if goes(row) else row for row in commit.rows))
 
 
 class MemoryStorage:

@@ -8,11 +8,12 @@ the rule of its field, or of the type where its records are for one of several t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from hub.schema.fields import FOR_ID
 from hub.schema.record import Image, RecordType
-from hub.schema.writes import ChangeRow
+from hub.schema.writes import ChangeRow, ChangeSet
 from hub.wire.errors import HubError
 
 if TYPE_CHECKING:
@@ -87,6 +88,24 @@ def stays_beside(work: Work, kind: RecordType, image: Image) -> None:
                 path="rec",
                 details={"type": other.name},
             )
+
+
+def reborn(logs: Iterable[ChangeSet]) -> dict[RecordKey, tuple[int, int]]:
+    """Return where the last removal of a record stands, `seq` and part, if these commits created it once more.
+
+    What the log says of a record up to its removal is emptied; what stands behind is of another record.
+    """
+    ends: dict[RecordKey, tuple[int, int]] = {}
+    again: set[RecordKey] = set()
+    for log in logs:
+        for row in log.rows:
+            key = (log.account, row.type, row.rec)
+            if row.kind == "purge":
+                ends[key] = (log.seq, row.part)
+                again.discard(key)
+            elif row.version == 1 and key in ends:
+                again.add(key)
+    return {key: ends[key] for key in again}
 
 
 class _Fall:

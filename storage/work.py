@@ -422,6 +422,9 @@ class Work:
         if earlier is None:
             self.puts[key] = Put(kind, image, changed, secrets)
             return
+        if earlier.gone:
+            text = "This commit removes the record with this id; create the new one in the next commit."
+            raise HubError("record.exists", text, path="id")
         earlier.image = image
         earlier.secrets |= secrets
         if earlier.changed is not None and changed is not None:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, update
+from sqlalchemy import ColumnElement, bindparam, func, literal_column, select, tuple_, update
 from sqlalchemy.engine import Connection
 
 from hub.schema.record import Image
 from storage.mariadb.compile import ask, compiled, possible_id, spread
 from storage.mariadb.connection import begin, rolled_back
-from storage.sql.past import FACTS
+from storage.sql.past import FACTS, Place
 from storage.sql.rows import Rows, decode_json
 from storage.sql.tables import Tables
 
@@ -34,17 +34,22 @@ class Past:
         here = change.c.account_pk == bindparam("account")
         of_record = [here, change.c.rec == bindparam("rec"), change.c.type == bindparam("type")]
         below = change.c.version < bindparam("below")
+        nothing: ColumnElement[str] = literal_column("'{}'")
+        # What was purged has no past: its rows are empty, and stand beside those of who has the id since.
+        told = change.c.after != nothing
         self.versions = compiled(
             select(*(change.c[name] for name in FACTS), change.c.after, change.c.before)
-            .where(*of_record, below)
+            .where(*of_record, below, told)
             .order_by(change.c.version.desc(), change.c.seq.desc())
             .limit(bindparam("limit"))
         )
-        nothing: ColumnElement[str] = literal_column("'{}'")
         null: ColumnElement[str] = literal_column("NULL")
         emptied = {"after": nothing, "before": func.if_(change.c.before.is_(None), null, nothing)}
         named = change.c.rec.op("IN", is_comparison=True)(bindparam("recs"))
         self.erasing = compiled(update(change).values(emptied).where(here, change.c.type == bindparam("type"), named))
+        # The same for a record whose id another has since: only what stands up to its removal.
+        end = tuple_(change.c.seq, change.c.part) <= tuple_(bindparam("to_seq"), bindparam("to_part"))
+        self.erasing_to = compiled(update(change).values(emptied).where(*of_record, end))
         began = (
             select(change.c.at)
             .where(change.c.account_pk == account.c.account_pk)
@@ -81,11 +86,17 @@ class Past:
                 return self._rows[kind].complete({**after, **decode_json(before)})
         return None
 
-    def erase(self, connection: Connection, account_pk: int, kind: str, recs: Sequence[str]) -> None:
-        """Empty every image of these records."""
-        for start in range(0, len(recs), ERASED):
-            values = {"account": account_pk, "type": kind, "recs": tuple(recs[start : start + ERASED])}
+    def erase(
+        self, connection: Connection, account_pk: int, kind: str, recs: Sequence[str], ends: Mapping[str, Place]
+    ) -> None:
+        """Empty every image of these records; `ends` says of those whose id another has since up to where."""
+        whole = [rec for rec in recs if rec not in ends]
+        for start in range(0, len(whole), ERASED):
+            values: dict[str, Any] = {"account": account_pk, "type": kind, "recs": tuple(whole[start : start + ERASED])}
             connection.exec_driver_sql(*spread(self.erasing.sql, self.erasing.arguments(values)))
+        for rec, (seq, part) in ends.items():
+            values = {"account": account_pk, "type": kind, "rec": rec, "to_seq": seq, "to_part": part}
+            connection.exec_driver_sql(self.erasing_to.sql, tuple(self.erasing_to.arguments(values)))
 
     def prune(self, connection: Connection, before: int, limit: int) -> int:
         """Remove whole commits from the beginning of the logs that are older than `before`, about `limit` changes.

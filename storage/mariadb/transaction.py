@@ -24,6 +24,7 @@ from storage.mariadb.batch import Batch
 from storage.mariadb.compile import ask
 from storage.mariadb.connection import begin
 from storage.mariadb.statements import BLOCK, TAKE, Statements
+from storage.removal import reborn
 from storage.sql.asked import Asked
 from storage.sql.rows import account_of, decode_json, is_kept, kept_key, kept_text, log_rows, millis, to_json
 
@@ -224,11 +225,14 @@ class Transaction:
         changes: list[tuple[Any, ...]] = []
         keys: list[tuple[Any, ...]] = []
         erased: dict[str, list[str]] = {}
+        removed: dict[str, list[int]] = {}
         for decision in decisions:
             for put in decision.puts:
                 name = put.type.name
                 if put.gone:
                     erased.setdefault(name, []).append(put.image["id"])
+                    if put.changed is not None:
+                        removed.setdefault(name, []).append(self._pk_of((self._account, name, put.image["id"])))
                 batch = batches.get(name)
                 if batch is None:
                     batch = batches[name] = Batch(connection, statements, name)
@@ -244,13 +248,17 @@ class Transaction:
         for batch in batches.values():
             batch.finish()
         for name in batches.keys() & statements.words.keys():
-            texts, fresh = statements.words[name].texts(decisions, self._pk_of, lambda account: self._account_pk)
+            gone = removed.get(name, ())
+            texts, fresh = statements.words[name].texts(decisions, gone, self._pk_of, lambda account: self._account_pk)
             statements.words[name].write(connection, texts, texts.keys() - fresh)
         if changes:
             connection.exec_driver_sql(statements.move_head, (self.seq, self._account_pk))
             connection.exec_driver_sql(statements.change, changes)
-        for name, recs in erased.items():
-            statements.past.erase(connection, self._account_pk, name, recs)
+        if erased:
+            again = reborn(decision.log for decision in decisions if decision.log is not None)
+            for name, recs in erased.items():
+                ends = {rec: again[self._account, name, rec] for rec in recs if (self._account, name, rec) in again}
+                statements.past.erase(connection, self._account_pk, name, recs, ends)
         if keys:
             for outdated in self._outdated:
                 connection.exec_driver_sql(statements.forget, outdated)

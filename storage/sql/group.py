@@ -19,6 +19,7 @@ from hub.schema.where import Node
 from hub.schema.writes import ChangeSet, Commit
 from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
+from storage.removal import reborn
 from storage.sql.asked import Asked
 from storage.sql.rows import account_of, decode_json, is_kept, kept_key, kept_text, log_rows, millis, to_json
 from storage.sql.statements import Statements
@@ -99,8 +100,10 @@ class Group:
         self.accounts: dict[str, tuple[int, int]] = {}
         # Accounts that commit for the first time, as values of rows.
         self._opened: list[Any] = []
-        # Records that are removed, with the time of their creation; afterwards they are forgotten.
-        self.gone: dict[_Id, int] = {}
+        # Records that are removed, with the times when they were created (an id may be given again), and the internal
+        # keys of their rows by type; afterwards they are forgotten.
+        self.gone: dict[_Id, set[int]] = {}
+        self.removed: dict[str, list[int]] = {}
         # What the log says of images that were written, by their identity: they live as long as this group.
         self.texts: dict[int, str] = {}
         # Stored answers by (account, scope, key), and the rows of those that are no longer kept.
@@ -237,7 +240,8 @@ class Group:
                     statements.inserts[name].run(connection, run.values)
         for name in tables.keys() & statements.words.keys():
             index = statements.words[name]
-            texts, fresh = index.texts(decisions, self._pk_of, lambda account: self._account(account)[0])
+            removed = self.removed.get(name, ())
+            texts, fresh = index.texts(decisions, removed, self._pk_of, lambda account: self._account(account)[0])
             index.write(connection, texts, texts.keys() - fresh)
         for account, seq in moved.items():
             account_pk = self._account(account)[0]
@@ -245,11 +249,8 @@ class Group:
             self.accounts[account] = (account_pk, seq)
         if changes:
             statements.change.run(connection, changes)
-        erased: dict[tuple[str, str], dict[str, int]] = {}
-        for (account, name, rec), born in self.gone.items():
-            erased.setdefault((account, name), {})[rec] = born
-        for (account, name), gone in erased.items():
-            statements.past.erase(connection, self._account(account)[0], name, gone)
+        if self.gone:
+            self._erase([decision.log for decision in decisions if decision.log is not None])
         if keys:
             self._write_keys(keys)
 
@@ -263,9 +264,11 @@ class Group:
         last = runs[-1] if runs else None
         key = (account, kind, put.image["id"])
         if put.gone:
-            self.gone[key] = millis(put.image["created_at"])
+            self.gone.setdefault(key, set()).add(millis(put.image["created_at"]))
             if put.changed is not None:
-                runs.append(_Run(self._statements.remove(kind), [[self._pk_of(key)]]))
+                pk = self._pk_of(key)
+                self.removed.setdefault(kind, []).append(pk)
+                runs.append(_Run(self._statements.remove(kind), [[pk]]))
             return
         if put.changed is None:
             pk = self._take(kind, self._statements.last_pk[kind], 1)
@@ -283,6 +286,16 @@ class Group:
                 runs.append(last)
             last.values.append(text.arguments(replaced))
         self.records[key] = (pk, put.image)
+
+    def _erase(self, logs: Sequence[ChangeSet]) -> None:
+        """Empty the images of what is removed."""
+        again = reborn(logs)
+        erased: dict[tuple[str, str], dict[str, set[int]]] = {}
+        for (account, name, rec), births in self.gone.items():
+            erased.setdefault((account, name), {})[rec] = births
+        for (account, name), gone in erased.items():
+            ends = {rec: again[account, name, rec] for rec in gone if (account, name, rec) in again}
+            self._statements.past.erase(self._connection, self._account(account)[0], name, gone, ends)
 
     def _log(self, log: ChangeSet, account_pk: int, out: list[Any]) -> None:
         for values in log_rows(log, account_pk, self.texts):

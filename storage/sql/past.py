@@ -8,16 +8,18 @@ time, which runs with `seq`. Knows the table of the log, runs statements on a co
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, case, func, literal_column, select, update
+from sqlalchemy import ColumnElement, bindparam, case, func, literal_column, select, tuple_, update
 
 from hub.schema.record import Image
 from storage.sql.compile import Text, compiled
 from storage.sql.rows import Rows, decode_json, millis, to_json
 from storage.sql.tables import Tables
 
+Place = tuple[int, int]
+"""Where a change stands in the log of its account: `seq` and part."""
 FACTS = ("seq", "part", "type", "rec", "kind", "version", "actor", "session", "request", "at")
 """What the log says of every change besides the images."""
 
@@ -29,6 +31,9 @@ class Past:
         self._rows = rows
         change = tables.change
         creation: ColumnElement[str] = literal_column("'create'")
+        nothing: ColumnElement[str] = literal_column("'{}'")
+        # What was purged has no past: its rows are empty, and stand beside those of who has the id since.
+        told = change.c.after != nothing
         whole = [*(change.c[name] for name in FACTS), func.json(change.c.after), func.json(change.c.before)]
         self.versions = compiled(
             select(func.json_array(*whole))
@@ -38,6 +43,7 @@ class Past:
                 change.c.version < bindparam("below"),
                 change.c.kind != creation,
                 change.c.type == bindparam("type"),
+                told,
             )
             .order_by(change.c.version.desc())
             .limit(bindparam("limit"))
@@ -52,6 +58,7 @@ class Past:
                 change.c.rec == bindparam("rec"),
                 change.c.type == bindparam("type"),
                 change.c.kind == creation,
+                told,
             )
             .limit(1)
         )
@@ -62,16 +69,21 @@ class Past:
             .limit(1)
         )
         of_record = [change.c.rec == bindparam("rec"), change.c.type == bindparam("type"), change.c.kind != creation]
-        nothing: ColumnElement[str] = literal_column("'{}'")
         # Every version is above 0; without saying so SQLite goes through the whole log instead of the index.
         every = [here, change.c.version > literal_column("0"), *of_record]
         none: ColumnElement[str] = literal_column("NULL")
         emptied = {"after": nothing, "before": case((change.c.before.is_(None), none), else_=nothing)}
         self.erasing = compiled(update(change).values(emptied).where(*every))
+        # The same for a record whose id another has since: only what stands up to its removal.
+        place = tuple_(change.c.seq, change.c.part) <= tuple_(bindparam("to_seq"), bindparam("to_part"))
+        self.erasing_to = compiled(update(change).values(emptied).where(*every, place))
         stretch = [change.c.seq >= bindparam("first"), change.c.seq < bindparam("end"), change.c.kind == creation]
         named = change.c.rec.in_(select(func.json_each(bindparam("recs")).table_valued("value").c.value))
-        first = [here, *stretch, change.c.type == bindparam("type"), named]
+        first = [here, *stretch, change.c.type == bindparam("type"), named, told]
         self.erasing_first = compiled(update(change).values(after=nothing).where(*first))
+        first_of_index = [here, change.c.version == literal_column("1"), *of_record, told]
+        self._imported = compiled(select(change.c.seq).where(*first_of_index).limit(1))
+        self.erasing_first_to = compiled(update(change).values(after=nothing).where(*first, place))
         self._accounts = compiled(select(tables.account.c.account_pk))
         self._nth = compiled(
             select(change.c.seq).where(here).order_by(change.c.seq, change.c.part).limit(1).offset(bindparam("n"))
@@ -113,20 +125,40 @@ class Past:
                 return self._rows[kind].complete({**after, **before})
         return None
 
-    def erase(self, connection: sqlite3.Connection, account_pk: int, kind: str, gone: Mapping[str, int]) -> None:
-        """Empty every image of records of a type; `gone` says when each was created."""
-        together: dict[int, list[str]] = {}
-        for rec, born in gone.items():
-            place = {"account": account_pk, "rec": rec, "type": kind}
-            connection.execute(self.erasing.sql, self.erasing.arguments(place))
-            if not self._all(connection, self.versions, place | {"below": 2, "limit": 1}):
-                together.setdefault(born, []).append(rec)  # what was imported is in the index from the first version on
-        for born, recs in together.items():
-            place = {"account": account_pk, "type": kind, "recs": to_json(recs)}
+    def erase(
+        self,
+        connection: sqlite3.Connection,
+        account_pk: int,
+        kind: str,
+        gone: Mapping[str, Collection[int]],
+        ends: Mapping[str, Place],
+    ) -> None:
+        """Empty every image of records of a type; `gone` says when each was created, or each that had its id.
+
+        `ends` says of those whose id another has since up to where, `seq` and part.
+        """
+        together: dict[tuple[int, Place | None], list[str]] = {}
+        for rec, births in gone.items():
+            end = ends.get(rec)
+            values = {"account": account_pk, "rec": rec, "type": kind}
+            imported = self._all(connection, self._imported, values)
+            if end is None:
+                connection.execute(self.erasing.sql, self.erasing.arguments(values))
+            else:
+                connection.execute(self.erasing_to.sql, self.erasing_to.arguments(values | _to(end)))
+            # What was imported is in the index from the first version on. Where there were several of this id, it
+            # does not say which.
+            if not imported or len(births) > 1 or end is not None:
+                for born in births:
+                    together.setdefault((born, end), []).append(rec)
+        for (born, end), recs in together.items():
+            text, values = self.erasing_first, {"account": account_pk, "type": kind, "recs": to_json(recs)}
+            if end is not None:
+                text, values = self.erasing_first_to, values | _to(end)
             left = len(recs)
-            for first, end in self._stretches(connection, account_pk, born):
-                arguments = self.erasing_first.arguments(place | {"first": first, "end": end})
-                left -= connection.execute(self.erasing_first.sql, arguments).rowcount
+            for first, last in self._stretches(connection, account_pk, born):
+                arguments = text.arguments(values | {"first": first, "end": last})
+                left -= connection.execute(text.sql, arguments).rowcount
                 if left <= 0:
                     break
 
@@ -182,3 +214,7 @@ class Past:
             else:
                 high = middle
         return low
+
+
+def _to(end: Place) -> dict[str, int]:
+    return {"to_seq": end[0], "to_part": end[1]}

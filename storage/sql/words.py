@@ -104,8 +104,13 @@ class Indexed(ABC):
     def text(self, image: Image, account_pk: int) -> str:
         """Return the words of a record as the index holds them."""
 
-    def texts(self, decisions: Sequence[Decision], pk_of: PkOf, account: Callable[[str], int]) -> Texts:
-        """Return what a group of decisions leaves to be found in this type, and which records are new."""
+    def texts(
+        self, decisions: Sequence[Decision], removed: Iterable[int], pk_of: PkOf, account: Callable[[str], int]
+    ) -> Texts:
+        """Return what a group of decisions leaves to be found in this type, and which records are new.
+
+        `removed`: the internal keys of the rows that it removes. Their ids may be those of other rows by now.
+        """
         found: dict[int, str | None] = {}
         fresh: set[int] = set()
         for decision in decisions:
@@ -116,15 +121,15 @@ class Indexed(ABC):
                 pk = pk_of((name, self.kind.name, put.image["id"]))
                 if put.changed is None:
                     fresh.add(pk)
-                live = not put.gone and put.image["deleted_at"] is None
+                live = put.image["deleted_at"] is None
                 found[pk] = self.text(put.image, account(name)) if live else None
-        return found, fresh
+        return found | dict.fromkeys(removed), fresh
 
     def _concerned(self, put: Put) -> bool:
         """Say whether a row that is written may be found otherwise than before."""
-        if put.changed is None:
-            return not put.gone  # what came and went in one commit never was there
-        return put.gone or not put.changed.isdisjoint(self._fields)
+        if put.gone:
+            return False
+        return put.changed is None or not put.changed.isdisjoint(self._fields)
 
     def of_row(self, account_pk: int, values: Sequence[Any]) -> str:
         """Return the words of a record whose searchable columns were read."""

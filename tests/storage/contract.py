@@ -11,6 +11,7 @@ from msgspec import UNSET
 from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Update
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
+from tests.storage.contract_again import AgainContract
 from tests.storage.contract_feeds import FeedContract
 from tests.storage.contract_for import ForContract
 from tests.storage.contract_import import ImportContract
@@ -44,6 +45,7 @@ class StorageContract(
     ImportContract,
     TotalsContract,
     ForContract,
+    AgainContract,
 ):
     """A keeper's suite provides the fixture `use`: a started keeper over an empty database."""
 

@@ -23,6 +23,7 @@ from storage.mariadb import words
 from storage.mariadb.keeper import MariadbStorage
 from storage.mariadb.searching import MariaSearcher
 from storage.mariadb.words import spelt
+from tests.storage.contract_again import come_and_go
 from tests.storage.declared import Use, box, registry, registry_of, ticking
 from tests.storage.mariadb_server import FAST, MariadbServer, running
 
@@ -165,6 +166,20 @@ async def test_nobody_commits_between_the_number_of_an_answer_and_its_hits(
     seen = [(found.seq, [hit.image["version"] for hit in found.hits]) for found in (first, second)]
     assert seen[0] == ((1, [1]) if held else (1, [2])), "what is not held answers what its number does not say"
     assert seen[1] == (2, [2])
+
+
+async def test_what_comes_and_goes_in_one_group_leaves_no_words(mariadb: MariadbServer) -> None:
+    storage = MariadbStorage(registry, mariadb.url(mariadb.new_database()), ticking(), durability="normal")
+    use = Use(storage)
+    await storage.start()
+    await come_and_go(use)
+    left = [
+        await storage._ask(lambda c, table=table: c.exec_driver_sql(f"SELECT pk FROM `{table}`").all())  # type: ignore[misc]
+        for table in ("box$words", "box")
+    ]
+    await storage.close()
+    assert left[0] == left[1]
+    assert len(left[0]) == 1
 
 
 def test_a_server_that_leaves_words_out_is_refused() -> None:

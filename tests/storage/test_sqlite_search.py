@@ -21,6 +21,7 @@ from hub.schema.where import EVERYTHING
 from hub.schema.writes import Commit, Create, Delete
 from storage.sql import words
 from storage.sql.sqlite import SqliteStorage
+from tests.storage.contract_again import come_and_go
 from tests.storage.declared import Use, box, registry, registry_of, sticker, ticking
 
 _RULE = Access(read="viewer", create="editor", update="editor", delete="editor")
@@ -155,6 +156,18 @@ async def test_searches_that_take_long_leave_a_reader_to_the_others(tmp_path: Pa
         found = await asyncio.gather(*searches)
         await storage.close()
     assert [[hit.image for hit in one.hits] for one in found] == [[made]] * 4
+
+
+async def test_what_comes_and_goes_in_one_group_leaves_no_words(tmp_path: Path) -> None:
+    storage = SqliteStorage(registry, tmp_path / "hub.sqlite", ticking(), durability="normal")
+    use = Use(storage)
+    await storage.start()
+    await come_and_go(use)
+    await storage.close()
+    connection = sqlite3.connect(tmp_path / "hub.sqlite")
+    for table in ("box$words", "box"):
+        assert connection.execute(f'SELECT rowid FROM "{table}"').fetchall() == [(2,)]
+    connection.close()
 
 
 async def test_a_type_without_searchable_fields_has_no_index(tmp_path: Path) -> None:
