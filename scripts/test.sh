@@ -33,6 +33,9 @@ for name in ${!AETHER_@}; do
     [ "$name" = AETHER_PROOF ] || unset "$name"
 done
 
+# Hundreds of processes are started: each reads what the first one compiled, and does not compile the hub again.
+unset PYTHONDONTWRITEBYTECODE
+
 # The whole suite: one process for each of two cores, a file never divided, the longest first (tests/conftest.py).
 # A chosen part runs in one process.
 [ $# -gt 0 ] || set -- -n 2 --dist loadfile --no-loadscope-reorder
