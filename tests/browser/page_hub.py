@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +13,7 @@ from handlers import people
 from hub import app
 from hub.settings import load
 from tests.clients.real_hub_harness import HubProcess, free_port
-from tests.clients.reference_harness import environment
+from tests.forked import aether
 
 PROGRAMME: Final = Path(__file__).resolve().parents[2] / "examples/data/frab-camp2019.json"
 STOP_SECONDS: Final = 20.0
@@ -60,8 +58,7 @@ class PageHub(HubProcess):
 
     def aether(self, *words: str) -> str:
         """Run a command beside the hub; return what it prints."""
-        command = [sys.executable, "-m", "aether_client", *words, "--data", str(self.data)]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        done = aether(*words, "--data", str(self.data))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 

@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import re
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import httpx
 
 from aether_client import Client
 from tests.clients.reference_harness import environment, wait_for
+from tests.forked import Forked, aether
 
 
 def free_port() -> int:
@@ -32,7 +31,7 @@ class HubProcess:
     def __init__(self, folder: Path) -> None:
         self.data, self.log = folder / "data", folder / "hub.log"
         self.port = free_port()
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
         self.start()
 
     @property
@@ -41,9 +40,9 @@ class HubProcess:
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
-        command = [sys.executable, "-m", "aether_client", "serve", "--port", str(self.port), "--data", str(self.data)]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=self.data.parent, env=environment(), stdout=log, stderr=log)
+        words = ["serve", "--port", str(self.port), "--data", str(self.data)]
+        self.log.touch()
+        self.process = Forked(words, environment(), self.data.parent, self.log, self.log)
         wait_for(self._is_ready, f"the hub is ready; it said:\n{self.log.read_text()}", 60)
 
     def _is_ready(self) -> bool:
@@ -62,9 +61,7 @@ class HubProcess:
 
     def key(self) -> str:
         """Make an API key of an owner."""
-        command = ["key", "create", "--account", "main", "--role", "owner", "--data", str(self.data)]
-        words = [sys.executable, "-m", "aether_client", *command]
-        done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
+        done = aether("key", "create", "--account", "main", "--role", "owner", "--data", str(self.data))
         assert done.returncode == 0, done.stdout + done.stderr
         found = re.search(r"\baek_[\w-]+", done.stdout)
         assert found is not None, done.stdout

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from tests.forked import Forked
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOKEN = "good-token"
 EVENT = {"type": "event", "rec": "e1"}
@@ -111,14 +113,8 @@ class Aether:
     def __init__(self, folder: Path, *words: str, env: dict[str, str] | None = None) -> None:
         folder.mkdir(exist_ok=True)
         self.log = folder / "aether.log"
-        self.output = self.log.open("ab+")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "aether_client", *words],
-            cwd=folder,
-            env={**environment(), **(env or {})},
-            stdout=self.output,
-            stderr=subprocess.STDOUT,
-        )
+        self.log.touch()
+        self.process = Forked(list(words), {**environment(), **(env or {})}, folder, self.log, self.log)
 
     @property
     def text(self) -> str:
@@ -140,8 +136,6 @@ class Aether:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"still runs:\n{self.text}") from None
-        finally:
-            self.output.close()
         assert "Traceback" not in self.text, self.text
         return code
 
@@ -154,7 +148,6 @@ class Aether:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self.output.close()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

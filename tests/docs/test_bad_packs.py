@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from hub.schema.fields import DeclarationError
 from hub.schema.registry import Registry
+from tests.forked import aether
 
 RULE = 'Access(read="viewer", create="editor", update="editor", delete="editor")'
 
@@ -100,12 +98,10 @@ def test_a_pack_that_cannot_be_loaded_is_named_with_file_and_line(
     (tmp_path / "mypack").mkdir()
     (tmp_path / "mypack" / "__init__.py").write_text("", "utf-8")
     (tmp_path / "mypack" / "records.py").write_text(source, "utf-8")
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
-    environment = clean | {"PYTHONPATH": str(tmp_path), "AETHER_PACKS": "mypack"}
-    command = [str(Path(sys.executable).with_name("aether")), "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    environment = {"PYTHONPATH": str(tmp_path), "AETHER_PACKS": "mypack"}
 
     def started(**more: str) -> str:
-        done = subprocess.run(command, env=environment | more, capture_output=True, text=True, timeout=60, check=False)
+        done = aether("serve", "--port", "0", "--data", str(tmp_path / "data"), **environment, **more)
         assert (done.returncode, done.stdout) == (1, "")
         return done.stderr
 

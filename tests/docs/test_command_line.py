@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import threading
 import tomllib
 from pathlib import Path
@@ -14,14 +11,8 @@ import pytest
 
 from hub.app import DataFolder
 from hub.settings import page_url
+from tests.forked import aether
 from tests.wire.hubprocess import REPOSITORY, HubProcess
-
-
-def aether(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the hub."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
-    command = [str(Path(sys.executable).with_name("aether")), *words]
-    return subprocess.run(command, env=clean, capture_output=True, text=True, timeout=60, check=False)
 
 
 def begun(data: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.docs.test_command_line import aether
+from tests.forked import aether
 from tests.wire.hubprocess import HubProcess
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "data" / "frab-camp2019.json"

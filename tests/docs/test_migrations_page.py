@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from aether_client import Client
-from tests.docs.test_command_line import aether
 from tests.docs.tour import REPOSITORY
+from tests.forked import aether
 from tests.wire.hubprocess import HubProcess
 
 PAGE = (REPOSITORY / "docs" / "migrations.md").read_text("utf-8")

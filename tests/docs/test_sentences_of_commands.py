@@ -10,7 +10,8 @@ from aether_client.cli import main as cli
 from aether_client.errors import HubError as ClientError
 from hub.cli.link import sentence_of
 from hub.edge.server import ListenError, listen_tcp
-from tests.docs.test_command_line import aether, begun
+from tests.docs.test_command_line import begun
+from tests.forked import aether
 
 
 @pytest.mark.parametrize("host", ["8.8.8.8", "300.1.1.1", "no.such.host.invalid"])

@@ -28,7 +28,6 @@ from packs.events.records import Event
 from storage.memory import MemoryDatabase
 from tests.proofs.figures import SCALE, report
 from tests.proofs.ledger import KIND, Ledger, audit, copied
-from tests.proofs.warm import WarmHub
 from tests.proofs.writers import Watcher, Writer
 from tests.simulation.client import Socket, Wanted
 from tests.simulation.history import History, Spec, difference
@@ -79,8 +78,8 @@ class Lane:
     async def start(self) -> HubProcess:
         """Start the hub: the first time as an operator does, then without reading Python's modules again."""
         begun = time.monotonic()
-        kind = WarmHub if self.process is not None else HubProcess
-        process = await asyncio.to_thread(kind, self.folder / "data")
+        first = self.process is None
+        process = await asyncio.to_thread(HubProcess, self.folder / "data", fresh=first)
         self.start_seconds.append(time.monotonic() - begun)
         return process
 

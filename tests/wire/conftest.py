@@ -15,7 +15,7 @@ from tests.wire.tenant import Tenant, make_tenant
 @pytest.fixture(scope="session")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """A running hub. At its end its log is looked at."""
-    started = HubProcess(tmp_path_factory.mktemp("wire") / "data", origins="https://app.example")
+    started = HubProcess(tmp_path_factory.mktemp("wire") / "data", fresh=True, origins="https://app.example")
     yield started
     started.stop()
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+from tests.forked import COMMAND, Forked, without_settings
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 START_SECONDS: Final = 30.0
@@ -18,16 +18,20 @@ STOP_SECONDS: Final = 20.0
 
 
 class HubProcess:
-    """A running hub; `secrets` are texts that its logs must never hold, `before` stands in front of its command."""
+    """A running hub; `secrets` are texts that its logs must never hold.
 
-    def __init__(self, data: Path, *, before: Sequence[str] = (), **settings: str) -> None:
+    It is forked (`tests.forked`), unless it is to be `fresh`, as an operator starts it, or a command stands `before`
+    its own.
+    """
+
+    def __init__(self, data: Path, *, fresh: bool = False, before: Sequence[str] = (), **settings: str) -> None:
         self.data = data
         self.secrets: set[str] = set()
         self._log = data.with_suffix(".log")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
-        environment |= {f"AETHER_{name.upper()}": value for name, value in settings.items()}
+        self._out = data.with_suffix(".out")
+        environment = without_settings({f"AETHER_{name.upper()}": value for name, value in settings.items()})
         environment["AETHER_LOG_LEVEL"] = "debug"
-        self._spawn(before, ["serve", "--port", "0", "--data", str(data)], environment)
+        self._process = self._spawn(fresh, before, ["serve", "--port", "0", "--data", str(data)], environment)
         self.greeting = self._read_greeting()
         found = re.search(r"live at (http://\S+)", self.greeting)
         if found is None:
@@ -36,27 +40,25 @@ class HubProcess:
         self.url = found[1]
         self.secrets |= set(re.findall(r"#signin=(\S+)", self.greeting))
 
-    def _spawn(self, before: Sequence[str], arguments: list[str], environment: dict[str, str]) -> None:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*before, str(Path(sys.executable).with_name("aether")), *arguments],
-                cwd=REPOSITORY,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+    def _spawn(
+        self, fresh: bool, before: Sequence[str], words: list[str], environment: dict[str, str]
+    ) -> Forked | subprocess.Popen[bytes]:
+        self._out.write_bytes(b"")
+        self._log.write_bytes(b"")
+        if not fresh and not before:
+            return Forked(words, environment, REPOSITORY, self._out, self._log)
+        with self._out.open("ab") as out, self._log.open("ab") as log:
+            return subprocess.Popen([*before, COMMAND, *words], cwd=REPOSITORY, env=environment, stdout=out, stderr=log)
 
     def _read_greeting(self) -> str:
-        assert self._process.stdout is not None
-        lines: list[str] = []
         begun = time.monotonic()
         while time.monotonic() - begun < START_SECONDS:
-            line = self._process.stdout.readline()
-            lines.append(line)
-            if "sign in" in line or not line:
-                break
-        return "".join(lines)
+            ended = self._process.poll() is not None
+            said = self._out.read_text("utf-8")
+            if ended or ("sign in" in said and said.endswith("\n")):
+                return said
+            time.sleep(0.005)
+        return ""
 
     @property
     def socket_url(self) -> str:
@@ -92,10 +94,7 @@ class HubProcess:
 
     def wait(self) -> int:
         """Return the exit code; raise where the hub does not end in time."""
-        code = self._process.wait(STOP_SECONDS)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        return code
+        return self._process.wait(STOP_SECONDS)
 
     def stop(self) -> None:
         """End the hub as an operator does; it must say goodbye, and its log must be one to show."""

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import forked
 from tests.proofs.ledger import Entry, Ledger, audit
 from tests.proofs.writers import Writer
 from tests.storage.mariadb_server import FAST, MariadbServer, running
@@ -25,15 +25,9 @@ from tests.wire.tenant import Tenant, make_tenant, operator
 
 async def aether(*words: str, database_url: str = "") -> tuple[int, str, str]:
     """Run a command; return its exit code and what it printed."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
-    clean |= {"AETHER_DATABASE_URL": database_url} if database_url else {}
-    child = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).with_name("aether")), *words,
-        env=clean, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(60):
-        out, err = await child.communicate()
-    return child.returncode or 0, out.decode(), err.decode()
+    environment = {"AETHER_DATABASE_URL": database_url} if database_url else {}
+    done = await asyncio.to_thread(forked.aether, *words, **environment)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def uploaded(hub: HubProcess, tenant: Tenant, event: str, name: str, data: bytes) -> str:

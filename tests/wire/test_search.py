@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aether_client.client import Client as Library
+from tests.forked import aether
 from tests.wire.hubprocess import HubProcess
 from tests.wire.talk import Client
 from tests.wire.tenant import Tenant, make_tenant
@@ -203,11 +202,8 @@ async def test_the_python_client_has_a_word_for_it(process: HubProcess, tenant: 
 
 async def reindexed(process: HubProcess, *words: str) -> tuple[int, str, str]:
     """Run `aether reindex`; return its exit code and what it printed."""
-    command = [str(Path(sys.executable).with_name("aether")), "reindex", "--data", str(process.data), *words]
-    pipe = asyncio.subprocess.PIPE
-    running = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
-    out, err = await running.communicate()
-    return running.returncode or 0, out.decode(), err.decode()
+    done = await asyncio.to_thread(aether, "reindex", "--data", str(process.data), *words)
+    return done.returncode, done.stdout, done.stderr
 
 
 async def test_the_index_is_made_anew_beside_a_running_hub(process: HubProcess, editor: Client, event: str) -> None:
