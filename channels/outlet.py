@@ -130,6 +130,13 @@ class Outlet:
 
     def take_many(self, max_bytes: int) -> list[bytes]:
         """Return the next frames to write together: at least one where something waits, else none."""
+        items = self._items
+        if self.size <= max_bytes:
+            whole = [item for item, _ in items if type(item) is bytes]
+            if len(whole) == len(items):
+                items.clear()
+                self.size = 0
+                return whole
         found: list[bytes] = []
         size = 0
         while size < max_bytes and (frame := self.take()) is not None:

@@ -14,11 +14,12 @@ import importlib
 import inspect
 import logging
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final, TypeVar, get_type_hints
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
 
 import msgspec
 
@@ -29,7 +30,7 @@ from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
 from hub.schema.fields import DeclarationError
 from hub.schema.record import RecordType
 from hub.schema.registry import Registry
-from hub.schema.times import format_time
+from hub.schema.times import from_millis
 from hub.schema.writes import Commit, Committed, KeyClaim, Refused, Write
 from hub.wire.errors import HubError
 from hub.wire.names import public_ids
@@ -42,9 +43,12 @@ log = logging.getLogger("hub.handlers")
 IDS_AT_ONCE: Final = 512
 
 
+_told = lru_cache(8)(from_millis)
+
+
 def system_clock() -> str:
-    """Return the time in wire form."""
-    return format_time(datetime.now(UTC))
+    """Return the time in wire form; many ask within one millisecond."""
+    return _told(time.time_ns() // 1_000_000)
 
 
 @dataclass(slots=True)
@@ -119,7 +123,14 @@ class Call:
     Account, rights and identity are those of the moment it arrived: a hello behind it may change the peer's.
     """
 
-    __slots__ = ("_account", "_rights", "_turn", "identity", "peer", "progress_count", "request_id", "services")
+    __slots__ = ("account", "identity", "peer", "progress_count", "request_id", "rights", "services", "turn")
+
+    account: str
+    """The chosen account; reading it raises `account.required` where none is chosen."""
+    rights: Rights
+    """The rights in the chosen account; raises likewise."""
+    turn: int
+    """How often the session had changed its account when the request arrived."""
 
     def __init__(self, services: Services, peer: Peer, request_id: int = 0) -> None:
         self.services = services
@@ -127,24 +138,20 @@ class Call:
         self.request_id = request_id
         self.progress_count = 0
         self.identity = peer.identity
-        self._account = peer.account
-        self._rights = peer.rights
+        if peer.account is not None:
+            self.account = peer.account
+        if peer.rights is not None:
+            self.rights = peer.rights
         session = peer.session
-        self._turn = 0 if session is None else session.turn
+        self.turn = 0 if session is None else session.turn
 
-    @property
-    def account(self) -> str:
-        """The chosen account; raise `account.required`."""
-        if self._account is None:
-            raise HubError("account.required", "Name an `account` in session.hello first.")
-        return self._account
+    if not TYPE_CHECKING:  # or every misspelt name would pass the type checker
 
-    @property
-    def rights(self) -> Rights:
-        """The rights in the chosen account; raise `account.required`."""
-        if self._rights is None:
-            raise HubError("account.required", "Name an `account` in session.hello first.")
-        return self._rights
+        def __getattr__(self, name: str) -> Any:
+            # An attribute that was never set: a property in its place would cost every request more.
+            if name in {"account", "rights"}:
+                raise HubError("account.required", "Name an `account` in session.hello first.")
+            raise AttributeError(name)
 
     @property
     def reach(self) -> Reach:
@@ -154,7 +161,7 @@ class Call:
     @property
     def moved(self) -> bool:
         """Whether the session has changed its account since this request arrived."""
-        return self.peer.session is not None and self.peer.session.turn != self._turn
+        return self.peer.session is not None and self.peer.session.turn != self.turn
 
     @property
     def session(self) -> SessionState:
@@ -169,7 +176,7 @@ class Call:
         """Return a type that this account holds and that the caller may `verb`; raise otherwise."""
         kind = self.services.registry.type(name, path)
         self.rights.require(f"{name}.{verb}")
-        if kind.system != (self._account == SYSTEM):
+        if kind.system != (self.account == SYSTEM):
             raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
         return kind
 
@@ -199,7 +206,8 @@ class Needs(Enum):
     ACCOUNT = "account"
 
 
-Handler = Callable[[Call, Any], Awaitable[Answer]]
+Handler = Callable[[Call, Any], Awaitable[Answer] | Answer]
+"""Most are coroutines; what has nothing to wait for may answer at once."""
 _F = TypeVar("_F", bound=Handler)
 
 
@@ -249,18 +257,21 @@ class Operations:
 
         An answer that carries `seq` comes back only after everything up to it was pushed.
         """
-        answer = await self.admit(call, request)
+        answer = self.admit(call, request)
+        if not isinstance(answer, Answer):
+            answer = await answer
         if not self.may_go(call, answer):
             await self.pushed(call, request, answer)
         return answer
 
-    def admit(self, call: Call, request: Request) -> Awaitable[Answer]:
-        """Return a request's handler, to be awaited; raise `HubError` where the caller may not ask at all."""
+    def admit(self, call: Call, request: Request) -> Awaitable[Answer] | Answer:
+        """Return a request's answer, or what is to be awaited for it; raise `HubError` for what may not be asked."""
         operation = self.by_type[type(request)]
         if operation.needs is not Needs.NOTHING:
-            if call.identity.source == "guest":
+            identity = call.identity
+            if identity.source == "guest":
                 raise HubError("auth.required")
-            if call.identity.expires_at is not None and call.identity.expires_at <= call.services.clock():
+            if identity.expires_at is not None and identity.expires_at <= call.services.clock():
                 raise HubError("auth.expired")
             if operation.needs is Needs.ACCOUNT:
                 call.account  # noqa: B018  # raises where none is chosen
@@ -271,12 +282,13 @@ class Operations:
 
         Takes the `seq` out of an answer whose session has left the account: it says nothing of the watches there now.
         """
-        if answer.seq is None or call.peer.outlet is None:
+        seq, peer = answer.seq, call.peer
+        if seq is None or peer.outlet is None:
             return True
-        if call.moved and call.peer.account != call.account:
+        if peer.account != call.account and call.moved:
             answer.seq = None
             return True
-        return call.services.live.dispatcher.has_reached(call.account, answer.seq)
+        return call.services.live.dispatcher.has_reached(call.account, seq)
 
     async def pushed(self, call: Call, request: Request, answer: Answer) -> None:
         """Return when `may_go` is true of an answer; raise `HubError` after 10 s."""

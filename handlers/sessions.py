@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from channels.live import SessionState
@@ -165,7 +166,7 @@ async def renew(call: Call, request: SessionAuth) -> Answer:
 
 
 @handles(Needs.NOTHING)
-async def beat(call: Call, request: SessionBeat) -> Answer:
+def beat(call: Call, request: SessionBeat) -> Awaitable[Answer] | Answer:
     """Note that a client is alive."""
     peer = call.peer
     if request.status is not None and peer.session is not None:
@@ -174,7 +175,11 @@ async def beat(call: Call, request: SessionBeat) -> Answer:
     if peer.account is None:
         return Answer({"now": call.services.clock(), "seq": None})
     if peer.outlet is None:
-        head = (await call.services.storage.heads([peer.account]))[peer.account]
-        return Answer({"now": call.services.clock(), "seq": head.seq}, seq=head.seq)
+        return _beat_by_http(call, peer.account)
     seq = call.services.live.dispatcher.position(peer.account)
     return Answer({"now": call.services.clock(), "seq": seq}, seq=seq)
+
+
+async def _beat_by_http(call: Call, account: str) -> Answer:
+    head = (await call.services.storage.heads([account]))[account]
+    return Answer({"now": call.services.clock(), "seq": head.seq}, seq=head.seq)

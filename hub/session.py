@@ -19,7 +19,7 @@ import msgspec
 from hub.wire import close, frames
 from hub.wire.codec import FRAME_BYTES, Codec, Frame, Undecodable, convert, readable_id
 from hub.wire.errors import HubError
-from hub.wire.requests import Request, SessionHello
+from hub.wire.requests import REQUESTS, Request, SessionHello
 
 HELLO_SECONDS: Final = 10.0
 WAITING: Final = 32
@@ -39,6 +39,14 @@ class Phase(Enum):
     GREETING = "greeting"
     READY = "ready"
     CLOSED = "closed"
+
+
+_ORDINARY: Final = frozenset(REQUESTS) - {SessionHello}
+"""Requests that change nothing about where a session stands."""
+
+
+def _size(frame: Frame) -> int:
+    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode("utf-8", "replace"))
 
 
 class Received(msgspec.Struct):
@@ -86,13 +94,18 @@ class Session:
         if isinstance(frame, bytes) != self.codec.binary:
             out.close = self._end(close.WRONG_KIND)
             return out
-        size = len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode("utf-8", "replace"))
-        if size > self.frame_bytes:
+        # A character has at most four bytes, so a short text need not be encoded to be counted.
+        if len(frame) * 4 > self.frame_bytes and _size(frame) > self.frame_bytes:
             out.close = self._end(close.TOO_LARGE)
             return out
         good = self.codec.request(frame)
         if good is not None:
-            self._request(out, good)
+            number, opened = good.id, self._open
+            if self.phase is Phase.READY and number not in opened and len(opened) < OPEN and type(good) in _ORDINARY:
+                opened.add(number)  # the common case of what `_request` looks at closely
+                out.requests.append(good)
+            else:
+                self._request(out, good)
             return out
         try:
             value = self.codec.decode(frame)

@@ -17,12 +17,12 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from channels.outlet import Outlet
-from handlers.base import Call, Operations, Peer, Services
+from handlers.base import Answer, Call, Operations, Peer, Services
 from hub.edge.incidents import told
-from hub.edge.step import drive, step
+from hub.edge.step import step
 from hub.logs import naming, request_id, session_id
 from hub.schema.times import parse_time
 from hub.session import Received, Session
@@ -188,7 +188,7 @@ class Connection:
             self._keep(self._loop.create_task(self._run(request), context=context))
             return
         if type(request) in LIGHT:
-            drive(self._serve(request))
+            Light(self, request).begin()
             return
         task = contextvars.copy_context().run(self._step, request)
         if task is not None:
@@ -223,23 +223,27 @@ class Connection:
         try:
             if self.hub.draining and not isinstance(request, SessionHello | SessionAuth):
                 raise HubError("server.draining", retry_after=1)
-            operations, call = self.hub.operations, Call(self.hub.services, self.peer, request.id)
-            answer = await operations.admit(call, request)
-            if not operations.may_go(call, answer):
-                await operations.pushed(call, request, answer)
+            call = Call(self.hub.services, self.peer, request.id)
+            answer = await self.hub.operations.run(call, request)
             accepted = True
-            self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
-            if answer.then is not None:
-                answer.then()
+            self._answer(request, answer)
         except Exception as error:
-            new_id, session = self.hub.services.new_id, self.peer.session_id
-            refusal = told(error, new_id, op_name(request), request.id, session)
-            self.outlet.answer(self.core.refuse(request.id, refusal))
+            self._refuse(request, error)
         finally:
             self._load -= weight
         if not self._room.is_set():
             self._has_room()
         return accepted
+
+    def _answer(self, request: Request, answer: Answer) -> None:
+        self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
+        if answer.then is not None:
+            answer.then()
+
+    def _refuse(self, request: Request, error: Exception) -> None:
+        new_id, session = self.hub.services.new_id, self.peer.session_id
+        refusal = told(error, new_id, op_name(request), request.id, session)
+        self.outlet.answer(self.core.refuse(request.id, refusal))
 
     def _greeted(self, *, accepted: bool) -> None:
         if self._ended:
@@ -361,3 +365,81 @@ class Connection:
         """Return when every request was answered and every answer written."""
         while not self._ended and (self.core.open or len(self.outlet) or self._flushing):
             await asyncio.sleep(0.01)
+
+
+class Light:
+    """One light request on its way, without a task: cheaper by half, for what waits for futures only.
+
+    There is no current task inside, so nothing in its handler may use `asyncio.timeout`, and it cannot be
+    cancelled. It wakes itself: the futures that it waits for call it.
+    """
+
+    __slots__ = ("answer", "call", "connection", "request", "rest", "weight")
+
+    call: Call
+    rest: Coroutine[Any, Any, Any]
+    """What goes on when what it waits for is there: the handler, then the wait for pushes that are owed."""
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.connection = connection
+        self.request = request
+        self.weight = WEIGHTS.get(type(request), 1)
+        self.answer: Answer | None = None
+
+    def begin(self) -> None:
+        """Run as far as the first wait."""
+        connection, hub = self.connection, self.connection.hub
+        connection._load += self.weight
+        try:
+            if hub.draining:
+                raise HubError("server.draining", retry_after=1)
+            self.call = Call(hub.services, connection.peer, self.request.id)
+            answer = hub.operations.admit(self.call, self.request)
+        except Exception as error:
+            self._end(error)
+            return
+        if type(answer) is Answer:
+            self._answered(answer)
+        else:
+            self.rest = cast("Coroutine[Any, Any, Answer]", answer)
+            self()
+
+    def __call__(self, done: asyncio.Future[Any] | None = None) -> None:
+        """Go on as far as the next wait."""
+        try:
+            awaited = self.rest.send(None)
+        except StopIteration as stop:
+            if self.answer is None:
+                self._answered(stop.value)
+            else:
+                self._end()
+        except Exception as error:
+            self._end(error)
+        else:
+            if awaited is None:
+                self.connection._loop.call_soon(self)
+            else:
+                awaited._asyncio_future_blocking = False  # as a task does when it takes over a future
+                awaited.add_done_callback(self)
+
+    def _answered(self, answer: Answer) -> None:
+        self.answer = answer
+        operations = self.connection.hub.operations
+        if operations.may_go(self.call, answer):
+            self._end()
+        else:
+            self.rest = operations.pushed(self.call, self.request, answer)
+            self()
+
+    def _end(self, error: Exception | None = None) -> None:
+        connection, answer = self.connection, self.answer
+        try:
+            if error is None and answer is not None:
+                connection._answer(self.request, answer)
+        except Exception as fault:
+            error = fault
+        if error is not None:
+            connection._refuse(self.request, error)
+        connection._load -= self.weight
+        if not connection._room.is_set():
+            connection._has_room()

@@ -48,32 +48,3 @@ def step(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
     # A task that is cancelled before its first turn never enters `_finish`: the coroutine ends here then.
     task.add_done_callback(lambda _: coroutine.close())
     return task
-
-
-class _Drive:
-    """A coroutine on its way, woken by the futures that it waits for."""
-
-    __slots__ = ("coroutine",)
-
-    def __init__(self, coroutine: Coroutine[Any, Any, object]) -> None:
-        self.coroutine = coroutine
-
-    def __call__(self, done: asyncio.Future[Any] | None = None) -> None:
-        try:
-            awaited = self.coroutine.send(None)
-        except StopIteration:
-            return
-        if awaited is None:
-            asyncio.get_running_loop().call_soon(self)
-        else:
-            awaited._asyncio_future_blocking = False  # as a task does when it takes over a future
-            awaited.add_done_callback(self)
-
-
-def drive(coroutine: Coroutine[Any, Any, object]) -> None:
-    """Run a coroutine to its end without a task: cheaper by half, for what waits for futures only.
-
-    There is no current task inside, so nothing in it may use `asyncio.timeout`, and it cannot be
-    cancelled. It must not raise.
-    """
-    _Drive(coroutine)()

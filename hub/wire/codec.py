@@ -76,6 +76,19 @@ def _decode_errors(error: Exception, text: str = "") -> Undecodable:
     return Undecodable(f"The frame could not be decoded: {error}. Send one object or an array of objects.")
 
 
+def _settled_texts(request: Request) -> Request | None:
+    """Return a request all of whose texts are printable, and whose other values are checked."""
+    for name in _OPEN[type(request)]:
+        value = getattr(request, name)
+        if value is None or value is msgspec.UNSET:
+            continue
+        if type(value) is dict and _HARMLESS.issuperset(map(type, value.values())):
+            continue
+        if not (type(value) is str or _settle(value, 2)):
+            return None
+    return request
+
+
 def _settled(request: Request, names: tuple[str, ...]) -> Request | None:
     """Return a request whose named values are checked, or None where the closer look would refuse or change one."""
     for name in names:
@@ -116,6 +129,10 @@ _FREE: Final[dict[type[Request], tuple[str, ...]]] = {
 """The fields of each request but its id, which its type bounds."""
 
 
+_HARMLESS: Final = frozenset({str, bool, type(None)})
+"""The types of values that have nothing to check where texts are known to be printable."""
+
+
 def _texts_only(kind: msgspec.inspect.Type) -> bool:
     if isinstance(kind, msgspec.inspect.UnionType):
         return all(map(_texts_only, kind.types))
@@ -149,8 +166,9 @@ class JsonCodec:
         try:
             request: Request = self._requests.decode(frame)
             # Where the whole text is printable and nothing is escaped, so is every text in it.
-            printable = isinstance(frame, str) and frame.isprintable() and "\\" not in frame
-            return _settled(request, (_OPEN if printable else _FREE)[type(request)])
+            if isinstance(frame, str) and frame.isprintable() and "\\" not in frame:
+                return _settled_texts(request)
+            return _settled(request, _FREE[type(request)])
         except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, HubError, _Unfit):
             return None  # the closer look finds the code and the path
 
