@@ -22,7 +22,7 @@ from typing import Any, cast
 from channels.outlet import Outlet
 from handlers.base import Answer, Call, Operations, Peer, Services
 from hub.edge.incidents import told
-from hub.edge.step import step
+from hub.edge.step import Drive, step
 from hub.logs import naming, request_id, session_id
 from hub.schema.times import parse_time
 from hub.session import Received, Session
@@ -367,22 +367,15 @@ class Connection:
             await asyncio.sleep(0.01)
 
 
-class Light:
-    """One light request on its way, without a task: cheaper by half, for what waits for futures only.
+class Light(Drive):
+    """One light request on its way, from its arrival to its answer."""
 
-    There is no current task inside, so nothing in its handler may use `asyncio.timeout`, and it cannot be
-    cancelled. It wakes itself: the futures that it waits for call it.
-    """
-
-    __slots__ = ("answer", "call", "connection", "request", "rest", "weight")
-
-    call: Call
-    rest: Coroutine[Any, Any, Any]
-    """What goes on when what it waits for is there: the handler, then the wait for pushes that are owed."""
+    __slots__ = ("answer", "call", "connection", "request", "weight")
 
     def __init__(self, connection: Connection, request: Request) -> None:
         self.connection = connection
         self.request = request
+        self.call = Call(connection.hub.services, connection.peer, request.id)
         self.weight = WEIGHTS.get(type(request), 1)
         self.answer: Answer | None = None
 
@@ -393,45 +386,34 @@ class Light:
         try:
             if hub.draining:
                 raise HubError("server.draining", retry_after=1)
-            self.call = Call(hub.services, connection.peer, self.request.id)
             answer = hub.operations.admit(self.call, self.request)
         except Exception as error:
-            self._end(error)
+            self.raised(error)
             return
         if type(answer) is Answer:
-            self._answered(answer)
+            self.returned(answer)
         else:
-            self.rest = cast("Coroutine[Any, Any, Answer]", answer)
+            self.coroutine = cast("Coroutine[Any, Any, Answer]", answer)
             self()
 
-    def __call__(self, done: asyncio.Future[Any] | None = None) -> None:
-        """Go on as far as the next wait."""
-        try:
-            awaited = self.rest.send(None)
-        except StopIteration as stop:
-            if self.answer is None:
-                self._answered(stop.value)
-            else:
-                self._end()
-        except Exception as error:
-            self._end(error)
-        else:
-            if awaited is None:
-                self.connection._loop.call_soon(self)
-            else:
-                awaited._asyncio_future_blocking = False  # as a task does when it takes over a future
-                awaited.add_done_callback(self)
+    def returned(self, value: Any) -> None:
+        """Answer, or wait for the pushes that are owed before the answer."""
+        if self.answer is None:
+            answer: Answer = value
+            self.answer = answer
+            operations = self.connection.hub.operations
+            if not operations.may_go(self.call, answer):
+                self.coroutine = operations.pushed(self.call, self.request, answer)
+                self()
+                return
+        self._end(None)
 
-    def _answered(self, answer: Answer) -> None:
-        self.answer = answer
-        operations = self.connection.hub.operations
-        if operations.may_go(self.call, answer):
-            self._end()
-        else:
-            self.rest = operations.pushed(self.call, self.request, answer)
-            self()
+    def raised(self, error: BaseException) -> None:
+        """Refuse the request."""
+        # What it waited for was given up: the hub is stopping.
+        self._end(error if isinstance(error, Exception) else HubError("server.unavailable", retry_after=1))
 
-    def _end(self, error: Exception | None = None) -> None:
+    def _end(self, error: Exception | None) -> None:
         connection, answer = self.connection, self.answer
         try:
             if error is None and answer is not None:

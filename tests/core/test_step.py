@@ -9,7 +9,7 @@ import weakref
 
 import pytest
 
-from hub.edge.step import drive, step
+from hub.edge.step import Drive, step
 
 name: contextvars.ContextVar[str] = contextvars.ContextVar("name", default="")
 
@@ -212,7 +212,7 @@ async def test_a_driven_coroutine_runs_at_once_as_far_as_it_can_and_makes_no_tas
         log.append(await second)
 
     before = asyncio.all_tasks()
-    drive(work())
+    Drive(work())()
     assert (log, asyncio.all_tasks()) == (["begun"], before)
     first.set_result(1)
     await turns()
@@ -238,7 +238,7 @@ async def test_a_driven_coroutine_hears_of_failed_and_of_cancelled_futures() -> 
         except asyncio.CancelledError:
             log.append("cancelled")
 
-    drive(work())
+    Drive(work())()
     failing.set_exception(ValueError("x"))
     await turns()
     cancelled.cancel()
@@ -258,7 +258,7 @@ async def test_a_driven_coroutine_may_wait_for_tasks_and_for_what_is_done() -> N
         log.append(await asyncio.shield(task))
         log.append(await task)
 
-    drive(work())
+    Drive(work())()
     await turns(10)
     assert log == ["other", "other"]
 
@@ -272,6 +272,30 @@ async def test_many_driven_coroutines_do_not_grow_the_stack() -> None:
         done += 1
 
     for _ in range(5000):
-        drive(work())
+        Drive(work())()
     await turns()
     assert done == 5000
+
+
+async def test_what_a_driven_coroutine_returns_or_raises_is_told_once() -> None:
+    log: list[object] = []
+
+    class Told(Drive):
+        def returned(self, value: object) -> None:
+            log.append(value)
+
+        def raised(self, error: BaseException) -> None:
+            log.append(type(error))
+
+    async def work(future: asyncio.Future[int]) -> int:
+        return await future + 1
+
+    loop = asyncio.get_running_loop()
+    good, bad, given_up = loop.create_future(), loop.create_future(), loop.create_future()
+    for future in (good, bad, given_up):
+        Told(work(future))()
+    good.set_result(1)
+    bad.set_exception(ValueError("x"))
+    given_up.cancel()
+    await turns()
+    assert log == [2, ValueError, asyncio.CancelledError]
