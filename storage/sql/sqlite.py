@@ -107,6 +107,11 @@ class SqliteStorage:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._serving = False
         self._watchdog: asyncio.TimerHandle | None = None
+        # Commits of this turn of the loop, handed to the writer together at its end: were it woken by the first, its
+        # group would hold little else, and the two threads would contend for Python's lock from then on.
+        self._arrived: list[Job] = []
+        # How many commits were queued and not decided yet.
+        self._waiting = 0
         # Point reads of this turn of the loop, asked together at its end.
         self._gets: dict[tuple[str, str, bool], list[tuple[Sequence[str], asyncio.Future[dict[str, Image]]]]] = {}
 
@@ -149,6 +154,7 @@ class SqliteStorage:
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._ask_gets()
+        self._hand_in()
         if self._dump is not None:
             copying, stopped = self._dump
             stopped.set()
@@ -178,11 +184,25 @@ class SqliteStorage:
         """Queue a commit; cancelling its future does not cancel the write."""
         if not self._serving or self._loop is None:
             raise HubError("server.unavailable", retry_after=1)
-        if self._writer.waiting >= self._queue:
+        if self._waiting >= self._queue:
             raise HubError("server.unavailable", "Too many writes are waiting; try again shortly.", retry_after=1)
         future: asyncio.Future[Committed] = self._loop.create_future()
-        self._writer.put(Job(commit, future))
+        if not self._arrived:
+            self._loop.call_soon(self._hand_in)
+        self._arrived.append(Job(commit, future))
+        self._waiting += 1
         return future
+
+    def _hand_in(self) -> None:
+        """Give the writer the commits that arrived in this turn of the loop."""
+        if self._arrived:
+            jobs, self._arrived = self._arrived, []
+            self._writer.put(jobs)
+
+    def _call(self, call: Call) -> None:
+        """Queue a call behind the commits that arrived before it."""
+        self._hand_in()
+        self._writer.put(call)
 
     def _hand_over(self, finished: Finished) -> None:
         """On the writer's thread: pass a group's outcome to the loop."""
@@ -190,6 +210,7 @@ class SqliteStorage:
             self._loop.call_soon_threadsafe(self._finish, finished)
 
     def _finish(self, finished: Finished) -> None:
+        self._waiting -= len(finished.jobs)
         try:
             if finished.told:
                 self._listener(finished.told)
@@ -292,7 +313,7 @@ class SqliteStorage:
             else:
                 written.set_result(None)
 
-        self._writer.put(Call(_write_probe, lambda error: _call_in(loop, settle, error)))
+        self._call(Call(_write_probe, lambda error: _call_in(loop, settle, error)))
         try:
             async with asyncio.timeout(timeout):
                 await written
@@ -352,7 +373,7 @@ class SqliteStorage:
             else:
                 done.set_result(found[0])
 
-        self._writer.put(Call(run, lambda error: _call_in(loop, settle, error)))
+        self._call(Call(run, lambda error: _call_in(loop, settle, error)))
         try:
             return await done
         except sqlite3.Error as error:

@@ -93,7 +93,7 @@ class Writer:
         self._durability: Durability = durability
         self._checkpoint_pages = checkpoint_pages
         self._deliver = deliver
-        self._queue: queue.SimpleQueue[Job | Call | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Job] | Call | None] = queue.SimpleQueue()
         self._connection: sqlite3.Connection | None = None
         self._memory = Memory("")
         self._forgetful = False  # set from any thread: the next group begins without what is remembered
@@ -107,11 +107,6 @@ class Writer:
         # When a commit was last refused because the disk is full, by the monotonic clock.
         self.full_at = -math.inf
         self.epoch = ""
-
-    @property
-    def waiting(self) -> int:
-        """Return how many commits are queued."""
-        return self._queue.qsize()
 
     @property
     def alive(self) -> bool:
@@ -134,8 +129,8 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="aether-writer", daemon=True)
         self._thread.start()
 
-    def put(self, item: Job | Call) -> None:
-        """Queue a commit or a call; order is kept."""
+    def put(self, item: list[Job] | Call) -> None:
+        """Queue commits that came together, or a call; order is kept."""
         self._queue.put(item)
 
     def forget(self) -> None:
@@ -161,27 +156,22 @@ class Writer:
         while going:
             item = self._queue.get()
             jobs: list[Job] = []
-            calls: list[Call] = []
-            writes = 0
-            while True:
-                if item is None:
-                    going = False
-                    break
-                if isinstance(item, Call):
-                    calls.append(item)
-                    break
-                jobs.append(item)
-                writes += len(item.commit.writes) + item.commit.extra
-                if len(jobs) >= GROUP_COMMITS or writes >= GROUP_WRITES:
+            while isinstance(item, list):
+                jobs += item
+                if len(jobs) >= GROUP_COMMITS:
                     break
                 try:
                     item = self._queue.get_nowait()
                 except queue.Empty:
                     break
-            if jobs:
-                self._group(jobs)
-            for call in calls:
-                self._call(call)
+            start = 0
+            while start < len(jobs):
+                stop = _end_of_group(jobs, start)
+                self._group(jobs[start:stop])
+                start = stop
+            if isinstance(item, Call):
+                self._call(item)
+            going = item is not None
 
     def _group(self, jobs: list[Job]) -> None:
         if self._forgetful:
@@ -317,6 +307,16 @@ class Writer:
         else:
             self.fault = None
             call.done(None)
+
+
+def _end_of_group(jobs: Sequence[Job], start: int) -> int:
+    """Return where the group that begins at `start` ends: at its first bound, but not before its first commit."""
+    writes = 0
+    for n in range(start, min(len(jobs), start + GROUP_COMMITS)):
+        writes += len(jobs[n].commit.writes) + jobs[n].commit.extra
+        if writes >= GROUP_WRITES:
+            return n + 1
+    return min(len(jobs), start + GROUP_COMMITS)
 
 
 class _Unsettled(Exception):
