@@ -87,6 +87,7 @@ class MariadbServer:
             f"--datadir={self.folder / 'data'}",
             f"--socket={self.folder / 'sock'}",
             f"--pid-file={self.folder / 'pid'}",
+            f"--tmpdir={self.folder / 'tmp'}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             *([f"--user={self._user}"] if self._user else []),
@@ -142,8 +143,10 @@ class MariadbServer:
 
     def _install(self) -> None:
         (self.folder / "log").touch()
+        # A server that starts removes the temporary tables that it finds, also those of another one.
+        (self.folder / "tmp").mkdir()
         if self._user:
-            for path in (self.folder, self.folder / "log"):
+            for path in (self.folder, self.folder / "log", self.folder / "tmp"):
                 shutil.chown(path, self._user)
         subprocess.run(["cp", "-a", _template(self._user), str(self.folder / "data")], check=True)
 
@@ -176,12 +179,15 @@ def _template(user: str | None) -> str:
     """Return the files of a server that never ran; they are made once, and removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="aether-mariadb-"))
     atexit.register(shutil.rmtree, folder)
+    (folder / "tmp").mkdir()
     if user:
-        shutil.chown(folder, user)
+        for path in (folder, folder / "tmp"):
+            shutil.chown(path, user)
     command = [
         _program("mariadb-install-db", "mysql_install_db"),
         "--no-defaults",
         f"--datadir={folder / 'data'}",
+        f"--tmpdir={folder / 'tmp'}",
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
         "--innodb-log-file-size=32M",
