@@ -21,8 +21,9 @@ from typing import Final
 
 COMMAND: Final = str(Path(sys.executable).with_name("aether"))
 """How an operator's shell finds the command."""
-_CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.loaded"])
+CONTEXT: Final = multiprocessing.get_context("forkserver")
+"""What forks processes that have the modules of a hub loaded."""
+CONTEXT.set_forkserver_preload(["tests.loaded"])
 
 
 def _become(words: list[str], environment: dict[str, str], folder: str, out: str, err: str) -> None:
@@ -48,7 +49,7 @@ class Forked:
 
     def __init__(self, words: list[str], environment: Mapping[str, str], folder: Path, out: Path, err: Path) -> None:
         arguments = (words, dict(environment), str(folder), str(out.absolute()), str(err.absolute()))
-        self._process: ForkServerProcess = _CONTEXT.Process(target=_become, args=arguments, daemon=True)
+        self._process: ForkServerProcess = CONTEXT.Process(target=_become, args=arguments, daemon=True)
         self._process.start()
         assert self._process.pid is not None
         self.pid: int = self._process.pid

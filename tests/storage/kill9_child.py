@@ -1,9 +1,7 @@
 """A process that writes with keys as fast as it can and says what was acknowledged, until it is killed.
 
-    python kill9_child.py DATABASE FIRST_KEY
-
-DATABASE is a file for SQLite, or the address of a MariaDB. Every line on standard output, `key seq`, is an acknowledged
-commit. What key n asks for is `request(n)`, so that whoever comes after can ask for the same again.
+Where it writes is a file for SQLite, or the address of a MariaDB. Every line that it says, `key seq`, is an
+acknowledged commit. What key n asks for is `request(n)`, so that whoever comes after can ask for the same again.
 """
 
 from __future__ import annotations
@@ -11,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import sys
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from hub.schema.times import format_time
@@ -54,8 +52,7 @@ def request(use: Use, n: int) -> Commit:
     return Commit("main", writes, "actor", key=key)
 
 
-async def main(place: str, first: int) -> None:
-    """Write until killed."""
+async def _write(place: str, first: int, said: int) -> None:
     use = keeper(place)
     await use.storage.start()
     numbers = itertools.count(first)
@@ -63,10 +60,11 @@ async def main(place: str, first: int) -> None:
     async def client() -> None:
         for n in numbers:
             committed = await use.storage.submit(request(use, n))
-            os.write(1, f"{n} {committed.seq}\n".encode("ascii"))
+            os.write(said, f"{n} {committed.seq}\n".encode("ascii"))
 
     await asyncio.gather(*(client() for _ in range(IN_FLIGHT)))
 
 
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+def run(place: str, first: int, said: Connection) -> None:
+    """Write from key `first` on until killed."""
+    asyncio.run(_write(place, first, said.fileno()))

@@ -11,7 +11,6 @@ import os
 import random
 import signal
 import sqlite3
-import sys
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +20,11 @@ import pytest
 from hub.schema.query import Query
 from hub.schema.record import Image
 from hub.schema.writes import ChangeRow, Create
+from tests.forked import CONTEXT
+from tests.proofs.figures import SCALE, report
 from tests.storage import kill9_child
 from tests.storage.declared import Use, box, item
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-SCALE = int(os.environ.get("AETHER_PROOF", "1"))
 KILLS = 5 * SCALE
 
 
@@ -40,23 +39,30 @@ class Ledger:
 
 async def write_until_killed(place: Path | str, ledger: Ledger, seconds: float) -> int:
     """Let a child write, kill it some time after its first acknowledgement; return how many it gave."""
-    command = [sys.executable, str(Path(kill9_child.__file__)), str(place), str(ledger.settled + 1)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, env=environment)
-    assert child.stdout is not None
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    child = CONTEXT.Process(target=kill9_child.run, args=(str(place), ledger.settled + 1, theirs), daemon=True)
+    child.start()
+    theirs.close()
+    loop, said = asyncio.get_running_loop(), asyncio.StreamReader()
+    file = os.fdopen(os.dup(ours.fileno()), "rb", buffering=0)
+    pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(said), file)
+    ours.close()
     given = 0
     try:
         async with asyncio.timeout(60):
-            while line := await child.stdout.readline():
+            while line := await said.readline():
                 if not given:
-                    asyncio.get_running_loop().call_later(seconds, child.send_signal, signal.SIGKILL)
+                    loop.call_later(seconds, child.kill)
                 if line.endswith(b"\n"):
                     key, seq = map(int, line.split())
                     ledger.acknowledged[key] = seq
                     given += 1
     finally:
-        code = await child.wait()
-    assert code == -signal.SIGKILL
+        child.kill()
+        pipe.close()
+        await asyncio.to_thread(child.join)
+    assert child.exitcode == -signal.SIGKILL
+    assert given, "it was killed before it wrote"
     return given
 
 
@@ -144,7 +150,7 @@ async def test_kill_9_loses_no_acknowledged_commit_and_leaves_no_half(tmp_path: 
         given += await write_until_killed(path, ledger, chance.uniform(0.0, 0.3))
         await compare(path, ledger)
         assert ledger.lost == []
-    print(f"{KILLS} kills, {given} acknowledged commits, 0 lost, 0 twice, 0 halves")
+    report("sqlite-kill9", f"{KILLS} kills, {given} acknowledged commits, 0 lost, 0 twice, 0 halves")
 
     def whole() -> list[tuple[str]]:
         connection = sqlite3.connect(path)
