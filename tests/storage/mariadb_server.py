@@ -67,7 +67,7 @@ class MariadbServer:
         """Start the server and wait until it answers."""
         self.begin()
         until = time.monotonic() + START_SECONDS
-        while not self._answers():
+        while not self.answers():
             died = self._process is None or self._process.poll() is not None
             if died or time.monotonic() > until:
                 self.stop()
@@ -75,13 +75,15 @@ class MariadbServer:
             time.sleep(0.02)
         self.connect().close()
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
+        """Say whether the server takes connections."""
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.folder / "sock")) == 0
 
-    def begin(self) -> None:
-        """Start the server without waiting for it."""
-        command = [
+    @property
+    def command(self) -> list[str]:
+        """What runs the server."""
+        return [
             _program("mariadbd", "mysqld"),
             "--no-defaults",
             f"--datadir={self.folder / 'data'}",
@@ -94,8 +96,11 @@ class MariadbServer:
             *_SMALL,
             *self.options,
         ]
+
+    def begin(self) -> None:
+        """Start the server without waiting for it."""
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def stop(self) -> None:
         """Stop the server in good order."""
