@@ -11,7 +11,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Final
 
 import pytest
 
+from tests.forked import COMMAND, without_settings
 from tests.proofs.figures import SCALE, report
 from tests.proofs.syscalls import MARIADB_CALLS, Verdict, judge_mariadb, token
 from tests.storage.mariadb_server import DURABLE, MariadbServer
@@ -42,13 +42,13 @@ def traced(folder: Path) -> Iterator[tuple[MariadbServer, Path]]:
     """Run a server and a hub under one strace; yield the server and the hub's socket. The trace is folder/trace."""
     server = MariadbServer(*DURABLE)
     strace = ["strace", "-f", "-qq", "--seccomp-bpf", "-yy", "-s", str(LONGEST), "-e", f"trace={MARIADB_CALLS}"]
-    hub = [str(Path(sys.executable).with_name("aether")), "serve", "--port", "0", "--data", str(folder / "data")]
+    hub = [COMMAND, "serve", "--port", "0", "--data", str(folder / "data")]
     script = f"{shlex.join(server.command)} & read -r AETHER_DATABASE_URL; export AETHER_DATABASE_URL; "
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [*strace, "-o", str(folder / "trace"), "sh", "-c", f"{script} exec {shlex.join(hub)}"],
             cwd=REPOSITORY,
-            env={k: v for k, v in os.environ.items() if not k.startswith("AETHER_")},
+            env=without_settings(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
