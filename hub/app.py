@@ -250,6 +250,19 @@ async def _when_ready(services: Services, done: Callable[[str | None], None]) ->
             return
 
 
+def retention_of(storage: Storage, registry: Registry, settings: Settings) -> Retention | None:
+    """Return what forgets the past, None where all of it is kept.
+
+    What may still be resumed from is kept, however short the history is meant to be.
+    """
+    kept = settings.history_days
+    days = {kind: kind.history_days for kind in registry.types.values() if kind.history_days is not None}
+    types = {kind: ago(max(least, settings.resume_days)) for kind, least in days.items() if not 0 < kept <= least}
+    if not kept and not types:
+        return None
+    return Retention(storage, ago(max(kept, settings.resume_days)) if kept else None, types)
+
+
 async def serve(
     settings: Settings,
     *,
@@ -276,10 +289,8 @@ async def serve(
         await services.blobs.start()
         await services.live.start()
         background.append(asyncio.create_task(parts.health.run()))
-        if settings.history_days:
-            # What may still be resumed from is kept, however short the history is meant to be.
-            kept = ago(max(settings.history_days, settings.resume_days))
-            background.append(asyncio.create_task(Retention(parts.storage, kept).run()))
+        if (retention := retention_of(parts.storage, services.registry, settings)) is not None:
+            background.append(asyncio.create_task(retention.run()))
         late = not parts.storage.ready
         code = None if late else await first_code(services)
         sockets.append(listen_unix(folder.socket))

@@ -127,6 +127,8 @@ def types() -> str:
             notes = [n for n in ("folded", "read_only", "write_once", "secret") if getattr(spec.option, n)]
             notes += ["required"] if spec.required else []
             rows.append((f"`{wire}`", what + (" or null" if spec.nullable else ""), ", ".join(notes)))
+        if kind.history_days is not None:
+            rights += f"; history of {kind.history_days} days"
         parts.append(
             f"\n## {kind.name}\n\n{kind.doc} ({where}; {rights})\n\n" + table(("field", "kind", "notes"), rows)
         )

@@ -200,6 +200,13 @@ class Storage(Protocol):
         About `limit` at most, so that a write behind it does not wait for long; 0: nothing older is left.
         """
 
+    async def prune_type(self, kind: RecordType, before: str, limit: int) -> int:
+        """Empty what the logs say of records of a type in commits that are older than a time.
+
+        The commits stay, with their numbers; a history says nothing of such changes. Return how many changes were
+        looked at, of whatever type, about `limit` at most and in one account; 0: nothing older is left.
+        """
+
     async def probe(self) -> None:
         """Do the smallest honest read; raise where storage cannot serve."""
 

@@ -19,6 +19,7 @@ from hub.schema.query import Query, is_after, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
 from hub.schema.search import Hit, Search, rank, tier_of
+from hub.schema.times import to_millis
 from hub.schema.totals import Aggregate, totals_of
 from hub.schema.where import Node, Others, matcher
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, Create, Import, KeyClaim, Upsert
@@ -28,6 +29,7 @@ from storage.decide import Decider, Decision, KeyRow, repeated
 from storage.loader import NotAlone
 from storage.related import complete, found_of
 from storage.removal import reborn
+from storage.retention import first_kept
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class MemoryDatabase:
         # How many commits were forgotten at the beginning of each log.
         self.pruned: dict[str, int] = {}
         self.keys: dict[tuple[str, str, str], KeyRow] = {}
+        # Up to which commit the log says nothing of a type any more, by account and type.
+        self.aged: dict[tuple[str, str], int] = {}
         # Where feeds stand, by account and name.
         self.feeds: dict[tuple[str, str], FeedPosition] = {}
 
@@ -336,6 +340,21 @@ class MemoryStorage:
                 removed += len(commits.pop(0).rows)
                 self.database.pruned[account] = self.database.pruned.get(account, 0) + 1
         return removed
+
+    async def prune_type(self, kind: RecordType, before: str, limit: int) -> int:
+        """Empty what the logs say of a type in commits that are older than a time; return how many were looked at."""
+        for account, commits in self.database.log.items():
+            reached = self.database.aged.get((account, kind.name), 0)
+            later = [(n, commit) for n, commit in enumerate(commits) if commit.seq > reached]
+            rows = [(commit.seq, commit.at) for _, commit in later for _ in commit.rows][: limit + 1]
+            if end := first_kept([(seq, to_millis(at)) for seq, at in rows], to_millis(before), limit):
+                for n, commit in later:
+                    if commit.seq < end:
+                        left = tuple(row.emptied() if row.type == kind.name else row for row in commit.rows)
+                        commits[n] = structs.replace(commit, rows=left)
+                self.database.aged[account, kind.name] = end - 1
+                return sum(seq < end for seq, _ in rows)
+        return 0
 
     async def probe(self) -> None:
         """Memory always serves."""

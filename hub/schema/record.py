@@ -40,6 +40,10 @@ Image = dict[str, Any]
 """A record as it is on the wire: a flat dict of plain values."""
 
 
+HISTORY_DAYS: Final = 36_500
+"""The longest that a type may say its history is kept."""
+
+
 class Record:
     """The base of every record type. Options are class keywords.
 
@@ -52,13 +56,15 @@ class Record:
     fields to order by (default: all that can be). `system`: the type is global and lives in account `system`.
     `public_read`: guests may read. `file`: records of this type link a file to their parent; the fields name, sha256,
     size and content_type are then required. `on_delete`: what a deletion of the parent does while there are records
-    of this type under it, `restrict` (it is refused) or `cascade` (they go along). `views`: what the records may be
+    of this type under it, `restrict` (it is refused) or `cascade` (they go along). `history_days`: for how long the
+    log says what changed in them (None: as long as it says anything). `views`: what the records may be
     shown with besides, by name; see `hub.schema.views`.
     """
 
     __record_type__: RecordType
     __check__: Callable[[Image], None] | None
     __views__: dict[str, View]
+    __history_days__: int | None
 
     def __init_subclass__(
         cls,
@@ -76,6 +82,7 @@ class Record:
         on_delete: Literal["restrict", "cascade"] = "restrict",
         views: Mapping[str, View] | None = None,
         for_types: tuple[type[Record], ...] = (),
+        history_days: int | None = None,
         **unknown: Any,
     ) -> None:
         super().__init_subclass__()
@@ -85,6 +92,9 @@ class Record:
             raise DeclarationError(f"{cls.__name__} has no rule; declare access=Access(read=…, create=…, …)")
         cls.__check__ = check
         cls.__views__ = dict(views or {})
+        if history_days is not None and not 1 <= history_days <= HISTORY_DAYS:
+            raise DeclarationError(f"{cls.__name__}: history_days is 1 to {HISTORY_DAYS}; leave it out for no bound")
+        cls.__history_days__ = history_days
         parent_type = type_of(parent) if parent is not None else None
         if parent_type is not None and parent_type.name == "account":
             parent_type = None  # the account is the scope of every record, not a column of its own
@@ -141,6 +151,11 @@ class RecordType:
     def check(self) -> Callable[[Image], None] | None:
         """What looks at each image before it is written, where that is declared."""
         return self.declared.__check__
+
+    @property
+    def history_days(self) -> int | None:
+        """For how many days the log says what changed in records of this type; None: as long as it says anything."""
+        return self.declared.__history_days__
 
     @cached_property
     def views(self) -> dict[str, View]:

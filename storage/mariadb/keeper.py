@@ -103,7 +103,7 @@ class MariadbStorage:
         self._listener: Listener = lambda commits: None
         self._writer = Writer(registry, statements, self._units, clock, self._keys, writers, queue, self._tell)
         self._questions = Questions(statements, self._keys)
-        self._past, self._feeds = statements.past, statements.feeds
+        self._past, self._feeds, self._aging = statements.past, statements.feeds, statements.aging
         # One at a time, because a snapshot holds back what InnoDB may forget.
         self._dumping: asyncio.Task[None] | None = None
         # Half of the connections are left to the others: a search for what nearly every record has takes its time.
@@ -282,6 +282,11 @@ class MariadbStorage:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
         past, at = self._past, millis(before)
         return await self._ask(lambda connection: past.prune(connection, at, limit))
+
+    async def prune_type(self, kind: RecordType, before: str, limit: int) -> int:
+        """Empty what the logs say of a type in commits that are older than a time; return how many were looked at."""
+        aging, at = self._aging, millis(before)
+        return await self._ask(lambda connection: aging.step(connection, kind.name, at, limit))
 
     async def probe(self) -> None:
         """Read for real; raise `HubError` where that fails."""

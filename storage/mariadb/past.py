@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from hub.schema.record import Image
 from storage.mariadb.compile import ask, compiled, possible_id, spread
 from storage.mariadb.connection import begin, rolled_back
+from storage.retention import first_kept
 from storage.sql.past import FACTS, Place
 from storage.sql.rows import Rows, decode_json
 from storage.sql.tables import Tables
@@ -110,21 +111,10 @@ class Past:
                 begin(connection)
                 ask(connection, self.lock.sql, self.lock.arguments({"account": account_pk}))
                 arguments = self.beginning.arguments({"account": account_pk, "limit": limit - removed + 1})
-                end = _end(ask(connection, self.beginning.sql, arguments), before, limit - removed)
+                end = first_kept(ask(connection, self.beginning.sql, arguments), before, limit - removed)
                 arguments = self.forget.arguments({"account": account_pk, "end": end})
                 removed += connection.exec_driver_sql(self.forget.sql, tuple(arguments)).rowcount
                 connection.exec_driver_sql("COMMIT")
             if removed >= limit:
                 break
         return removed
-
-
-def _end(rows: Sequence[Any], before: int, limit: int) -> int:
-    """Return the first `seq` to keep: old commits go whole, as many as hold at most `limit` changes, but at least one.
-
-    `rows`: `seq` and time of the first `limit` + 1 changes, so the last one may be of a commit that goes on.
-    """
-    if not rows or rows[0].at >= before:
-        return 0
-    cut = int(rows[-1].seq) if len(rows) > limit else int(rows[-1].seq) + 1
-    return max(min([cut, *(int(row.seq) for row in rows if row.at >= before)]), int(rows[0].seq) + 1)

@@ -13,6 +13,7 @@ from sqlalchemy import Table, bindparam, func, insert, literal_column, select, t
 from sqlalchemy.engine import Connection
 
 from hub.schema.registry import Registry
+from storage.mariadb.aging import Aging
 from storage.mariadb.compile import MariaCompiler, MariaRows, ask, compiled, possible_id
 from storage.mariadb.feeds import FeedPositions
 from storage.mariadb.past import Past
@@ -48,6 +49,7 @@ class Statements:
         self.totals = {name: MariaTotals(self.compilers[name], rows, tables) for name, rows in self.rows.items()}
         self.past = Past(tables, self.rows)
         self.feeds = FeedPositions(tables)
+        self.aging = Aging(tables)
         self.inserts = {name: _insert(rows.home.table, rows.columns) for name, rows in self.rows.items()}
         # Columns that a unique index covers: their rows are written in the order of the commits.
         self.guarded = {

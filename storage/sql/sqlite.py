@@ -97,7 +97,7 @@ class SqliteStorage:
         self._writer = Writer(registry, statements, path, clock, settled, durability, checkpoint_pages, self._hand_over)
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
-        self._past, self._feeds = statements.past, statements.feeds
+        self._past, self._feeds, self._aging = statements.past, statements.feeds, statements.aging
         # One reading thread is left to the others: a search for what nearly every record has takes its time.
         self._searching = asyncio.Semaphore(max(1, min(SEARCHES, readers - 1)))
         self._searches = Searches(statements, self._questions.account)
@@ -347,6 +347,11 @@ class SqliteStorage:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
         past = self._past
         return await self._write(lambda connection: past.prune(connection, millis(before), limit))
+
+    async def prune_type(self, kind: RecordType, before: str, limit: int) -> int:
+        """Empty what the logs say of a type in commits that are older than a time; return how many were looked at."""
+        aging = self._aging
+        return await self._write(lambda connection: aging.step(connection, kind.name, millis(before), limit))
 
     async def reindex(self, kind: RecordType, place: str, limit: int) -> tuple[int, str]:
         """Make the full text of the next `limit` records of a type anew; return how many, and the next place."""

@@ -14,6 +14,7 @@ from sqlalchemy import Column, Table, and_, bindparam, func, literal_column, sel
 
 from hub.schema.record import RecordType
 from hub.schema.registry import Registry
+from storage.sql.aging import Aging
 from storage.sql.compile import DIALECT, Compiler, Text, compiled
 from storage.sql.feeds import FeedPositions
 from storage.sql.past import Past
@@ -95,6 +96,7 @@ class Statements:
         self.change = Insert(log, log.c.keys())
         self.past = Past(tables, self.rows)
         self.feeds = FeedPositions(tables)
+        self.aging = Aging(tables)
         self.key = Insert(keys, keys.c.keys())
         self.forget = compiled(
             keys.delete().where(

@@ -153,6 +153,17 @@ class Tables:
             sqlite_with_rowid=False,
             **_TABLE,
         )
+        # Up to which commit an account's log says nothing of a type any more, of those that say for how long.
+        self.mark = Table(
+            "history_mark",
+            m,
+            Column("account_pk", Key, nullable=False),
+            Column("type", String(48), nullable=False),
+            Column("seq", BigInteger, nullable=False),
+            PrimaryKeyConstraint("account_pk", "type"),
+            sqlite_with_rowid=False,
+            **_TABLE,
+        )
         self.own = frozenset(m.tables)
         self._homes: dict[str, Home] = {}
         for kind in sorted(registry.types.values(), key=lambda kind: kind.name):

@@ -21,7 +21,7 @@ from storage.mariadb.keeper import MariadbStorage
 from tests.storage.declared import Use, box, item, person, registry, sticker, ticking
 from tests.storage.mariadb_server import MariadbServer
 
-TABLES = sorted([*registry.types, "account_state", "change", "idempotency", "feed_position"])
+TABLES = sorted([*registry.types, "account_state", "change", "idempotency", "feed_position", "history_mark"])
 
 
 OTHER = Registry.of(["hub.schema.core"])
