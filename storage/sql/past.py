@@ -58,8 +58,8 @@ class Past:
                 change.c.rec == bindparam("rec"),
                 change.c.type == bindparam("type"),
                 change.c.kind == creation,
-                told,
             )
+            .order_by(change.c.seq.desc(), change.c.part.desc())
             .limit(1)
         )
         self._at = compiled(
@@ -75,15 +75,17 @@ class Past:
         emptied = {"after": nothing, "before": case((change.c.before.is_(None), none), else_=nothing)}
         self.erasing = compiled(update(change).values(emptied).where(*every))
         # The same for a record whose id another has since: only what stands up to its removal.
-        place = tuple_(change.c.seq, change.c.part) <= tuple_(bindparam("to_seq"), bindparam("to_part"))
+        # A sum, since as a bound of the primary key it would tempt SQLite to go through the log.
+        place = tuple_(change.c.seq + 0, change.c.part) <= tuple_(bindparam("to_seq"), bindparam("to_part"))
         self.erasing_to = compiled(update(change).values(emptied).where(*every, place))
         stretch = [change.c.seq >= bindparam("first"), change.c.seq < bindparam("end"), change.c.kind == creation]
         named = change.c.rec.in_(select(func.json_each(bindparam("recs")).table_valued("value").c.value))
-        first = [here, *stretch, change.c.type == bindparam("type"), named, told]
-        self.erasing_first = compiled(update(change).values(after=nothing).where(*first))
-        first_of_index = [here, change.c.version == literal_column("1"), *of_record, told]
-        self._imported = compiled(select(change.c.seq).where(*first_of_index).limit(1))
-        self.erasing_first_to = compiled(update(change).values(after=nothing).where(*first, place))
+        first = [here, *stretch, change.c.type == bindparam("type"), named]
+        self.erasing_first = compiled(update(change).values(after=nothing).where(*first).returning(change.c.rec))
+        self.imported = compiled(select(change.c.seq).where(*every, change.c.version < literal_column("2")).limit(1))
+        self.erasing_first_to = compiled(
+            update(change).values(after=nothing).where(*first, place).returning(change.c.rec)
+        )
         self._accounts = compiled(select(tables.account.c.account_pk))
         self._nth = compiled(
             select(change.c.seq).where(here).order_by(change.c.seq, change.c.part).limit(1).offset(bindparam("n"))
@@ -141,7 +143,7 @@ class Past:
         for rec, births in gone.items():
             end = ends.get(rec)
             values = {"account": account_pk, "rec": rec, "type": kind}
-            imported = self._all(connection, self._imported, values)
+            imported = self._all(connection, self.imported, values)
             if end is None:
                 connection.execute(self.erasing.sql, self.erasing.arguments(values))
             else:
@@ -155,11 +157,11 @@ class Past:
             text, values = self.erasing_first, {"account": account_pk, "type": kind, "recs": to_json(recs)}
             if end is not None:
                 text, values = self.erasing_first_to, values | _to(end)
-            left = len(recs)
+            left = set(recs)
             for first, last in self._stretches(connection, account_pk, born):
                 arguments = text.arguments(values | {"first": first, "end": last})
-                left -= connection.execute(text.sql, arguments).rowcount
-                if left <= 0:
+                left -= {rec for (rec,) in connection.execute(text.sql, arguments)}
+                if not left:
                     break
 
     def prune(self, connection: sqlite3.Connection, before: int, limit: int) -> int:
@@ -189,7 +191,8 @@ class Past:
         for first, end in self._stretches(connection, account_pk, at):
             found = self._all(connection, self._creation, place | {"first": first, "end": end})
             if found:
-                return decode_json(found[0][0])  # type: ignore[no-any-return]
+                row: list[Any] = decode_json(found[0][0])
+                return row if row[-2] else None  # what it said was forgotten
         return None
 
     def _stretches(self, connection: sqlite3.Connection, account_pk: int, at: int) -> Iterator[tuple[int, int]]:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from hub.schema.times import from_millis
+from storage.sql.aging import AgingTexts
+from storage.sql.compile import Text, compiled
 from storage.sql.questions import Questions
 from storage.sql.statements import Statements
 from storage.sql.tables import Tables
@@ -27,19 +29,36 @@ async def _busy(use: Use) -> list[str]:
     return made
 
 
-async def test_the_versions_of_a_record_are_one_search_in_an_index(tmp_path: Path) -> None:
-    statements = Statements(registry, Tables(registry))
+@pytest.mark.parametrize("name", ["versions", "imported", "erasing", "erasing_to"])
+async def test_the_versions_of_a_record_are_one_search_in_an_index(tmp_path: Path, name: str) -> None:
+    text: Text = getattr(Statements(registry, Tables(registry)).past, name)
     async with opened(tmp_path / "hub.db") as use:
         await _busy(use)
         plans: list[str] = []
-        text = statements.past.versions
 
         def explain(connection: sqlite3.Connection) -> None:
-            values = text.arguments({"account": 1, "rec": "x", "type": "box", "below": 9, "limit": 9})
+            plain = {"account": 1, "rec": "x", "type": "box", "below": 9, "limit": 9, "to_seq": 9, "to_part": 9}
+            values = text.arguments(plain)
             plans.extend(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text.sql}", values))
 
         await on_writer(use, explain)
-        assert plans == ["SEARCH change USING INDEX change_of (account_pk=? AND rec=? AND version<?)"]
+        (plan,) = plans
+        assert plan.startswith("SEARCH change USING INDEX change_of (account_pk=? AND rec=? AND version")
+
+
+@pytest.mark.parametrize("name", ["next", "empty"])
+async def test_a_step_over_the_log_of_a_type_begins_where_the_last_one_ended(tmp_path: Path, name: str) -> None:
+    text: Text = getattr(AgingTexts(Tables(registry), compiled), name)
+    async with opened(tmp_path / "hub.db") as use:
+        plans: list[str] = []
+
+        def explain(connection: sqlite3.Connection) -> None:
+            values = text.arguments({"account": 1, "type": "box", "reached": 5, "end": 9, "limit": 9})
+            plans.extend(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text.sql}", values))
+
+        await on_writer(use, explain)
+        (plan,) = plans
+        assert plan.startswith("SEARCH change USING PRIMARY KEY (account_pk=? AND seq>?")
 
 
 async def test_creations_take_no_place_in_the_index(tmp_path: Path) -> None:
