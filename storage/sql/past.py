@@ -82,7 +82,10 @@ class Past:
         named = change.c.rec.in_(select(func.json_each(bindparam("recs")).table_valued("value").c.value))
         first = [here, *stretch, change.c.type == bindparam("type"), named]
         self.erasing_first = compiled(update(change).values(after=nothing).where(*first).returning(change.c.rec))
-        self.imported = compiled(select(change.c.seq).where(*every, change.c.version < literal_column("2")).limit(1))
+        # How the lives of an id began and ended that are in the index, the newest first.
+        turns: list[ColumnElement[str]] = [literal_column("'import'"), literal_column("'purge'")]
+        bounds = select(change.c.kind).where(*every, change.c.kind.in_(turns))
+        self.bounds = compiled(bounds.order_by((change.c.seq + 0).desc(), change.c.part.desc()).limit(2))
         self.erasing_first_to = compiled(
             update(change).values(after=nothing).where(*first, place).returning(change.c.rec)
         )
@@ -143,14 +146,14 @@ class Past:
         for rec, births in gone.items():
             end = ends.get(rec)
             values = {"account": account_pk, "rec": rec, "type": kind}
-            imported = self._all(connection, self.imported, values)
+            bounds = self._all(connection, self.bounds, values)
             if end is None:
                 connection.execute(self.erasing.sql, self.erasing.arguments(values))
             else:
                 connection.execute(self.erasing_to.sql, self.erasing_to.arguments(values | _to(end)))
-            # What was imported is in the index from the first version on. Where there were several of this id, it
-            # does not say which.
-            if not imported or len(births) > 1 or end is not None:
+            # What was imported is in the index from the first version on: that row is the one before its removal.
+            # Of several with this id it is not asked which.
+            if ("import",) not in bounds[1:] or len(births) > 1 or end is not None:
                 for born in births:
                     together.setdefault((born, end), []).append(rec)
         for (born, end), recs in together.items():
