@@ -2,10 +2,8 @@
 
     commit (own or from the bus) -> Dispatcher -> Watches -> Outlets
 
-A watch starts like this: record what the group is told from now on; read one consistent snapshot, or the
-log since the client's position; wait until the dispatcher has reached it; fold what was recorded into it;
-answer. From that moment, in the same turn of the loop, the socket is a member of the group. So there is
-no gap and no duplicate, and everything up to the answer's `seq` was pushed before it.
+A watch starts as `channels.starts` says. From its answer on, in the same turn of the loop, the socket is a member of
+the group. So there is no gap and no duplicate, and everything up to the answer's `seq` was pushed before it.
 """
 
 from __future__ import annotations
@@ -16,30 +14,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from channels.after import AfterCommit
 from channels.dispatch import Dispatcher
 from channels.feeds import Feeds
 from channels.outlet import Outlet
+from channels.refills import Windows
 from channels.rosters import Rosters
-from channels.watches import Event, Recorder, Watches, WatchGroup, WatchQuery
+from channels.starts import Since, Started, Starts
+from channels.watches import Recorder, Watches, WatchGroup, WatchQuery
 from hub.access import SYSTEM, Identity
-from hub.schema.query import Query
-from hub.schema.record import Image
 from hub.schema.writes import ChangeRow, ChangeSet
 from hub.wire import close
 from hub.wire.errors import HubError
-from storage.base import FIND_CEILING, Storage
+from storage.base import Storage
 from storage.bus import Bus
 
 log = logging.getLogger("hub.live")
 
 WATCHES_PER_SOCKET: Final = 100
-REPLAY_EVENTS: Final = 10_000
-REPLAY_BYTES: Final = 768 * 1024
-REPLAY_PAGE: Final = 500
-_ENCODER: Final = msgspec.json.Encoder()
+WINDOW_RECORDS_PER_SOCKET: Final = 10_000
+"""How many records the sorted windows of a socket show together at most: they are held in memory."""
 GRACE_SECONDS: Final = 10.0
 BEAT_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 10.0
@@ -48,18 +42,6 @@ POLL_WITHOUT_BUS_SECONDS: Final = 2.0
 
 _CREDENTIALS: Final = frozenset({"api_key", "session", "user", "membership"})
 """The record types that say who may come in, and as what."""
-
-
-@dataclass(slots=True)
-class Started:
-    """What a watch start answers. Exactly one of `records` and `events` is set."""
-
-    group: WatchGroup
-    mark: str
-    seq: int
-    records: list[Image] | None = None
-    events: list[dict[str, Any]] | None = None
-    why: str | None = None
 
 
 @dataclass(slots=True)
@@ -97,16 +79,17 @@ class Live:
         after: AfterCommit | None = None,
         resume_from: Callable[[], str] = lambda: "",
     ) -> None:
+        """Run over a keeper and a bus; `resume_from` returns the time in wire form before which nothing is resumed."""
         self.storage = storage
         self.bus = bus
-        self._resume_from = resume_from
-        """Returns the time in wire form before which nothing is resumed."""
         self._after = after or None
         """The hooks of packs, where there are any."""
         self.watches = Watches()
         self.rosters = Rosters()
         self.feeds = Feeds(storage)
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
+        self.windows = Windows(storage, self.dispatcher, self.watches)
+        self._starts = Starts(storage, self.dispatcher, self.windows, resume_from)
         self._sessions: dict[str, SessionState] = {}
         self._by_outlet: dict[Outlet, SessionState] = {}
         self._by_secret: dict[str, SessionState] = {}
@@ -134,6 +117,7 @@ class Live:
                 session.gone.cancel()
         self._sessions.clear()
         self.feeds.close_all()
+        self.windows.close()
         await self.dispatcher.close()
 
     def _committed(self, commits: list[ChangeSet]) -> None:
@@ -198,34 +182,24 @@ class Live:
 
     # -- watches -------------------------------------------------------------------------------------
 
-    async def watch(
-        self, session: SessionState, query: WatchQuery, since_mark: str | None = None, since_seq: int = 0
-    ) -> Started:
+    async def watch(self, session: SessionState, query: WatchQuery, since: Since | None = None) -> Started:
         """Start or resume a watch of a session; raise `watch.too_many`, `watch.too_large`.
 
         Runs to its answer; the caller queues the answer before it waits for anything else.
         """
-        if query.id not in session.watches and len(session.watches) >= WATCHES_PER_SOCKET:
-            raise HubError("watch.too_many", f"A socket holds at most {WATCHES_PER_SOCKET} watches; stop one first.")
+        self._admit(session, query)
         outlet, turn = session.outlet, session.turn
         # Followed for as long as this takes, so that what is recorded has no gap whatever the session does.
         await self.dispatcher.follow(query.account)
         epoch = self.dispatcher.epoch(query.account)
-        why = query.mismatch(since_mark, epoch) if since_mark is not None else None
-        group = self.watches.group(query)
+        group = self.watches.group(query) if query.limit is None else self.windows.group(query)
         recorder = Recorder()
         group.recorders.append(recorder)
         try:
-            started = None
-            if since_mark is not None and why is None:
-                started = await self._replay(group, recorder, since_seq)
-                why = "expired" if started is None else None
-            if started is None:
-                started = await self._snapshot(group, recorder)
-                started.why = why
-            started.mark = query.mark(epoch)
+            started = await self._starts.start(group, recorder, outlet, epoch, since)
             if session.turn != turn:
                 raise HubError("action.cancelled", "The session has changed its account meanwhile.")
+            self._admit(session, query)  # again: others may have started meanwhile
             if outlet is not None and session.outlet is outlet:
                 group.outlets[outlet] = group.outlets.get(outlet, 0) + 1
                 session.watches[query.id] = group
@@ -235,52 +209,16 @@ class Live:
             self.watches.release(group)
             self.dispatcher.unfollow(query.account)
 
-    async def _snapshot(self, group: WatchGroup, recorder: Recorder) -> Started:
-        query = group.query
-        found = await self.storage.find(query.account, Query(query.type, query.where))
-        if found.more:
-            raise HubError(
-                "watch.too_large",
-                f"The query matches more than {FIND_CEILING} records; narrow the filter.",
-                path="where",
-            )
-        await self.dispatcher.reached(query.account, found.seq)
-        seq = self.dispatcher.position(query.account)
-        records: list[Image] = [query.view(image) for image in found.records]
-        late = [events for n, _, events in recorder.commits if n > found.seq]
-        if late:
-            records = fold(records, late)
-        return Started(group, "", max(seq, found.seq), records=records)
-
-    async def _replay(self, group: WatchGroup, recorder: Recorder, since: int) -> Started | None:
-        """Return what was missed since a position, or None where only a snapshot can help."""
-        query = group.query
-        target = self.dispatcher.position(query.account)
-        if since > target:
-            # The client comes from an instance that is ahead of this one, or from another history.
-            head = (await self.storage.heads([query.account]))[query.account]
-            if since > head.seq:
-                return None
-            await self.dispatcher.reached(query.account, since)
-            target = self.dispatcher.position(query.account)
-        missed: list[dict[str, Any]] = []
-        position, count, size = since, 0, 0
-        while position < target:
-            commits = await self.storage.changes(query.account, position, REPLAY_PAGE)
-            if not commits or commits[0].seq != position + 1 or commits[0].at < self._resume_from():
-                return None
-            for commit in commits:
-                position = commit.seq
-                events = query.events(commit)
-                if events:
-                    missed.append(_missed(commit.seq, commit.session, events))
-                    count += len(events)
-                    size += len(_ENCODER.encode(events))
-            if count > REPLAY_EVENTS or size > REPLAY_BYTES:
-                return None
-        await self.dispatcher.reached(query.account, position)
-        missed += [_missed(n, origin, events) for n, origin, events in recorder.commits if n > position]
-        return Started(group, "", max(self.dispatcher.position(query.account), position), events=missed)
+    def _admit(self, session: SessionState, query: WatchQuery) -> None:
+        if query.id in session.watches:
+            return
+        if len(session.watches) >= WATCHES_PER_SOCKET:
+            raise HubError("watch.too_many", f"A socket holds at most {WATCHES_PER_SOCKET} watches; stop one first.")
+        if query.limit is not None:
+            shown = sum(group.query.limit or 0 for group in session.watches.values())
+            if shown + query.limit > WINDOW_RECORDS_PER_SOCKET:
+                text = f"The windows of a socket show at most {WINDOW_RECORDS_PER_SOCKET} records; ask for less."
+                raise HubError("watch.too_many", text, path="limit")
 
     def unwatch(self, session: SessionState, watch: str) -> None:
         """Stop a watch once; raise `record.not_found` where the session does not hold it."""
@@ -406,24 +344,3 @@ class Live:
             self.feeds.drop(outlet)
         session.watches.clear()
         session.channels.clear()
-
-
-def _missed(seq: int, origin: str | None, events: list[Event]) -> dict[str, Any]:
-    if origin is None:
-        return {"seq": seq, "events": events}
-    return {"seq": seq, "origin": origin, "events": events}
-
-
-def fold(records: list[Image], commits: list[list[Event]]) -> list[Image]:
-    """Return a snapshot brought forward by the events of later commits."""
-    by_id = {record["id"]: record for record in records}
-    for events in commits:
-        for event in events:
-            rec = event["rec"]
-            if event["kind"] == "enter":
-                by_id[rec] = event["record"]
-            elif event["kind"] == "leave":
-                by_id.pop(rec, None)
-            elif rec in by_id:
-                by_id[rec] = {**by_id[rec], **event["patch"], "version": event["version"]}
-    return list(by_id.values())

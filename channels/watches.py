@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
+from channels.matching import Index
 from channels.outlet import Encoded, Outlet
 from hub.access import Rights
+from hub.schema.query import ById, SortKey
 from hub.schema.record import Image, RecordType
-from hub.schema.where import Node, canonical, matcher
+from hub.schema.where import Matcher, Node, canonical, matcher
 from hub.schema.writes import ChangeRow, ChangeSet
 from hub.wire import frames
 
@@ -35,13 +37,18 @@ def _short(*parts: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class WatchQuery:
-    """What is watched, by whose rights. `fields` are wire names or None for all that may be seen."""
+    """What is watched, by whose rights. `fields` are wire names or None for all that may be seen.
+
+    With a `limit` it is a window: the first records in `order`, whose fields are among `fields`.
+    """
 
     account: str
     type: RecordType
     where: Node
     fields: tuple[str, ...] | None
     rights: Rights
+    order: tuple[SortKey, ...] = ById
+    limit: int | None = None
 
     @cached_property
     def id(self) -> str:
@@ -50,7 +57,10 @@ class WatchQuery:
 
     @property
     def _asked(self) -> list[Any]:
-        return [self.type.name, canonical(self.where), sorted(self.fields) if self.fields is not None else None]
+        asked = [self.type.name, canonical(self.where), sorted(self.fields) if self.fields is not None else None]
+        if self.limit is not None:
+            asked += [[[key.field, key.descending] for key in self.order], self.limit]
+        return asked
 
     def mark(self, epoch: str) -> str:
         """Return the opaque mark: query, rights, schema, epoch."""
@@ -69,10 +79,13 @@ class WatchQuery:
         return None
 
     @cached_property
-    def matches(self) -> Callable[[Image], bool]:
-        """Whether a live image matches the filter."""
-        test = matcher(self.where)
-        return lambda image: image["deleted_at"] is None and test(image)
+    def test(self) -> Matcher:
+        """Whether an image matches the filter, a tombstone's too."""
+        return matcher(self.where)
+
+    def matches(self, image: Image) -> bool:
+        """Say whether an image is live and matches the filter."""
+        return image["deleted_at"] is None and self.test(image)
 
     @cached_property
     def visible(self) -> frozenset[str] | None:
@@ -121,8 +134,11 @@ class WatchQuery:
     def events(self, commit: ChangeSet) -> list[Event]:
         """Return what a commit means for this watch, in the order of its changes."""
         name = self.type.name
-        found = (self.event(row) for row in commit.rows if row.type == name)
-        return [event for event in found if event is not None]
+        return self.events_of(row for row in commit.rows if row.type == name)
+
+    def events_of(self, rows: Iterable[ChangeRow]) -> list[Event]:
+        """Return what changed records of the type mean for this watch, in their order."""
+        return [event for event in map(self.event, rows) if event is not None]
 
 
 class Recorder:
@@ -137,6 +153,8 @@ class WatchGroup:
 
     def __init__(self, query: WatchQuery) -> None:
         self.query = query
+        self.where = query.where
+        self.test = query.test
         self.outlets: dict[Outlet, int] = {}
         """How many times each socket started this watch."""
         self.recorders: list[Recorder] = []
@@ -146,21 +164,29 @@ class WatchGroup:
         """Whether nobody needs this group any more."""
         return not self.outlets and not self.recorders
 
-    def tell(self, commit: ChangeSet, on_reset: Callable[[WatchGroup, Outlet, str], None]) -> None:
-        """Hand a commit to everybody who watches, where it means anything to them."""
-        events = self.query.events(commit)
+    def tell(self, commit: ChangeSet, rows: Sequence[ChangeRow], reset: Reset) -> None:
+        """Hand what a commit changed to everybody who watches, where it means anything to them."""
+        events = self.query.events_of(rows)
         if not events:
             return
         for recorder in self.recorders:
             recorder.commits.append((commit.seq, commit.session, events))
+        self.push(commit.seq, commit.session, events, reset)
+
+    def push(self, seq: int, origin: str | None, events: list[Event], reset: Reset) -> None:
+        """Push events to every socket, encoded once per codec."""
         if not self.outlets:
             return
         watch = self.query.id
-        shared = Encoded(frames.change(watch, commit.seq, commit.session, events))
+        shared = Encoded(frames.change(watch, seq, origin, events))
         for outlet in list(self.outlets):
             frame = shared.frame(outlet.codec)
             if len(frame) > MAX_PUSH or not outlet.push(frame, watch):
-                on_reset(self, outlet, "slow")
+                reset(self, outlet, "slow")
+
+
+Reset = Callable[[WatchGroup, Outlet, str], None]
+"""Ends a watch of one socket: the group, the socket, why."""
 
 
 class Watches:
@@ -168,27 +194,38 @@ class Watches:
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str], dict[str, WatchGroup]] = {}
+        self._indexes: dict[tuple[str, str], Index[WatchGroup]] = {}
         self._on_reset: Callable[[Outlet, str], None] = lambda outlet, watch: None
 
     def listen(self, on_reset: Callable[[Outlet, str], None]) -> None:
         """Set who is told that a socket lost a watch."""
         self._on_reset = on_reset
 
-    def group(self, query: WatchQuery) -> WatchGroup:
-        """Return the group of a query, new or not."""
-        groups = self._groups.setdefault((query.account, query.type.name), {})
+    def group(self, query: WatchQuery, make: Callable[[WatchQuery], WatchGroup] = WatchGroup) -> WatchGroup:
+        """Return the group of a query; where there is none, the one that `make` makes."""
+        key = (query.account, query.type.name)
+        groups = self._groups.setdefault(key, {})
         group = groups.get(query.id)
         if group is None:
-            group = groups[query.id] = WatchGroup(query)
+            group = groups[query.id] = make(query)
+            if key not in self._indexes:
+                self._indexes[key] = Index(query.type)
+            self._indexes[key].add(group)
         return group
 
     def release(self, group: WatchGroup) -> None:
         """Forget a group that nobody needs."""
+        if group.idle:
+            self.forget(group)
+
+    def forget(self, group: WatchGroup) -> None:
+        """Forget a group: whoever asks for its query gets a new one."""
         key = (group.query.account, group.query.type.name)
-        if group.idle and self._groups.get(key, {}).get(group.query.id) is group:
+        if self._groups.get(key, {}).get(group.query.id) is group:
             del self._groups[key][group.query.id]
+            self._indexes[key].remove(group)
             if not self._groups[key]:
-                del self._groups[key]
+                del self._groups[key], self._indexes[key]
 
     def stop(self, group: WatchGroup, outlet: Outlet) -> None:
         """Take a socket out of a group."""
@@ -197,16 +234,28 @@ class Watches:
         self.release(group)
 
     def tell(self, commit: ChangeSet) -> None:
-        """Hand a commit to every group that it may concern."""
-        rows = commit.rows
-        kinds = (rows[0].type,) if len(rows) == 1 else dict.fromkeys([row.type for row in rows])
-        for kind in kinds:
-            groups = self._groups.get((commit.account, kind))
-            if groups is not None:
-                for group in list(groups.values()):
-                    group.tell(commit, self._reset)
+        """Hand a commit to every group that it concerns."""
+        rows, account = commit.rows, commit.account
+        if len(rows) == 1:
+            index = self._indexes.get((account, rows[0].type))
+            if index is not None:
+                for group in index.concerned(rows[0]):
+                    group.tell(commit, rows, self.reset)
+            return
+        indexes = {kind: self._indexes.get((account, kind)) for kind in dict.fromkeys([row.type for row in rows])}
+        if not any(indexes.values()):
+            return
+        concerned: dict[WatchGroup, list[ChangeRow]] = {}
+        for row in rows:
+            index = indexes[row.type]
+            if index is not None:
+                for group in index.concerned(row):
+                    concerned.setdefault(group, []).append(row)
+        for group, changed in concerned.items():
+            group.tell(commit, changed, self.reset)
 
-    def _reset(self, group: WatchGroup, outlet: Outlet, why: str) -> None:
+    def reset(self, group: WatchGroup, outlet: Outlet, why: str) -> None:
+        """End a watch of one socket, which is told to start it again from a snapshot."""
         watch = group.query.id
         group.outlets.pop(outlet, None)
         outlet.replace(watch, outlet.codec.encode(frames.reset(watch, why)))

@@ -288,12 +288,16 @@ class Operations:
         if peer.account != call.account and call.moved:
             answer.seq = None
             return True
-        return call.services.live.dispatcher.has_reached(call.account, seq)
+        live = call.services.live
+        if live.windows.filling and live.windows.owes(peer.outlet, seq):
+            return False
+        return live.dispatcher.has_reached(call.account, seq)
 
     async def pushed(self, call: Call, request: Request, answer: Answer) -> None:
         """Return when `may_go` is true of an answer; raise `HubError` after 10 s."""
         try:
             await call.services.live.dispatcher.reached(call.account, answer.seq or 0)
+            await call.services.live.windows.settled(call.peer.outlet, answer.seq)
         except HubError as late:
             # What was written stays written, but its answer may not overtake the pushes that are owed.
             written = isinstance(request, WriteRequest | ActionCall)

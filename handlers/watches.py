@@ -8,9 +8,11 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from channels.outlet import Outlet
+from channels.starts import Since
 from channels.watches import WatchQuery
 from handlers.base import Answer, Call, Needs, handles
 from handlers.records import scoped, size_of
+from hub.schema.query import parse_order
 from hub.schema.record import Image
 from hub.wire import frames
 from hub.wire.errors import HubError
@@ -27,20 +29,21 @@ async def start(call: Call, request: WatchStart) -> Answer:
     for name in ("include", "view", "after", "count", "deleted"):
         if getattr(request, name) is not UNSET:
             raise HubError("where.not_watchable", f"A watch has no {name}; use record.find for it.", path=name)
-    for name in ("order", "limit"):
-        if getattr(request, name) is not None:
-            raise HubError(
-                "where.not_watchable", f"Sorted windows ({name}) are not available in this version.", path=name
-            )
     kind = call.kind(request.type, "read")
     call.rights.check_fields(kind, request.fields)
     node = await scoped(call, kind, request.where, request.parent, watched=True)
     session = call.session  # once more: the account may have changed while the parent was looked up
+    order = parse_order(kind, request.order, call.rights.hidden(kind))
     fields = tuple(request.fields) if request.fields is not None else None
-    query = WatchQuery(call.account, kind, node, fields, call.rights)
+    if fields is not None and request.order:
+        fields = tuple(dict.fromkeys([*fields, *(key.field for key in order)]))  # the client sorts by them
+    if request.limit is None:
+        query = WatchQuery(call.account, kind, node, fields, call.rights)
+    else:
+        query = WatchQuery(call.account, kind, node, fields, call.rights, order, request.limit)
     outlet = session.outlet
-    mark, seq = (request.since.mark, request.since.seq) if request.since else (None, 0)
-    started = await call.services.live.watch(session, query, mark, seq)
+    since = Since(request.since.mark, request.since.seq, request.since.have) if request.since is not None else None
+    started = await call.services.live.watch(session, query, since)
     data: dict[str, Any] = {
         "watch": query.id,
         "mark": started.mark,

@@ -118,10 +118,7 @@ def matcher(node: Node, others: Others | None = None) -> Matcher:
     """Return the function that says whether an image matches; steps look among `others`."""
     match node:
         case All():
-            parts = [matcher(n, others) for n in node.nodes]
-            if len(parts) == 1:
-                return parts[0]
-            return lambda image: all(part(image) for part in parts)
+            return _all([matcher(n, others) for n in _between(node.nodes)])
         case Either():
             options = [matcher(n, others) for n in node.nodes]
             return lambda image: any(option(image) for option in options)
@@ -134,6 +131,25 @@ def matcher(node: Node, others: Others | None = None) -> Matcher:
             if others is None:
                 raise TypeError("a filter with steps is matched among other records")
             return _stepping(node, matcher(node.node, others), others)
+
+
+def _all(parts: list[Matcher]) -> Matcher:
+    if not parts:
+        return lambda image: True
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) == 2:
+        first, second = parts
+        return lambda image: first(image) and second(image)
+    return lambda image: all(part(image) for part in parts)
+
+
+def _between(nodes: tuple[Node, ...]) -> list[Node]:
+    """Return the nodes, the two of a `$between` as one: watches match it for every change."""
+    match nodes:
+        case (Compare(op="gte") as low, Compare(op="lte") as high) if low.field == high.field:
+            return [Compare(low.field, low.kind, "between", (low.value, high.value))]
+    return list(nodes)
 
 
 def _stepping(step: Step, inner: Matcher, others: Others) -> Matcher:
@@ -156,6 +172,9 @@ def _term(field: str, op: str, value: Any) -> Matcher:
         if op == "in":
             return lambda image: image[field] in values
         return lambda image: image[field] not in values
+    if op == "between":
+        low, high = value
+        return lambda image: image[field] is not None and low <= image[field] <= high
     if op in _ORDERING:
         compare = _ORDERING[op]
         return lambda image: image[field] is not None and compare(image[field], value)

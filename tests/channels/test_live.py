@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from channels import live as live_module
+from channels import starts
 from channels.live import WATCHES_PER_SOCKET, Live, SessionState
 from channels.rosters import Who
+from channels.starts import Since
 from hub.access import SYSTEM, Identity
 from hub.schema.query import Query
 from hub.schema.writes import Commit, Create, Delete, Update
@@ -106,7 +108,7 @@ async def test_a_resumed_watch_gets_what_it_missed_one_body_a_commit(scene: Scen
     rec = await scene.store.create("A")
     await scene.store.update(rec, title="B")
     other = await scene.session()
-    again = await scene.live.watch(other, query(), before.mark, before.seq)
+    again = await scene.live.watch(other, query(), Since(before.mark, before.seq))
     assert [(push["seq"], push["origin"]) for push in again.events or []] == [(1, "writer"), (2, "writer")]
     assert [e["kind"] for push in again.events or [] for e in push["events"]] == ["enter", "update"]
     assert (again.seq, again.records) == (2, None)
@@ -118,19 +120,19 @@ async def test_what_cannot_be_resumed_is_a_snapshot_with_a_reason(
 ) -> None:
     session = await scene.session()
     before = await scene.live.watch(session, query())
-    again = await scene.live.watch(session, query(), mark or before.mark, seq)
+    again = await scene.live.watch(session, query(), Since(mark or before.mark, seq))
     assert (again.why, again.records, again.events) == (why, [], None)
 
 
 async def test_missing_more_than_a_snapshot_costs_is_a_snapshot(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "REPLAY_EVENTS", 3)
+    monkeypatch.setattr(starts, "REPLAY_EVENTS", 3)
     session = await scene.session()
     before = await scene.live.watch(session, query())
     for _ in range(3):
         await scene.store.create()
-    assert (await scene.live.watch(session, query(), before.mark, before.seq)).events is not None
+    assert (await scene.live.watch(session, query(), Since(before.mark, before.seq))).events is not None
     await scene.store.create()
-    assert (await scene.live.watch(session, query(), before.mark, before.seq)).why == "expired"
+    assert (await scene.live.watch(session, query(), Since(before.mark, before.seq))).why == "expired"
 
 
 async def test_what_was_lost_before_the_horizon_is_a_snapshot_although_the_log_still_has_it(scene: Scene) -> None:
@@ -141,12 +143,14 @@ async def test_what_was_lost_before_the_horizon_is_a_snapshot_although_the_log_s
     log = await scene.store.storage.changes(ACCOUNT, 0, 9)
     horizon = {"at": log[0].at}
     late = Live(scene.store.storage, InProcessBus(), resume_from=lambda: horizon["at"])
-    resumed = await late.watch(session, query(), before.mark, before.seq)
+    resumed = await late.watch(session, query(), Since(before.mark, before.seq))
     assert resumed.events is not None, "what is as old as the horizon is resumed"
     horizon["at"] = "2999-01-01T00:00:00.000Z"
-    expired = await late.watch(session, query(), before.mark, before.seq)
+    expired = await late.watch(session, query(), Since(before.mark, before.seq))
     assert (expired.why, len(expired.records or [])) == ("expired", 2)
-    assert (await late.watch(session, query(), before.mark, 2)).events == [], "who missed nothing is always resumed"
+    assert (await late.watch(session, query(), Since(before.mark, 2))).events == [], (
+        "who missed nothing is always resumed"
+    )
     await late.close()
 
 
@@ -156,7 +160,7 @@ async def test_what_was_forgotten_is_a_snapshot(scene: Scene) -> None:
     for title in ("A", "B", "C"):
         await scene.store.create(title)
     assert await scene.store.storage.prune("2999-01-01T00:00:00.000Z", 1) == 1
-    again = await scene.live.watch(session, query(), before.mark, before.seq)
+    again = await scene.live.watch(session, query(), Since(before.mark, before.seq))
     assert (again.why, len(again.records or []), again.seq) == ("expired", 3, 3)
 
 

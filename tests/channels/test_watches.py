@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels.live import fold
+from channels.starts import fold
 from channels.watches import MAX_PUSH, Recorder, Watches
 from hub.schema.writes import ChangeSet, Create, Delete, Update
 from hub.wire.codec import JSON, MSGPACK

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hub.wire.codec import JSON, MSGPACK
 from tests.simulation.client import Socket, Wanted, Wrong
-from tests.simulation.filters import fields_of, where_of
+from tests.simulation.filters import fields_of, where_of, window_of
 from tests.simulation.history import Spec, difference
 from tests.simulation.network import Link
 from tests.simulation.writes import Entry
@@ -192,6 +192,8 @@ class Actor:
             request["where"] = where
         if fields is not None:
             request["fields"] = fields
+        if rng.random() < 0.4:
+            request |= window_of(rng, kind, hidden)
         if kind.name == "thing" and ids["shelf"] and rng.random() < 0.3:
             request["parent"] = {"type": "shelf", "rec": rng.choice(ids["shelf"])}
         return Wanted(Spec.of(request, kind, self.rights))
@@ -371,13 +373,16 @@ class Actor:
             await asyncio.sleep(0.1)
 
     async def _find(self, spec: Spec) -> None:
-        request = {"op": "record.find", **spec.request, "limit": 1000}
-        answer = await self.settled(request, frozenset({"record.not_found"}))
+        answer = await self.settled(spec.find, frozenset({"record.not_found"}))
         if answer["op"] == "ok":
             data = answer["data"]
             found = {record["id"]: record for record in data["records"]}
             wrong = difference(found, self.world.history.state(spec, data["seq"]))
-            if wrong is not None or data["seq"] != answer.get("seq", data["seq"]) or "next" in data:
+            if (
+                wrong is not None
+                or data["seq"] != answer.get("seq", data["seq"])
+                or ("next" in data and "limit" not in spec.request)
+            ):
                 raise Wrong(f"a find of {spec.request} at {data['seq']}: {wrong}")
 
     def compare_with_log(self) -> None:
@@ -396,8 +401,7 @@ class Actor:
         if self.link is None:
             await self.connect(core)
         for held in wanted:
-            request = {"op": "record.find", **held.spec.request, "limit": 1000}
-            answer = await self.settled(request, frozenset({"record.not_found"}))  # the parent may be gone
+            answer = await self.settled(held.spec.find, frozenset({"record.not_found"}))  # the parent may be gone
             found = answer["data"]["records"] if answer["op"] == "ok" else []
             wrong = difference(held.records, {r["id"]: r for r in found})
             if wrong is not None:

@@ -40,7 +40,17 @@ class Wanted:
 
     def since(self) -> dict[str, Any] | None:
         """Return the `since` to resume with."""
-        return {"mark": self.mark, "seq": self.seq} if self.mark is not None and self.whole else None
+        if self.mark is None or not self.whole:
+            return None
+        if not self.windowed:
+            return {"mark": self.mark, "seq": self.seq}
+        have = {rec: image["version"] for rec, image in self.records.items()}
+        return {"mark": self.mark, "seq": self.seq, "have": have}
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it shows only the first records in an order."""
+        return "limit" in self.spec.request
 
 
 class Socket:
@@ -170,7 +180,10 @@ class Socket:
                 continue
             if held is None:
                 raise Wrong(f"{kind} of {rec}, which is not held")
-            if event["version"] != held["version"] + 1:
+            # A window says what has become of a record, which may have been changed several times.
+            late = wanted.windowed and event["version"] > held["version"]
+            same = wanted.windowed and kind == "leave" and event["version"] == held["version"]
+            if event["version"] != held["version"] + 1 and not late and not same:
                 raise Wrong(f"{kind} of {rec} to version {event['version']} while {held['version']} is held")
             if kind == "leave":
                 del wanted.records[rec]

@@ -99,6 +99,17 @@ def where_of(rng: Random, kind: RecordType, hidden: frozenset[str], ids: dict[st
     return _node(rng, kind, hidden, ids, 1)
 
 
+def window_of(rng: Random, kind: RecordType, hidden: frozenset[str]) -> dict[str, Any]:
+    """Return a random order and limit, either of which may be left out."""
+    window: dict[str, Any] = {}
+    if rng.random() < 0.9:
+        names = rng.sample(sorted(kind.sortable - hidden), rng.randint(1, 3))
+        window["order"] = [rng.choice(("", "-")) + name for name in names]
+    if rng.random() < 0.9:
+        window["limit"] = rng.choice((1, 2, 3, 4, 6, 10))
+    return window
+
+
 def _node(
     rng: Random, kind: RecordType, hidden: frozenset[str], ids: dict[str, list[str]], depth: int
 ) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub.access import Rights
+from hub.schema.query import SortKey, parse_order, sort_images
 from hub.schema.record import Image, RecordType
 from hub.schema.where import Matcher, both, equals, matcher, parse_where
 from storage.memory import MemoryDatabase
@@ -19,18 +20,40 @@ class Spec:
     kind: RecordType
     rights: Rights
     matches: Matcher
+    order: tuple[SortKey, ...]
 
     @classmethod
     def of(cls, request: dict[str, Any], kind: RecordType, rights: Rights) -> Spec:
-        """Return the spec of the `type, where, parent, fields` of a watch.start or record.find."""
+        """Return the spec of the `type, where, parent, fields, order, limit` of a watch.start or record.find."""
         node = parse_where(kind, request.get("where"), rights.hidden(kind))
         if request.get("parent") is not None:
             node = both(equals(kind, kind.parent_wire or "", request["parent"]["rec"]), node)
-        return cls(request, kind, rights, matcher(node))
+        return cls(request, kind, rights, matcher(node), parse_order(kind, request.get("order")))
+
+    @property
+    def fields(self) -> list[str] | None:
+        """The fields that a watch sends: those asked for, and those of the order."""
+        fields = self.request.get("fields")
+        if fields is None or not self.request.get("order"):
+            return fields
+        return list(dict.fromkeys([*fields, *(key.field for key in self.order)]))
+
+    @property
+    def find(self) -> dict[str, Any]:
+        """The request of a find of the same."""
+        found = {"op": "record.find", "limit": 1000, **self.request}
+        return found if self.fields is None else {**found, "fields": self.fields}
 
     def view(self, image: Image) -> Image:
         """Return what the caller sees of an image."""
-        return self.rights.view(self.kind, image, self.request.get("fields"))
+        return self.rights.view(self.kind, image, self.fields)
+
+    def first(self, found: dict[str, Image]) -> dict[str, Image]:
+        """Return of the images that match those that are shown: all, or the first in order."""
+        limit = self.request.get("limit")
+        if limit is None:
+            return found
+        return {image["id"]: image for image in sort_images(list(found.values()), self.order)[:limit]}
 
 
 class History:
@@ -60,8 +83,8 @@ class History:
         for rec, images in self._images.get(spec.kind.name, {}).items():
             image = _at(images, seq)
             if image is not None and image["deleted_at"] is None and spec.matches(image):
-                found[rec] = spec.view(image)
-        return found
+                found[rec] = image
+        return {rec: spec.view(image) for rec, image in spec.first(found).items()}
 
     def image(self, kind: str, rec: str, seq: int) -> Image | None:
         """Return a record as it was at `seq`, tombstones too."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import pytest
 
+from channels import windows
 from channels.watches import Event, WatchQuery
 from handlers import people
 from hub.schema.record import RecordType, referred
@@ -30,7 +31,7 @@ from storage.sql.sqlite import SqliteStorage
 from tests.proofs.figures import SCALE, report
 from tests.simulation.client import Wanted
 from tests.simulation.desk import REGISTRY, Desk, DeskClient
-from tests.simulation.filters import change_of, data_of, fields_of, where_of
+from tests.simulation.filters import change_of, data_of, fields_of, where_of, window_of
 from tests.simulation.history import difference
 
 STEPS: Final = 1000
@@ -40,6 +41,8 @@ RUNS: Final = 5
 WATCHES: Final = 15
 """How many watches each of the two clients holds."""
 FULL: Final = 20
+WINDOWS: Final = 0.4
+"""How many of the watches are sorted windows."""
 RENEW: Final = 25
 """Every so many steps some watches are replaced by others, or resumed."""
 ALIVE: Final = 11
@@ -165,6 +168,8 @@ class Oracle:
             request["where"] = where
         if fields is not None:
             request["fields"] = fields
+        if rng.random() < WINDOWS:
+            request |= window_of(rng, kind, hidden)
         if kind.parent is not None and ids[kind.parent.name] and rng.random() < 0.3:
             request["parent"] = {"type": kind.parent.name, "rec": rng.choice(ids[kind.parent.name])}
         return request
@@ -173,7 +178,7 @@ class Oracle:
         """Return how the watches differ from fresh finds; `written` None asks for all of them again."""
         held = list(self.client.socket.watches.values())
         again = [w for w in held if written is None or w.spec.kind.name in written or w not in self._found]
-        asked = [{"op": "record.find", **w.spec.request, "limit": 1000} for w in again]
+        asked = [w.spec.find for w in again]
         answers = await self.client.ask({"op": "session.beat"}, *asked)
         for wanted, answer in zip(again, answers[1:], strict=True):
             # A parent that is gone has no children any more.
@@ -202,6 +207,12 @@ def _clock() -> Callable[[], str]:
     """Return a clock that goes on by a millisecond each time it is looked at."""
     start, ticks = datetime(2026, 11, 21, 9, tzinfo=UTC), itertools.count()
     return lambda: format_time(start + timedelta(milliseconds=next(ticks)))
+
+
+@pytest.fixture(autouse=True)
+def small_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold so little behind each window that it is often dry."""
+    monkeypatch.setattr(windows, "LEAST_RESERVE", 1)
 
 
 async def _run(storage: Storage, seed: int, steps: int) -> tuple[list[str], str]:
