@@ -104,6 +104,8 @@ class Windows:
         self._dispatcher = dispatcher
         self._watches = watches
         self.filling: set[WindowGroup] = set()
+        self.refills = 0
+        """How often a window that was watched already was filled again."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiters: list[asyncio.Future[None]] = []
 
@@ -171,6 +173,7 @@ class Windows:
             if group.overflown:
                 failed = HubError("server.unavailable", "Too much changes in this window; ask again.", retry_after=2)
             elif not group.idle:
+                self.refills += bool(group.outlets)
                 group.filled(found, self._watches.reset)
         except HubError as error:
             failed = error

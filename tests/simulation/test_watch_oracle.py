@@ -212,7 +212,7 @@ def _clock() -> Callable[[], str]:
 @pytest.fixture(autouse=True)
 def small_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold so little behind each window that it is often dry."""
-    monkeypatch.setattr(windows, "LEAST_RESERVE", 1)
+    monkeypatch.setattr(windows, "LEAST_RESERVE", 0)
 
 
 async def _run(storage: Storage, seed: int, steps: int) -> tuple[list[str], str]:
@@ -239,11 +239,12 @@ async def _run(storage: Storage, seed: int, steps: int) -> tuple[list[str], str]
             wrong += [f"after step {step}, {request}: {text}" for text in found]
         if wrong:
             break
+    refills = desk.live.windows.refills
     for client in (owner, viewer):
         client.end()
     await desk.close()
     compared = sum(oracle.compared for oracle in oracles)
-    return wrong, f"{compared} comparisons, {owner.pushes + viewer.pushes} pushes"
+    return wrong, f"{compared} comparisons, {owner.pushes + viewer.pushes} pushes, {refills} refills"
 
 
 @pytest.mark.parametrize("seed", range(RUNS))
@@ -273,3 +274,12 @@ async def test_a_watch_that_is_told_of_one_change_too_few_is_found_out(
     monkeypatch.setattr(WatchQuery, "event", event)
     wrong, _ = await _run(_memory(tmp_path), 0, 300)
     assert wrong != []
+
+
+async def test_a_window_that_is_never_filled_again_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(windows.Window, "dry", False)
+    wrong, _ = await _run(_memory(tmp_path), 0, 300)
+    assert wrong != []
+    assert "limit" in wrong[0]
