@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks import creates, fanout, imports, stored
+from benchmarks import creates, fanout, imports, matching, stored
 from benchmarks.load import Reading
 from benchmarks.stored import Mariadb, Million
 
@@ -28,7 +28,8 @@ Figure = Literal["rate", "seconds", "grown"]
 class Row:
     """One figure. With a `peer` it is a ratio of rates; else what `figure` says: a rate, seconds or grown MiB.
 
-    `aim` is what a later order asks for; it is printed and does not turn the row red.
+    `aim` is what a later order asks for; it is printed and does not turn the row red. `control` takes the hub's place
+    in a control run; where there is none, the peer does.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Row:
     peer: Run | None = None
     figure: Figure = "rate"
     aim: float | None = None
+    control: Run | None = None
 
 
 def rows(seconds: float, million: Million, mariadb: Mariadb) -> list[Row]:
@@ -75,6 +77,20 @@ def rows(seconds: float, million: Million, mariadb: Mariadb) -> list[Row]:
             lambda: fanout.run_hub(1000, 32, seconds),
             50_000,
             "deliveries/s to 1,000 watchers of one query, 32 updates open",
+        ),
+        Row(
+            "matching",
+            lambda: matching.run(matching.FILTERS, seconds / 4),
+            0.67,
+            f"× the commits/s among {matching.FEW_FILTERS}, where {matching.FILTERS:,} watches want different values",
+            lambda: matching.run(matching.FEW_FILTERS, seconds / 4),
+            control=lambda: matching.run(matching.FILTERS, seconds / 4, by_value=False),
+        ),
+        Row(
+            "matching-ranges",
+            lambda: matching.run(matching.FILTERS, seconds / 4, ranges=True),
+            2_000_000,
+            "different ranges matched a second (≤ 0.5 µs each)",
         ),
         Row("import", imports.run_import, 10, "s for the larger sample through the command line", figure="seconds"),
         Row(
@@ -134,7 +150,7 @@ _FIGURES: dict[Figure, Callable[[Reading], float]] = {
 
 def measure(row: Row, rounds: int, *, control: bool) -> bool:
     """Run one row, print it, and say whether the goal was met."""
-    run = row.peer if control and row.peer else row.hub
+    run = (row.control or row.peer or row.hub) if control else row.hub
     mine: list[Reading] = []
     theirs: list[Reading] = []
     for _ in range(rounds):

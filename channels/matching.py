@@ -61,9 +61,9 @@ class Index(Generic[G]):
         self._kind = kind
         self._by_value = by_value  # False only where it is shown what the index is for
         self._all: dict[G, Keys | None] = {}
-        self._rest: dict[G, None] = {}
-        """Those that are matched each time."""
-        self._tables: dict[str, dict[Any, dict[G, None]]] = {}
+        self._rest: dict[G, Matcher] = {}
+        """Those that are matched each time, with what matches them at hand."""
+        self._tables: dict[str, dict[Any, dict[G, Matcher]]] = {}
         """By field and value."""
 
     def __len__(self) -> int:
@@ -74,10 +74,10 @@ class Index(Generic[G]):
         keys = self._best(alternatives(watched.where)) if self._by_value else None
         self._all[watched] = keys
         if keys is None:
-            self._rest[watched] = None
+            self._rest[watched] = watched.test
             return
         for field, value in keys:
-            self._tables.setdefault(field, {}).setdefault(value, {})[watched] = None
+            self._tables.setdefault(field, {}).setdefault(value, {})[watched] = watched.test
 
     def remove(self, watched: G) -> None:
         """Forget a watch."""
@@ -126,11 +126,11 @@ class Index(Generic[G]):
         among = self._candidates(images) if self._tables else self._rest
         first = images[0]
         if len(images) == 1:
-            return [watched for watched in among if watched.test(first)]
+            return [watched for watched, test in among.items() if test(first)]
         second = images[1]
-        return [watched for watched in among if watched.test(first) or watched.test(second)]
+        return [watched for watched, test in among.items() if test(first) or test(second)]
 
-    def _candidates(self, images: Sequence[Image]) -> dict[G, None]:
+    def _candidates(self, images: Sequence[Image]) -> dict[G, Matcher]:
         found = dict(self._rest)
         for field, table in self._tables.items():
             for image in images:

@@ -28,6 +28,9 @@ from hub.wire import frames
 MAX_PUSH = 1024 * 1024 - 4096
 """The largest change push; a commit that needs more becomes a `reset`, and the client pages a snapshot."""
 
+_HEAD = frozenset({"id", "type", "version"})
+"""What every record of a watch has."""
+
 Event = dict[str, Any]
 
 
@@ -57,7 +60,8 @@ class WatchQuery:
 
     @property
     def _asked(self) -> list[Any]:
-        asked = [self.type.name, canonical(self.where), sorted(self.fields) if self.fields is not None else None]
+        fields = sorted({*self.fields} - _HEAD) if self.fields is not None else None
+        asked = [self.type.name, canonical(self.where), fields]
         if self.limit is not None:
             asked += [[[key.field, key.descending] for key in self.order], self.limit]
         return asked
@@ -91,7 +95,7 @@ class WatchQuery:
     def visible(self) -> frozenset[str] | None:
         """The names that a record of this watch has, or None for all."""
         if self.fields is not None:
-            return frozenset(self.fields) | {"id", "type", "version"}
+            return _HEAD.union(self.fields)
         hidden = self.rights.hidden(self.type)
         return None if not hidden else frozenset((*self.type.kinds, "type", "account_id")) - hidden
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -106,11 +105,11 @@ def canonical(node: Node) -> Any:
 Matcher = Callable[[Mapping[str, Any]], bool]
 Others = Callable[[RecordType, str, Any], Iterable[Image]]
 """Given a type, a wire name and a value, return the live records of the account that have it there."""
-_ORDERING: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "gt": operator.gt,
-    "gte": operator.ge,
-    "lt": operator.lt,
-    "lte": operator.le,
+_ORDERING: Final[dict[str, Callable[[str, Any], Matcher]]] = {
+    "gt": lambda field, value: lambda image: (mine := image[field]) is not None and mine > value,
+    "gte": lambda field, value: lambda image: (mine := image[field]) is not None and mine >= value,
+    "lt": lambda field, value: lambda image: (mine := image[field]) is not None and mine < value,
+    "lte": lambda field, value: lambda image: (mine := image[field]) is not None and mine <= value,
 }
 
 
@@ -174,10 +173,9 @@ def _term(field: str, op: str, value: Any) -> Matcher:
         return lambda image: image[field] not in values
     if op == "between":
         low, high = value
-        return lambda image: image[field] is not None and low <= image[field] <= high
+        return lambda image: (mine := image[field]) is not None and low <= mine <= high
     if op in _ORDERING:
-        compare = _ORDERING[op]
-        return lambda image: image[field] is not None and compare(image[field], value)
+        return _ORDERING[op](field, value)
     if op == "contains":
         return lambda image: image[field] is not None and value in image[field]
     if op == "starts":
