@@ -7,6 +7,8 @@
  * old content stays until a new snapshot is complete, and the difference is told like any other change.
  */
 
+import { byOrder } from "./order.js";
+
 /** @typedef {Record<string, any> & {id: string, version: number}} HubRecord */
 /**
  * @typedef {object} Change exactly what became different by one message
@@ -22,6 +24,11 @@
 const MOST_HAVE = 500; // a window with more ids than this starts again instead of resuming
 
 export class LiveSet {
+  /** @type {(left: any, right: any) => number} */
+  #compare;
+  /** @type {HubRecord[] | null} the content in order, until it changes */
+  #ordered = null;
+
   /** @param {Record<string, any>} query fields of `watch.start` without `since` */
   constructor(query) {
     this.query = query;
@@ -41,6 +48,13 @@ export class LiveSet {
     this.staged = null;
     /** a message came that cannot be true of what this set holds: start again from a snapshot */
     this.astray = false;
+    this.#compare = byOrder(query.order ?? []);
+  }
+
+  /** The content in the `order` of the query, `id` last; do not change it. */
+  get ordered() {
+    this.#ordered ??= [...this.records.values()].sort(this.#compare);
+    return this.#ordered;
   }
 
   /** Begin on a socket: the fields of `watch.start`. */
@@ -124,6 +138,7 @@ export class LiveSet {
     if (!last) return [];
     const change = difference(this.records, staged.records, staged.seq);
     this.records = staged.records;
+    this.#ordered = null;
     this.seq = staged.seq;
     this.mark = staged.mark;
     this.staged = null;
@@ -149,6 +164,7 @@ export class LiveSet {
     }
     /** @type {Change} */
     const change = { kind: "change", seq, origin: origin ?? null, entered: [], updated: [], left: [] };
+    this.#ordered = null;
     for (const [rec, { record, why }] of made) {
       const before = this.records.get(rec);
       if (record === null) this.records.delete(rec);

@@ -44,6 +44,11 @@ export class Watch extends Emitter {
     return this.set.ready;
   }
 
+  /** The content in the `order` of the query, `id` last: of a window with `limit`, what it shows. Do not change it. */
+  get items() {
+    return this.set.ordered;
+  }
+
   /**
    * The content in an order of the app's own, kept while it changes.
    * @param {(left: any, right: any) => number} compare

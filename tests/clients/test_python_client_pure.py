@@ -14,9 +14,10 @@ from aether_client.backoff import Backoff
 from aether_client.closing import final_error, verdict
 from aether_client.codec import CODECS, BadFrame
 from aether_client.errors import AddressError, HubError
-from aether_client.liveset import Change, LiveSet, merge
+from aether_client.liveset import Change, LiveSet, in_order, merge
 from aether_client.requests import Answer, Requests, repeat_of, unanswered
 from aether_client.roster import Hole, Roster
+from hub.schema.query import SortKey, sort_images
 
 Records = dict[str, dict[str, Any]]
 
@@ -162,6 +163,35 @@ def test_a_window_resumes_with_what_it_has_and_a_large_one_starts_again() -> Non
     live.reset()
     live.started({"watch": "w", "mark": "m", "seq": 1, "resumed": False, "records": records})
     assert "since" not in live.begin()
+
+
+TEXTS = (None, "", "a", "B", "ab", "\ue000", "😀", "ß")
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from((None, -1, 0, 2.5)), st.booleans()), max_size=12),
+    st.lists(st.sampled_from(("t", "-t", "n", "-n", "b", "-b", "-id")), max_size=3, unique_by=lambda key: key[-1]),
+)
+def test_the_content_is_in_the_order_of_the_hub(rows: list[tuple[Any, Any, bool]], order: list[str]) -> None:
+    records = [{"id": f"r{n}", "version": 1, "t": t, "n": n_, "b": b} for n, (t, n_, b) in enumerate(rows)]
+    keys = [*(SortKey(key.removeprefix("-"), key.startswith("-")) for key in order), SortKey("id")]
+    assert in_order(records, order) == sort_images(records, tuple(keys))
+
+
+def test_a_window_keeps_its_list_in_order_through_every_change() -> None:
+    live = LiveSet({"type": "note", "order": ["-title"], "limit": 2})
+    records = [{"id": rec, "version": 1, "title": rec} for rec in "ca"]
+    live.started({"watch": "w", "mark": "m", "seq": 1, "resumed": False, "records": records})
+    assert [record["id"] for record in live.ordered] == ["c", "a"]
+    enter = {"kind": "enter", "rec": "b", "record": {"id": "b", "version": 1, "title": "b"}}
+    live.change({"seq": 2, "events": [{"kind": "leave", "rec": "a", "why": "window", "version": 1}, enter]})
+    assert [record["id"] for record in live.ordered] == ["c", "b"]
+    live.change({"seq": 3, "events": [{"kind": "update", "rec": "b", "patch": {"title": "d"}, "version": 4}]})
+    assert [record["id"] for record in live.ordered] == ["b", "c"]
+    live.lost()
+    assert live.begin()["since"]["have"] == {"c": 1, "b": 4}
+    seen = live.ordered
+    assert live.ordered is seen, "sorted once until it changes"
 
 
 def test_changes_that_wait_for_pages_are_bounded() -> None:

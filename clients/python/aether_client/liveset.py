@@ -8,7 +8,7 @@ complete, and the difference is told like any other change. Source: DESIGN.md se
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -73,6 +73,14 @@ class LiveSet:
         self.astray = False
         """A message came that cannot be true of what this set holds: it must start again from a snapshot."""
         self._staged: _Staged | None = None
+        self._ordered: list[Record] | None = None
+
+    @property
+    def ordered(self) -> Sequence[Record]:
+        """The content in the `order` of the query, `id` last."""
+        if self._ordered is None:
+            self._ordered = in_order(self.records.values(), self.query.get("order") or ())
+        return self._ordered
 
     def begin(self) -> dict[str, Any]:
         """Begin on a socket: return the fields of `watch.start`."""
@@ -139,7 +147,7 @@ class LiveSet:
             return []
         told = _difference(self.records, staged.records, staged.seq)
         self.records, self.seq, self.mark = staged.records, staged.seq, staged.mark
-        self._staged = None
+        self._staged = self._ordered = None
         self.phase = "live"
         self.ready = True
         return [told, *(change for push in staged.later for change in self._apply(push))]
@@ -161,6 +169,7 @@ class LiveSet:
                     self.astray = True
                     return []
                 made[rec] = {**before, **event["patch"], "version": event["version"]}
+        self._ordered = None
         entered, updated, left = [], [], []
         for rec, after in made.items():
             before = self.records.pop(rec, None) if after is None else self.records.get(rec)
@@ -186,6 +195,19 @@ def _difference(old: Mapping[str, Record], new: Mapping[str, Record], seq: int) 
         tuple((old[rec], record) for rec, record in new.items() if rec in old and old[rec] != record),
         tuple(record for rec, record in old.items() if rec not in new),
     )
+
+
+def in_order(records: Iterable[Record], order: Sequence[str]) -> list[Record]:
+    """Return records in the hub's order, such as `["-starts_at", "title"]`: null lowest, `id` always last."""
+    found = list(records)
+    for key in reversed([*order, "id"]):
+
+        def rank(record: Record, name: str = key.removeprefix("-")) -> tuple[int, Any]:
+            value = record[name]  # Python's texts compare by code point, as the hub's do
+            return (0, 0) if value is None else (1, value)
+
+        found.sort(key=rank, reverse=key.startswith("-"))
+    return found
 
 
 def merge(first: Change, second: Change) -> Change:

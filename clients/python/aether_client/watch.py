@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -39,6 +39,11 @@ class Watch:
     def records(self) -> Mapping[str, Record]:
         """The content by id, as of now: it may be ahead of the last `Change` that was read."""
         return self._query.set.records
+
+    @property
+    def items(self) -> Sequence[Record]:
+        """The content in the `order` of the query, `id` last: of a window with `limit`, what it shows."""
+        return self._query.set.ordered
 
     @property
     def ready(self) -> bool:

@@ -235,3 +235,26 @@ test("text is ordered by code point, not by UTF-16 unit", () => {
   assert.equal(compareText("ä", "ä"), 0);
   assert.deepEqual([{ id: "1", n: 2 }, { id: "0", n: null }, { id: "2", n: 1 }].sort(byOrder(["n"])).map(({ id }) => id), ["0", "2", "1"]);
 });
+
+test("a window keeps its list in the order of its query through every change, and resumes with what it has", () => {
+  const world = fakeHub();
+  world.hub.start();
+  const peer = world.online();
+  const watch = world.hub.watch({ type: "talk", order: ["-title"], limit: 3 });
+  const titles = () => watch.items.map(({ title }) => title);
+  const first = [record("c", "\u{1f600}"), record("b", "\u{ff5e}"), record("a", null)];
+  peer.ok(peer.take("watch.start"), snapshot(5, first), 5);
+  assert.deepEqual(titles(), ["\u{1f600}", "\u{ff5e}", null]);
+  const seen = watch.items;
+  assert.equal(watch.items, seen);
+  peer.push({
+    op: "change", watch: "w1", seq: 6,
+    events: [
+      { kind: "leave", rec: "a", why: "window", version: 1 },
+      { kind: "enter", rec: "d", record: record("d", "z") },
+      { kind: "update", rec: "c", patch: { title: "y" }, version: 4 },
+    ],
+  });
+  assert.deepEqual(titles(), ["\u{ff5e}", "z", "y"]);
+  assert.deepEqual(watch.set.begin().since, { mark: "m5", seq: 6, have: { c: 4, b: 1, d: 1 } });
+});
