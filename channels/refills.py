@@ -104,6 +104,8 @@ class Windows:
         self._dispatcher = dispatcher
         self._watches = watches
         self.filling: set[WindowGroup] = set()
+        self.holding: set[WindowGroup] = set()
+        """Those of them that hold pushes back for somebody."""
         self.refills = 0
         """How often a window that was watched already was filled again."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -123,7 +125,7 @@ class Windows:
 
     def owes(self, outlet: Outlet, seq: int) -> bool:
         """Say whether a push up to `seq` is held back for a socket."""
-        return any(group.held and group.held[0][0].seq <= seq and outlet in group.outlets for group in self.filling)
+        return any(group.held and group.held[0][0].seq <= seq and outlet in group.outlets for group in self.holding)
 
     async def settled(self, outlet: Outlet | None, seq: int | None = None) -> None:
         """Return when no push up to `seq` (None: none at all) is held back for a socket.
@@ -135,7 +137,7 @@ class Windows:
             await self._turn(deadline)
 
     def _owes_any(self, outlet: Outlet | None, seq: int | None) -> bool:
-        return outlet is not None and bool(self.filling) and self.owes(outlet, _EVERY if seq is None else seq)
+        return outlet is not None and bool(self.holding) and self.owes(outlet, _EVERY if seq is None else seq)
 
     async def ready(self, group: WindowGroup, outlet: Outlet | None) -> None:
         """Return when a window is filled and nothing is held back for a socket; raise why that cannot be."""
@@ -162,6 +164,8 @@ class Windows:
         """Begin to fill a window; every commit above `since` that concerns it is or will be held back."""
         group.filling, group.since = True, since
         self.filling.add(group)
+        if group.outlets:
+            self.holding.add(group)
         task = asyncio.get_running_loop().create_task(self._fill(group))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -187,6 +191,7 @@ class Windows:
                 self._watches.reset(group, outlet, "expired")
         if not group.filling or group.idle:
             self.filling.discard(group)
+            self.holding.discard(group)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -289,7 +289,7 @@ class Operations:
             answer.seq = None
             return True
         live = call.services.live
-        if live.windows.filling and live.windows.owes(peer.outlet, seq):
+        if live.windows.holding and live.windows.owes(peer.outlet, seq):
             return False
         return live.dispatcher.has_reached(call.account, seq)
 
