@@ -41,6 +41,8 @@ class RawClient(asyncio.Protocol):
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lost = False
         self.bytes_in = 0
+        self.out: list[bytes] = []
+        """Frames to write together when what was read has been looked at."""
         self._rest = b""
         self._upgraded = False
 
@@ -90,6 +92,9 @@ class RawClient(asyncio.Protocol):
                 self.transport.write(masked(data[at + head : stop], 10))
             at = stop
         self._rest = data[at:] if at < size else b""
+        if self.out:
+            self.transport.write(b"".join(self.out))
+            self.out.clear()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Note that the socket is gone."""
@@ -187,7 +192,7 @@ async def pipelined(
             latencies.append(now - sent[client][slot])
         if running:
             sent[client][slot] = now
-            client.transport.write(frames[client][slot])
+            client.out.append(frames[client][slot])
 
     clients = [await connect(port, path, subprotocol, on_message) for _ in range(connections)]
     for n, client in enumerate(clients):
