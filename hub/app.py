@@ -26,6 +26,7 @@ from hub.edge.connection import Hub
 from hub.edge.guard import Guard
 from hub.edge.health import Check, Health
 from hub.edge.server import listen_tcp, listen_unix, make_server
+from hub.edge.wheel import Wheel
 from hub.schema.core.identity import Account
 from hub.schema.query import Query
 from hub.schema.record import type_of
@@ -200,7 +201,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         instance=secrets.token_hex(4),
         max_file_bytes=settings.max_file_bytes,
     )
-    hub = Hub(services, Operations(MODULES), set())
+    hub = Hub(services, Operations(MODULES), set(), wheel=Wheel(settings.ping_seconds))
     health = Health(
         VERSION,
         services.instance,
@@ -304,7 +305,6 @@ async def serve(
         server = make_server(
             parts.app,
             parts.hub,
-            ping_seconds=settings.ping_seconds,
             drain_seconds=settings.drain_seconds,
             on_started=lambda: said(code),
         )

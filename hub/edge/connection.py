@@ -1,8 +1,7 @@
 """One live socket: the shell around the session core.
 
 Drives `hub.session` with frames and times, runs the requests it gives out, and writes what waits in the
-outlet. It knows the socket only as two functions, so any edge can drive it: `send` is a coroutine that
-writes one frame and waits while the socket is full, `shut` closes with a code.
+outlet. It knows the socket only as an `Edge`, so any server can carry it.
 
 The one `except Exception` of the request path is here: an unexpected fault becomes an incident number
 for the client and a traceback for the log.
@@ -14,15 +13,17 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Coroutine
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from channels.outlet import Outlet
 from handlers.base import Answer, Call, Operations, Peer, Services
 from hub.edge.incidents import told
+from hub.edge.seam import Edge
 from hub.edge.step import Drive, step
+from hub.edge.wheel import Wheel
 from hub.logs import naming, request_id, session_id
 from hub.schema.times import parse_time
 from hub.session import Received, Session
@@ -87,63 +88,47 @@ class Hub:
     operations: Operations
     connections: set[Connection]
     draining: bool = False
+    wheel: Wheel = field(default_factory=lambda: Wheel(20.0))
+    """Asks the sockets whether they live."""
 
 
 class Connection:
     """The shell of one socket. Create it when the socket was accepted, feed it, end it once."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        codec: Codec,
-        send: Callable[[list[bytes]], Coroutine[Any, Any, None]],
-        shut: Callable[[int, str], Coroutine[Any, Any, None]],
-        *,
-        operator: bool = False,
-    ) -> None:
+    __slots__ = (
+        "_edge", "_ended", "_flush_task", "_flushing", "_load", "_loop", "_queue", "_room", "_starting", "_tasks",
+        "_timer", "closing", "core", "hub", "outlet", "peer",
+    )  # fmt: skip
+
+    def __init__(self, hub: Hub, codec: Codec, edge: Edge, *, operator: bool = False) -> None:
         self.hub = hub
         self._loop = asyncio.get_running_loop()
         limit = OPERATOR_FRAME_BYTES if operator else FRAME_BYTES
         self.core = Session(codec, self._loop.time(), limit)
         self.outlet = Outlet(codec, self._wake)
         self.peer = Peer(operator=operator, outlet=self.outlet, closing=self.close)
-        self._send = send
-        self._shut = shut
+        self._edge = edge
         self._flushing = False
         """Whether a flush is scheduled or under way."""
         self._flush_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._queue: deque[Request] = deque()
-        """Requests that wait for room, in the order in which they start."""
+        self._queue: deque[Request] | None = None
+        """Requests that wait for room, in the order in which they start; None where none does."""
         self._load = 0
         self._starting = False
-        self._room = asyncio.Event()
-        self._room.set()
-        self._resume: Callable[[], None] = lambda: None
-        self._try_send: Callable[[list[bytes]], bool] | None = None
-        self._timers: list[asyncio.TimerHandle] = []
+        self._room = True
+        """Whether further frames may come; where not, the edge is told when there is room again."""
+        self._timer: asyncio.TimerHandle | None = None
+        """First for the hello, then for the end of the token."""
         self.closing: close.Close | None = None
         """The close that was asked for; frames that wait are still written before it."""
         self._ended = False
         deadline = self.core.deadline
         if deadline is not None:
-            self._timers.append(self._loop.call_at(deadline + 0.01, self._tick))
+            self._timer = self._loop.call_at(deadline + 0.01, self._tick)
         hub.connections.add(self)
 
     # -- reading -------------------------------------------------------------------------------------
-
-    async def received(self, frame: Frame) -> None:
-        """Take in one frame; wait while too much is already on its way out."""
-        if self.feed([frame]):
-            await self._room.wait()
-
-    def write_at_once(self, try_send: Callable[[list[bytes]], bool]) -> None:
-        """Set what writes without waiting where it can, and says whether it did."""
-        self._try_send = try_send
-
-    def on_room(self, resume: Callable[[], None]) -> None:
-        """Set what is called when frames may be fed again."""
-        self._resume = resume
 
     def feed(self, frames: list[Frame]) -> bool:
         """Take in frames that came together; return whether the next one should wait for room."""
@@ -153,30 +138,47 @@ class Connection:
         for answer in out.frames:
             self.outlet.answer(answer)
         if out.requests:
-            self._queue.extend(out.requests)
-            self._start_next()
+            self._start_all(out.requests)
         if out.close is not None:
             self.close(out.close.code, out.close.reason)
         if self._queue or self.outlet.size > READ_PAUSE_BYTES:
-            self._room.clear()
-        return not self._room.is_set()
+            self._room = False
+        return not self._room
+
+    def _start_all(self, requests: list[Request]) -> None:
+        """Start requests in order as far as there is room; the others wait."""
+        started, outlet = 0, self.outlet
+        if not self._queue and not self._starting:
+            self._starting = True
+            for request in requests:
+                if self._load >= LOAD or outlet.size > READ_PAUSE_BYTES:
+                    break
+                started += 1
+                self._start(request)
+            self._starting = False
+        if started < len(requests):
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.extend(requests[started:])
 
     def _start_next(self) -> None:
         """Start what waits, in order, as far as there is room."""
-        if self._starting:
+        if self._starting or not self._queue:
             return
         self._starting = True
         while self._queue and self._load < LOAD and self.outlet.size <= READ_PAUSE_BYTES:
             self._start(self._queue.popleft())
         self._starting = False
+        if not self._queue:
+            self._queue = None
 
     def _has_room(self) -> None:
         """Go on where there is room: with what waits, then with reading."""
         if self._queue:
             self._start_next()
-        if not self._room.is_set() and not self._queue and self.outlet.size <= READ_PAUSE_BYTES:
-            self._room.set()
-            self._resume()
+        if not self._room and not self._queue and self.outlet.size <= READ_PAUSE_BYTES:
+            self._room = True
+            self._edge.resume()
 
     def _start(self, request: Request) -> None:
         if not self.core.greeted_once and not isinstance(request, SessionHello):
@@ -212,7 +214,7 @@ class Connection:
             self._greeted(accepted=accepted)
         elif isinstance(request, SessionAuth) and accepted:
             self._watch_expiry()
-        if not self._room.is_set():
+        if not self._room:
             self._has_room()
 
     async def _serve(self, request: Request) -> bool:
@@ -231,7 +233,7 @@ class Connection:
             self._refuse(request, error)
         finally:
             self._load -= weight
-        if not self._room.is_set():
+        if not self._room:
             self._has_room()
         return accepted
 
@@ -252,10 +254,12 @@ class Connection:
             return
         released = self.core.greeted(accepted=accepted)
         if accepted:
+            self._stop_timer()
             self._watch_expiry()
         else:
             self._tick()  # the ten seconds may have passed while this hello was looked at
-        self._queue.extendleft(reversed(released))
+        if released:
+            self._queue = deque([*released, *(self._queue or ())])
         self._start_next()
 
     # -- time ----------------------------------------------------------------------------------------
@@ -270,7 +274,13 @@ class Connection:
         if expires is None:
             return
         seconds = (parse_time(expires) - datetime.now(UTC)).total_seconds()
-        self._timers.append(self._loop.call_later(max(0.0, min(seconds, 86_400.0)), self._expired))
+        self._stop_timer()
+        self._timer = self._loop.call_later(max(0.0, min(seconds, 86_400.0)), self._expired)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _expired(self) -> None:
         expires = self.peer.identity.expires_at
@@ -290,9 +300,9 @@ class Connection:
         """Write everything that waits, without a task unless the socket is full."""
         while not self._ended and (frames := self.outlet.take_many(WRITE_BYTES)):
             try:
-                if self._try_send is not None and self._try_send(frames):
+                if self._edge.write(frames):
                     continue
-                full = step(self._send(frames))
+                full = step(self._edge.send(frames))
             except OSError:
                 self.end(clean=False)  # the socket is gone; its reader will learn it as well
                 return
@@ -303,7 +313,7 @@ class Connection:
         self._has_room()
         if self.closing is not None and not self._ended:
             self.outlet.close()  # nothing can follow the close
-            self._spawn(self._shut(self.closing.code, self.closing.reason))
+            self._spawn(self._edge.shut(self.closing.code, self.closing.reason))
 
     async def _wait_for_room(self, writing: asyncio.Task[None]) -> None:
         stalled = self._loop.call_later(STALL_SECONDS, self._stalled)
@@ -321,7 +331,7 @@ class Connection:
         with naming(None, self.peer.session_id):
             log.info("a socket made no progress for %s s and is cut", STALL_SECONDS)
         self.end(clean=False)
-        self._spawn(self._shut(close.SLOW.code, close.SLOW.reason))
+        self._spawn(self._edge.shut(close.SLOW.code, close.SLOW.reason))
 
     def close(self, code: int, reason: str) -> None:
         """Close the socket when everything that waits was written."""
@@ -349,11 +359,10 @@ class Connection:
             return
         self._ended = True
         self.core.end()
-        self._queue.clear()
-        for timer in self._timers:
-            timer.cancel()
-        self._room.set()
-        self._resume()
+        self._queue = None
+        self._stop_timer()
+        self._room = True
+        self._edge.resume()
         if self._flush_task is not None:
             self._flush_task.cancel()
         if self.peer.session is not None and self.peer.session.outlet is self.outlet:
@@ -423,5 +432,5 @@ class Light(Drive):
         if error is not None:
             connection._refuse(self.request, error)
         connection._load -= self.weight
-        if not connection._room.is_set():
+        if not connection._room:
             connection._has_room()

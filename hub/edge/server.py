@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 
 from hub.edge.connection import Hub
+from hub.edge.fast import FastSocket
 from hub.edge.protocol import HubProtocol
 from hub.wire import close, frames
 from hub.wire.codec import FRAME_BYTES
@@ -133,13 +134,12 @@ class HubServer(uvicorn.Server):
         for protocol in self._sockets():
             protocol.transport.abort()
 
-    def _sockets(self) -> list[HubProtocol]:
-        return [c for c in self.server_state.connections if isinstance(c, HubProtocol)]
+    def _sockets(self) -> list[FastSocket]:
+        connections: set[object] = {*self.server_state.connections}
+        return [c for c in connections if isinstance(c, FastSocket)]
 
 
-def make_server(
-    app: ASGIApp, hub: Hub, *, ping_seconds: float, drain_seconds: float, on_started: Callable[[], None]
-) -> HubServer:
+def make_server(app: ASGIApp, hub: Hub, *, drain_seconds: float, on_started: Callable[[], None]) -> HubServer:
     """Return the server of an application."""
     config = Config(
         app,
@@ -151,8 +151,7 @@ def make_server(
         access_log=False,
         ws_max_size=FRAME_BYTES,
         ws_per_message_deflate=False,
-        ws_ping_interval=ping_seconds,
-        ws_ping_timeout=ping_seconds,
+        ws_ping_interval=None,  # `Hub.wheel` asks
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_graceful_shutdown=5,
         timeout_keep_alive=10,

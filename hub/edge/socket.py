@@ -6,7 +6,7 @@ their code because browsers cannot read a refusal. Then frames go to the connect
 
 from __future__ import annotations
 
-import functools
+import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from hub.edge.connection import Connection, Hub
 from hub.edge.guard import is_operator, refuse_websocket
-from hub.edge.protocol import TAKE_OVER, WRITE_FRAMES
+from hub.edge.protocol import TAKE_OVER
 from hub.wire import close
 from hub.wire.codec import CODECS, Codec, Frame
 from hub.wire.errors import HubError
@@ -78,18 +78,17 @@ class SocketEndpoint:
         if not origin_allowed(Headers(scope=scope), self._origins, scope.get("scheme", "ws")):
             await shut(close.FORBIDDEN.code, close.FORBIDDEN.reason)
             return
-        write = _writer(scope, send, codec)
         if self._hub.draining:
-            await write([codec.encode(goaway("draining", 1, 5))])
+            await _Plain(send, shut, binary=codec.binary).send([codec.encode(goaway("draining", 1, 5))])
             await shut(close.RESTART.code, close.RESTART.reason)
             return
-        connection = Connection(self._hub, codec, write, shut, operator=is_operator(scope))
-        extension = scope.get("extensions", {}).get(WRITE_FRAMES)
-        if extension is not None:
-            connection.write_at_once(functools.partial(extension[0], opcode=2 if codec.binary else 1))
         take_over = scope.get("extensions", {}).get(TAKE_OVER)
         if take_over is not None:
-            connection.on_room(take_over(connection.feed))
+            fast, early = take_over(binary=codec.binary, wheel=self._hub.wheel)
+            fast.begin(Connection(self._hub, codec, fast, operator=is_operator(scope)), early)
+            return
+        plain = _Plain(send, shut, binary=codec.binary)
+        connection = Connection(self._hub, codec, plain, operator=is_operator(scope))
         clean = False
         try:
             while True:
@@ -98,34 +97,38 @@ class SocketEndpoint:
                     clean = message.get("code") in _CLEAN
                     return
                 frame: Frame | None = message.get("text")
-                await connection.received(frame if frame is not None else message["bytes"])
+                if connection.feed([frame if frame is not None else message["bytes"]]):
+                    await plain.room()
         finally:
             connection.end(clean=clean)
 
 
-Write = Callable[[list[bytes]], Coroutine[Any, Any, None]]
+class _Plain:
+    """The edge of a socket that another server than ours carries: one message a call, and nothing at once."""
 
+    def __init__(self, send: Send, shut: Callable[[int, str], Coroutine[Any, Any, None]], *, binary: bool) -> None:
+        self._send = send
+        self._binary = binary
+        self._resumed = asyncio.Event()
+        self.shut = shut
 
-def _writer(scope: Scope, send: Send, codec: Codec) -> Write:
-    """Return what writes frames: all at once where the server has our protocol class, else one by one."""
-    extension = scope.get("extensions", {}).get(WRITE_FRAMES)
-    if extension is not None:
-        opcode, write_frames = 2 if codec.binary else 1, extension[1]
+    def write(self, frames: list[bytes]) -> bool:
+        """Write nothing: this server may have to be waited for."""
+        return False
 
-        async def write_together(payloads: list[bytes]) -> None:
-            await write_frames(payloads, opcode)
+    async def send(self, frames: list[bytes]) -> None:
+        """Write messages; wait while the socket is full."""
+        for frame in frames:
+            if self._binary:
+                await self._send({"type": "websocket.send", "bytes": frame})
+            else:
+                await self._send({"type": "websocket.send", "text": frame.decode("utf-8")})
 
-        return write_together
-    if codec.binary:
+    def resume(self) -> None:
+        """Let `room` return."""
+        self._resumed.set()
 
-        async def write_binary(payloads: list[bytes]) -> None:
-            for payload in payloads:
-                await send({"type": "websocket.send", "bytes": payload})
-
-        return write_binary
-
-    async def write_text(payloads: list[bytes]) -> None:
-        for payload in payloads:
-            await send({"type": "websocket.send", "text": payload.decode("utf-8")})
-
-    return write_text
+    async def room(self) -> None:
+        """Wait until the connection has room for further messages."""
+        await self._resumed.wait()
+        self._resumed.clear()

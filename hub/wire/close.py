@@ -28,6 +28,7 @@ HELLO_LATE = Close(4408, "no session.hello within 10 seconds")
 SLOW = Close(4409, "socket too slow")
 IDLE = Close(4410, "idle")
 RATE = Close(4411, "too many bad frames")
+PINGS = Close(4411, "too many pings")
 RESUMED = Close(4412, "its session came back on another socket")
 NOT_AUTHENTICATED = Close(4503, "not authenticated")
 FORBIDDEN = Close(4504, "wrong origin or forbidden")
@@ -46,7 +47,7 @@ MEANINGS: dict[int, str] = {
     4408: "No `session.hello` in time. Come back.",
     4409: "The socket did not read for too long. Come back and resume.",
     4410: "No sign of life. Come back.",
-    4411: "More than 20 undecodable frames in a minute. Come back.",
+    4411: "More than 20 undecodable frames in a minute, or a flood of pings. Come back.",
     4412: "The session came back on another socket. Come back, with a session of your own.",
     4503: "Not authenticated. Come back with a new token.",
     4504: "Wrong origin, or forbidden. Do not come back unchanged.",

@@ -19,6 +19,7 @@ from storage.blobs.disk import DiskBlobs
 from storage.bus import InProcessBus
 from storage.memory import MemoryDatabase
 from tests.simulation.client import Socket, Wanted, Wrong
+from tests.simulation.edges import SimulatedEdge
 from tests.simulation.history import History, Spec
 
 REGISTRY: Final = Registry.of(["hub.schema.core", "packs.events", "tests.simulation.kinds"])
@@ -75,7 +76,8 @@ class DeskClient:
         self.socket = _Trusting()
         self.pushes = 0
         self._codec = codec
-        self._connection = Connection(desk.hub, codec, self._receive, self._closed, operator=True)
+        self._edge = SimulatedEdge(self._receive, self._closed)
+        self._connection = Connection(desk.hub, codec, self._edge, operator=True)
         self._answers: dict[int, dict[str, Any]] = {}
         self._missing: set[int] = set()
         self._all_here = asyncio.Event()
@@ -107,7 +109,7 @@ class DeskClient:
         self._missing |= set(numbers)
         self._all_here.clear()
         frame = self._codec.encode([{**r, "id": n} for r, n in zip(requests, numbers, strict=True)])
-        await self._connection.received(frame if self._codec.binary else frame.decode("utf-8"))
+        await self._edge.received(self._connection, frame if self._codec.binary else frame.decode("utf-8"))
         async with asyncio.timeout(WAIT_SECONDS):
             await self._all_here.wait()
         return [self._answers.pop(n) for n in numbers]

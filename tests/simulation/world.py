@@ -31,6 +31,7 @@ from storage.memory import MemoryDatabase
 from tests.simulation.actor import Actor, Cut
 from tests.simulation.client import Wrong
 from tests.simulation.clock import run, wire_clock
+from tests.simulation.edges import SimulatedEdge
 from tests.simulation.history import History
 from tests.simulation.network import Faults, Link, LossyBus, SlowStorage
 from tests.simulation.writes import Writes
@@ -95,13 +96,14 @@ class Core:
 
     def accept(self, link: Link, binary: bool, outlet_bytes: int) -> None:
         """Serve a link until it is cut."""
-        connection = Connection(self.hub, MSGPACK if binary else JSON, link.down, link.shut, operator=True)
+        edge = SimulatedEdge(link.down, link.shut)
+        connection = Connection(self.hub, MSGPACK if binary else JSON, edge, operator=True)
         connection.outlet.max_bytes = outlet_bytes
         self.links.append(link)
 
         async def read() -> None:
             while (frame := await link.frames.get()) is not None:
-                await connection.received(frame)
+                await edge.received(connection, frame)
             connection.end(clean=False)
             self.links.remove(link)
 

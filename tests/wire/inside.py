@@ -49,7 +49,7 @@ class Inside:
         await parts.hub.services.live.start()
         checks = asyncio.create_task(parts.health.run())
         started = asyncio.Event()
-        server = make_server(parts.app, parts.hub, ping_seconds=20, drain_seconds=1, on_started=started.set)
+        server = make_server(parts.app, parts.hub, drain_seconds=1, on_started=started.set)
         serving = asyncio.create_task(server.serve(sockets=[self._listening]))
         try:
             async with asyncio.timeout(STOP_SECONDS):
