@@ -7,7 +7,6 @@ woken and takes frames as fast as its socket accepts them. Knows no socket.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +58,8 @@ class Outlet:
         """Bytes that wait."""
         self.closed = False
         self._wake = wake
-        self._items: deque[tuple[bytes | Iterator[bytes], Hashable]] = deque()
+        self._items: list[tuple[bytes | Iterator[bytes], Hashable]] = []
+        """What waits, the oldest first. Most outlets are empty most of the time: an empty list is small."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -89,7 +89,7 @@ class Outlet:
     def drop(self, owner: Hashable) -> None:
         """Forget what is queued for an owner."""
         kept = [item for item in self._items if item[1] is None or item[1] != owner]
-        self._items = deque(kept)
+        self._items = kept
         self.size = sum(len(f) for f, _ in kept if isinstance(f, bytes))
 
     def replace(self, owner: Hashable, frame: bytes) -> None:
@@ -98,7 +98,7 @@ class Outlet:
         So nothing that was queued behind a lost push overtakes the news of the loss. Where the owner begins
         again further on in the queue, that beginning is over as well: the answer follows it once more.
         """
-        kept: deque[tuple[bytes | Iterator[bytes], Hashable]] = deque()
+        kept: list[tuple[bytes | Iterator[bytes], Hashable]] = []
         told = False
         for item in self._items:
             if item[1] == owner:
@@ -116,17 +116,8 @@ class Outlet:
 
     def take(self) -> bytes | None:
         """Return the next frame to write, or None when nothing waits."""
-        while self._items:
-            item, _ = self._items[0]
-            if isinstance(item, bytes):
-                self._items.popleft()
-                self.size -= len(item)
-                return item
-            page = next(item, None)
-            if page is not None:
-                return page
-            self._items.popleft()
-        return None
+        found = self.take_many(1)
+        return found[0] if found else None
 
     def take_many(self, max_bytes: int) -> list[bytes]:
         """Return the next frames to write together: at least one where something waits, else none."""
@@ -138,10 +129,22 @@ class Outlet:
                 self.size = 0
                 return whole
         found: list[bytes] = []
-        size = 0
-        while size < max_bytes and (frame := self.take()) is not None:
-            found.append(frame)
-            size += len(frame)
+        size = done = 0
+        while size < max_bytes and done < len(items):
+            item, _ = items[done]
+            if isinstance(item, bytes):
+                done += 1
+                self.size -= len(item)
+                found.append(item)
+                size += len(item)
+                continue
+            page = next(item, None)
+            if page is None:
+                done += 1
+            else:
+                found.append(page)
+                size += len(page)
+        del items[:done]
         return found
 
     def close(self) -> None:

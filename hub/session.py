@@ -10,7 +10,6 @@ and the budget of bad frames. It knows nothing of handlers, rights or storage.
 
 from __future__ import annotations
 
-from collections import deque
 from enum import Enum
 from typing import Any, Final
 
@@ -60,17 +59,19 @@ class Received(msgspec.Struct):
 class Session:
     """The protocol state of one socket. Times are seconds of any monotonic clock."""
 
+    __slots__ = ("_bad", "_open", "_waiting", "codec", "frame_bytes", "greeted_once", "phase", "started")
+
     def __init__(self, codec: Codec, now: float, frame_bytes: int = FRAME_BYTES) -> None:
         self.codec = codec
         self.frame_bytes = frame_bytes
         self.phase = Phase.NEW
         self.started = now
         self.greeted_once = False
-        self._waiting: deque[Request] = deque()
+        self._waiting: list[Request] = []
         """Requests behind a pending hello, in arrival order."""
         self._open: set[int] = set()
         """Ids of requests that have no answer yet, waiting ones too."""
-        self._bad: deque[float] = deque()
+        self._bad: list[float] = []
         """When the latest undecodable frames came."""
 
     @property
@@ -162,7 +163,7 @@ class Session:
 
     def _refuse_frame(self, out: Received, request_id: int | None, error: HubError, now: float) -> None:
         while self._bad and self._bad[0] <= now - BAD_FRAMES_SECONDS:
-            self._bad.popleft()
+            del self._bad[0]
         self._bad.append(now)
         out.frames.append(self.codec.encode(frames.error(request_id, error)))
         if len(self._bad) > BAD_FRAMES:
@@ -177,7 +178,7 @@ class Session:
         self.phase = Phase.READY if self.greeted_once else Phase.NEW
         released: list[Request] = []
         while self._waiting and self.phase is not Phase.GREETING:
-            request = self._waiting.popleft()
+            request = self._waiting.pop(0)
             if isinstance(request, SessionHello):
                 self.phase = Phase.GREETING
             released.append(request)

@@ -188,13 +188,15 @@ class FastSocket(asyncio.Protocol):
             data, self._rest, self._wanted = bytes(self._rest) + data, None, 0
         at, size = self._wanted, len(data)
         while size - at >= 14 or (size - at >= 2 and data[at + 1] & 0x7F < 126):
-            if data[at] & 0x0F == Opcode.CLOSE:
-                self.transport.close()
-                return
             length, head = data[at + 1] & 0x7F, 6
             if length > 125:
                 head = 8 if length == 126 else 14
                 length = int.from_bytes(data[at + 2 : at + head - 4], "big")
+            elif data[at] & 0x0F == Opcode.CLOSE:
+                if size - at < head + length:
+                    break
+                self.transport.close()
+                return
             at += head + length
         if at < size:
             self._rest = bytearray(data[at:])

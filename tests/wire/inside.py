@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import uvicorn
 
 from handlers import people
 from handlers.base import system_clock
@@ -41,19 +42,19 @@ class Inside:
         return str(account["id"]), key
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[Inside]:
-        """Serve, with health checks, until the block ends."""
+    async def running(self, server: uvicorn.Server | None = None) -> AsyncIterator[Inside]:
+        """Serve, with health checks, until the block ends; by the hub's own server where none is given."""
         parts = self.parts
         await parts.storage.start()
         await parts.hub.services.blobs.start()
         await parts.hub.services.live.start()
         checks = asyncio.create_task(parts.health.run())
-        started = asyncio.Event()
-        server = make_server(parts.app, parts.hub, drain_seconds=1, on_started=started.set)
+        server = server or make_server(parts.app, parts.hub, drain_seconds=1, on_started=lambda: None)
         serving = asyncio.create_task(server.serve(sockets=[self._listening]))
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                await started.wait()
+                while not server.started:
+                    await asyncio.sleep(0.01)
             yield self
         finally:
             server.should_exit = True
