@@ -70,8 +70,8 @@ async def test_reading_waits_for_a_client_that_does_not_read(inside: Inside) -> 
         async with asyncio.timeout(10):
             while connection._room:
                 await asyncio.sleep(0.01)
-        await asyncio.sleep(0.2)
-        assert 0 < connection.outlet.size < 2 * READ_PAUSE_BYTES
+        await asyncio.sleep(0.3)
+        assert (connection._room, connection.outlet.size < 2 * READ_PAUSE_BYTES) == (False, True)
         client.socket.transport.resume_reading()
         for number in finds:
             assert len((await client.answer(number))["data"]["records"]) == 4
