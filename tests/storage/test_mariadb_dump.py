@@ -18,8 +18,11 @@ from storage.backup.base import Dumps
 from storage.base import FeedPosition, StorageRefused
 from storage.mariadb import dump as dumping
 from storage.mariadb.keeper import MariadbStorage
+from storage.migrations.drift import compare
+from storage.sql.tables import Tables
 from tests.storage.declared import Use, box, item, person, registry, sticker, ticking
 from tests.storage.mariadb_server import MariadbServer
+from tests.storage.migrating import catalogue
 
 TABLES = sorted([*registry.types, "account_state", "change", "idempotency", "feed_position", "history_mark"])
 
@@ -137,6 +140,43 @@ async def test_a_dump_is_one_state_while_everything_is_written(
     stored = [i for kind in (box, item) for i in (await again.storage.find("main", Query(kind))).records]
     assert {i["id"]: i for i in stored} == last
     await again.storage.close()
+
+
+async def test_a_restored_database_has_every_index_as_it_is_declared(
+    use: Use, mariadb: MariadbServer, tmp_path: Path
+) -> None:
+    await filled(use)
+    assert isinstance(use.storage, Dumps)
+    await use.storage.dump(tmp_path)
+    other = mariadb.new_database()
+    await dumping.restore(registry, mariadb.url(other), tmp_path, lambda: "e")
+
+    def differing() -> list[str]:
+        restored, declared = (catalogue(mariadb.url(name)) for name in (other, database_of(use)))
+        return [f"{one.part} {one.name}" for one in compare(restored, declared, declared)]
+
+    assert await asyncio.to_thread(differing) == []
+    # What an account's records are sorted by ends in their id, so that there is an order among equal values.
+    shapes = await asyncio.to_thread(catalogue, mariadb.url(other))
+    sorting = [
+        shapes[home.table.name].indexes[str(index.name)]
+        for home in Tables(registry).homes()
+        for index in home.table.indexes
+        if not index.unique and index.columns[0].name == "account_pk"
+    ]
+    assert len(sorting) > 10
+    assert [text for text in sorting if not text.endswith(", id)")] == []
+    again = keeper(mariadb, other)
+    await again.storage.start()
+    assert await again.search("quoted") == await use.search("quoted")
+    assert len((await again.search("quoted")).hits) == 3
+    await again.storage.close()
+    # The negative control: an index that does not end in the id, and one that is gone.
+    mariadb.run(
+        "ALTER TABLE item DROP INDEX item_at, ADD INDEX item_at (account_pk, at), DROP INDEX item_other_id",
+        database=other,
+    )
+    assert await asyncio.to_thread(differing) == ["index item_at", "index item_other_id"]
 
 
 async def test_only_an_empty_database_is_filled(use: Use, mariadb: MariadbServer, tmp_path: Path) -> None:
