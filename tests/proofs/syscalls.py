@@ -87,7 +87,7 @@ class _Server:
     logged: set[str] = field(default_factory=set)
     """Seen in the redo log."""
     committing: set[str] = field(default_factory=set)
-    """COMMIT has arrived, and nothing was written to the redo log since."""
+    """COMMIT has arrived; since then the redo log was not written to, or not as far as to this write."""
     written: set[str] = field(default_factory=set)
     """The redo log was written to since the COMMIT, and was not synced since."""
     synced: set[str] = field(default_factory=set)
@@ -105,7 +105,8 @@ class _Server:
 def judge_mariadb(trace: Iterable[str], answers: str = "hub.sock") -> Verdict:
     """Read a trace of a hub and of its MariaDB server; return what was answered before it was on disk.
 
-    `answers`: what the name of the sockets has in it on which the hub answers.
+    `answers`: what the name of the sockets has in it on which the hub answers. Raises ValueError where the trace does
+    not show all that was written to the redo log.
     """
     verdict, server = Verdict(), _Server()
     begun: dict[str, tuple[str, str, set[str]]] = {}
@@ -122,8 +123,10 @@ def judge_mariadb(trace: Iterable[str], answers: str = "hub.sock") -> Verdict:
             thread, name, file = call.groups()
             about = set()
             if "ib_logfile" in file:
-                about = set(server.written if name in _SYNCS else server.committing)
+                if '"...,' in line:
+                    raise ValueError("what was written to the redo log was cut in the trace")
                 server.logged |= set(_TOKEN.findall(line))
+                about = set(server.written if name in _SYNCS else server.committing & server.logged)
             elif answers in file and name != "recvfrom":
                 tokens = set(_TOKEN.findall(line))
                 verdict.acknowledged |= tokens
@@ -138,6 +141,6 @@ def judge_mariadb(trace: Iterable[str], answers: str = "hub.sock") -> Verdict:
             server.committing -= about
         elif "ib_logfile" in file and line.rstrip().endswith("= 0"):
             verdict.syncs += 1
-            server.synced |= about & server.logged
+            server.synced |= about
             server.written -= about
     return verdict

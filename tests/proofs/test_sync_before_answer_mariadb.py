@@ -33,8 +33,8 @@ LAZY: Final = 100
 """How many it commits afterwards without waiting for the disk."""
 CLIENTS: Final = 4
 WAIT_SECONDS: Final = 60.0
-LONGEST: Final = 65536
-"""How many bytes of a call's data the trace shows: what the server writes to its log at once."""
+LONGEST: Final = 1 << 21
+"""How many bytes of a call's data the trace shows: more than the server writes to its log at once."""
 
 
 @contextmanager
@@ -175,6 +175,17 @@ def test_a_sync_of_the_redo_log_that_does_not_count_is_seen(replaced: str, by: s
     assert judge_mariadb(GOOD.splitlines()).early == set()
     assert replaced in GOOD
     assert judge_mariadb(GOOD.replace(replaced, by).splitlines()).early == {"sync-000001."}
+
+
+def test_a_trace_that_was_cut_is_no_proof() -> None:
+    with pytest.raises(ValueError, match="was cut"):
+        judge_mariadb(GOOD.replace('..sync-000001..."', '.."...').splitlines())
+
+
+def test_what_the_server_writes_for_itself_is_no_matter() -> None:
+    own = WRITE.replace("sync-000001.", "its own") + SYNC
+    assert judge_mariadb(GOOD.replace(WRITE, own + WRITE).splitlines()).early == set()
+    assert judge_mariadb(GOOD.replace(WRITE + SYNC, own + WRITE).splitlines()).early == {"sync-000001."}
 
 
 def test_what_was_written_and_synced_before_its_commit_arrived_is_early() -> None:
