@@ -42,7 +42,7 @@ class Row:
     control: Run | None = None
 
 
-def rows(seconds: float, million: Million, mariadb: Mariadb) -> list[Row]:
+def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> list[Row]:
     """Return every row of the table. D1 to D5 are those of the performance goals."""
     normal, full = ("--durability", "normal"), ("--durability", "full")
     many = ("--in-flight", "256")
@@ -132,6 +132,16 @@ def rows(seconds: float, million: Million, mariadb: Mariadb) -> list[Row]:
             "paging", lambda: million.run("keeper-paging", seconds), 8,
             f"MiB grown between record 100,000 and the last of {million.rows:,}, 1,000 to a page", figure="grown",
         ),
+        Row(
+            "search-word", lambda: texts.run("keeper-search", seconds, "--words", '"keeper"'), 0.5,
+            f"× the bare driver's searches/s for a word that one in 100 of {texts.rows:,} records has, 50 hits",
+            lambda: texts.run("raw-search", seconds, "--words", '"keeper"'),
+        ),
+        Row(
+            "search-prefix", lambda: texts.run("keeper-search", seconds, "--words", "migra*"), 0.5,
+            "× the same for the beginning of the words that one in 100 has",
+            lambda: texts.run("raw-search", seconds, "--words", "migra*"),
+        ),
     ]  # fmt: skip
 
 
@@ -197,15 +207,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--control", action="store_true", help="put the peer in the hub's place: must miss")
     parser.add_argument("--rows-of-page", type=int, default=1_000_000, help="among how many rows a page is read")
+    parser.add_argument("--rows-of-search", type=int, default=1_000_000, help="among how many rows is searched")
     arguments = parser.parse_args()
     million, mariadb = Million(arguments.rows_of_page), Mariadb()
-    known = {row.name: row for row in rows(arguments.seconds, million, mariadb)}
+    texts = Million(arguments.rows_of_search, "build-words")
+    known = {row.name: row for row in rows(arguments.seconds, million, texts, mariadb)}
     unknown = set(arguments.rows) - set(known)
     if unknown:
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     print(f"Python {platform.python_version()}, {arguments.rounds} alternating rounds, server and load on a core each")
     wanted = [known[name] for name in arguments.rows] or list(known.values())
-    with stored.closing(million, mariadb):
+    with stored.closing(million, texts, mariadb):
         met = [measure(row, arguments.rounds, control=arguments.control) for row in wanted]
     return 0 if all(met) else 1
 

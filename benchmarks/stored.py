@@ -19,8 +19,13 @@ MEMORY = Path("/dev/shm")
 """A file system that no sync waits for."""
 
 
+SEARCHING = ("build-words", "keeper-search", "raw-search")
+"""What `benchmarks.searching` runs; the rest is in `benchmarks.storing`."""
+
+
 def _run(what: str, folder: Path, options: tuple[str, ...]) -> Reading:
-    command = [sys.executable, "-m", "benchmarks.storing", what, str(folder), *options]
+    module = "benchmarks.searching" if what in SEARCHING else "benchmarks.storing"
+    command = [sys.executable, "-m", module, what, str(folder), *options]
     done = subprocess.run(
         command,
         capture_output=True,
@@ -31,7 +36,7 @@ def _run(what: str, folder: Path, options: tuple[str, ...]) -> Reading:
     if done.returncode != 0:
         raise RuntimeError(f"{what} failed:\n{done.stderr[-2000:]}")
     found = json.loads(done.stdout)
-    return Reading(found["messages"], found["seconds"], found["cpu"], [], found.get("grown", 0))
+    return Reading(found["messages"], found["seconds"], found["cpu"], found.get("latencies", []), found.get("grown", 0))
 
 
 def run(what: str, seconds: float, *options: str, memory: bool = False) -> Reading:
@@ -43,15 +48,16 @@ def run(what: str, seconds: float, *options: str, memory: bool = False) -> Readi
 class Million:
     """A file with many sessions, made when it is first needed and kept until the last row was measured."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, build: str = "build") -> None:
         self.rows = rows
+        self._build = build
         self._ends = contextlib.ExitStack()
 
     @functools.cached_property
     def folder(self) -> Path:
         """Where the file is."""
         folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="aether-bench-")))
-        made = _run("build", folder, ("--rows", str(self.rows)))
+        made = _run(self._build, folder, ("--rows", str(self.rows)))
         print(f"\n{self.rows:,} sessions written in {made.seconds:.0f} s")
         return folder
 

@@ -15,7 +15,7 @@ import random
 import resource
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -58,31 +58,37 @@ def cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def measured(many: int, seconds: float, one: Callable[[], Awaitable[object]]) -> dict[str, float]:
-    """Call `one` for some time, `many` at once."""
+async def measured(
+    many: int, seconds: float, one: Callable[[], Awaitable[object]], latencies: list[float] | None = None
+) -> dict[str, Any]:
+    """Call `one` for some time, `many` at once; how many seconds each took is added to `latencies`."""
     count, until = 0, time.perf_counter() + seconds
 
     async def client() -> None:
         nonlocal count
-        while time.perf_counter() < until:
+        while (asked := time.perf_counter()) < until:
             await one()
             count += 1
+            if latencies is not None:
+                latencies.append(time.perf_counter() - asked)
 
     begun, used = time.perf_counter(), cpu()
     await asyncio.gather(*(client() for _ in range(many)))
-    return {"messages": count, "seconds": time.perf_counter() - begun, "cpu": cpu() - used}
+    taken: dict[str, Any] = {"messages": count, "seconds": time.perf_counter() - begun, "cpu": cpu() - used}
+    return taken if latencies is None else taken | {"latencies": latencies}
 
 
-def _id() -> str:
+def new_id() -> str:
+    """Return a public id."""
     return public_id(_random.randbytes(8))
 
 
 async def _creating(keeper: Storage) -> Callable[[], Awaitable[object]]:
     """Return what creates one talk of an event, with the row of the log, acknowledged after its transaction."""
-    parent = _id()
+    parent = new_id()
     await keeper.submit(Commit("main", (Create(EVENT, parent, EVENT.accept_create({"title": "Bench"})),)))
     data = TALK.accept_create({"name": "Person"})
-    return lambda: keeper.submit(Commit("main", (Create(TALK, _id(), data.copy(), parent),), "user", "session", "1"))
+    return lambda: keeper.submit(Commit("main", (Create(TALK, new_id(), data.copy(), parent),), "user", "session", "1"))
 
 
 async def keeper_creates(options: argparse.Namespace) -> dict[str, float]:
@@ -98,7 +104,7 @@ async def keeper_gets(options: argparse.Namespace) -> dict[str, float]:
     """Measure reads of one record by its id through the keeper on SQLite."""
     keeper = SqliteStorage(REGISTRY, options.folder / "hub.db", clock)
     await keeper.start()
-    ids = [_id() for _ in range(ROWS)]
+    ids = [new_id() for _ in range(ROWS)]
     data = EVENT.accept_create({"title": "Bench"})
     for start in range(0, ROWS, 1000):
         writes = tuple(Create(EVENT, rec, data.copy()) for rec in ids[start : start + 1000])
@@ -185,7 +191,7 @@ async def raw_creates(options: argparse.Namespace) -> dict[str, float]:
         connection.execute("BEGIN")
         for _ in range(options.in_flight):
             last += 1
-            row[pk], row[rec] = last, _id()
+            row[pk], row[rec] = last, new_id()
             connection.execute(row_text, row)
         connection.execute("COMMIT")
         count += options.in_flight
@@ -218,13 +224,13 @@ async def build(options: argparse.Namespace) -> dict[str, float]:
     """Fill a file with sessions of one event at random times."""
     keeper = SqliteStorage(REGISTRY, options.folder / "hub.db", clock, durability="normal")
     await keeper.start()
-    parent, begun = _id(), datetime(2026, 1, 1, tzinfo=UTC)
+    parent, begun = new_id(), datetime(2026, 1, 1, tzinfo=UTC)
     await keeper.submit(Commit("main", (Create(EVENT, parent, EVENT.accept_create({"title": "Bench"})),)))
     data = SESSION.accept_create({"title": "A talk", "abstract": "x" * 100, "starts_at": clock()}, trusted=True)
     measured_from, used = time.perf_counter(), cpu()
     for _ in range(0, options.rows, 1000):
         times = (format_time(begun + timedelta(seconds=_random.randrange(10**8))) for _ in range(1000))
-        writes = tuple(Create(SESSION, _id(), {**data, "starts_at": starts_at}, parent) for starts_at in times)
+        writes = tuple(Create(SESSION, new_id(), {**data, "starts_at": starts_at}, parent) for starts_at in times)
         await keeper.submit(Commit("main", writes))
     seconds = time.perf_counter() - measured_from
     await keeper.close()
@@ -360,10 +366,10 @@ RUNS: dict[str, Callable[[argparse.Namespace], Awaitable[dict[str, float]]]] = {
 }
 
 
-def main() -> None:
+def main(runs: Mapping[str, Callable[[argparse.Namespace], Awaitable[dict[str, Any]]]]) -> None:
     """Run what was asked for and print what it took."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=RUNS)
+    parser.add_argument("what", choices=runs)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--seconds", type=float, default=3.0)
@@ -371,6 +377,7 @@ def main() -> None:
     parser.add_argument("--url", default="", help="of an empty database on MariaDB")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--page", type=int, default=1)
+    parser.add_argument("--words", default="", help="what is searched for")
     parser.add_argument("--alone", action="store_true", help="a transaction for each commit: no groups")
     options = parser.parse_args()
     if options.alone:
@@ -379,8 +386,8 @@ def main() -> None:
         storage.mariadb.writer.GROUP_COMMITS = 1  # type: ignore[misc]
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    print(json.dumps(uvloop.run(RUNS[options.what](options))))  # type: ignore[arg-type]  # they are coroutines
+    print(json.dumps(uvloop.run(runs[options.what](options))))  # type: ignore[arg-type]  # they are coroutines
 
 
 if __name__ == "__main__":
-    main()
+    main(RUNS)
