@@ -1,4 +1,4 @@
-"""One MariaDB server for the tests of this room that do not ask what survives it."""
+"""One MariaDB server for the tests of this room that do not ask what survives it, and tables worked out once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.prepared import prepared_once
 from tests.storage.mariadb_server import FAST, MariadbServer, running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared() -> Iterator[None]:
+    with prepared_once():
+        yield
 
 
 @pytest.fixture(scope="session")

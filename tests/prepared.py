@@ -1,0 +1,42 @@
+"""What keepers work out of a registry, kept for the next keeper of the same registry in this process.
+
+A start of a hub works out its tables and statements once, in a tenth of a second. Tests that start a keeper each, by
+the hundred, would spend most of their time there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from hub.schema.registry import Registry
+from storage.mariadb import keeper
+from storage.sql import sqlite
+
+
+def _kept(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what makes tables or statements, once for each registry as it stands."""
+    made: dict[tuple[Any, ...], Any] = {}
+
+    def maker(registry: Registry, *more: Any) -> Any:
+        if len(made) > 16:
+            made.clear()
+        key = (registry, *registry.types.items(), *more)
+        if key not in made:
+            made[key] = make(registry, *more)
+        return made[key]
+
+    return maker
+
+
+@contextlib.contextmanager
+def prepared_once() -> Iterator[None]:
+    """Let keepers share what they work out, until the end of the context."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (sqlite, keeper):
+            for name in ("Tables", "Statements"):
+                patch.setattr(module, name, _kept(getattr(module, name)))
+        yield
