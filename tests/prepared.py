@@ -1,4 +1,4 @@
-"""What keepers work out of a registry, kept for the next keeper of the same registry in this process.
+"""What keepers work out of record types, kept for the next keeper of the same types in this process.
 
 A start of a hub works out its tables and statements once, in a tenth of a second. Tests that start a keeper each, by
 the hundred, would spend most of their time there.
@@ -18,13 +18,13 @@ from storage.sql import sqlite
 
 
 def _kept(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what makes tables or statements, once for each registry as it stands."""
+    """Return what makes tables or statements, once for the same types."""
     made: dict[tuple[Any, ...], Any] = {}
 
     def maker(registry: Registry, *more: Any) -> Any:
         if len(made) > 16:
             made.clear()
-        key = (registry, *registry.types.items(), *more)
+        key = (*registry.types.items(), *more)
         if key not in made:
             made[key] = make(registry, *more)
         return made[key]

@@ -7,9 +7,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.prepared import prepared_once
 from tests.wire.hubprocess import HubProcess
 from tests.wire.talk import Client
 from tests.wire.tenant import Tenant, make_tenant
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prepared() -> Iterator[None]:
+    with prepared_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import httpx
@@ -20,6 +21,7 @@ import msgspec
 
 from hub.schema.registry import Registry
 from tests.wire.hubprocess import HubProcess
+from tests.wire.posts import Posts
 from tests.wire.talk import Client, connected
 from tests.wire.tenant import operator
 from tests.wire.things import Case, Things, nothing
@@ -79,6 +81,7 @@ class Worlds:
     place: Place
     registry: Registry
     http: httpx.AsyncClient
+    posts: Posts
     own: Things
     theirs: Things
     keys: dict[str, str | None]
@@ -89,8 +92,15 @@ class Worlds:
 
     async def rpc(self, token: str | None, op: str, /, **fields: Any) -> tuple[dict[str, Any], bytes]:
         """Post a request; return the message and everything that came back."""
-        answer = await self.http.post("/rpc", json={"op": op, "id": 1, **fields}, headers=authority(token))
-        return answer.json(), answer.content + str(answer.headers).encode()
+        request = msgspec.json.encode({"op": op, "id": 1, **fields})
+        head, body = await self.posts.post("/rpc", request, authority(token))
+        return msgspec.json.decode(body), body + head
+
+    @cached_property
+    def marks(self) -> tuple[re.Pattern[str], dict[str, str]]:
+        """What stands for either account's things in answers, and what it is called where answers are compared."""
+        marks = self.theirs.marks | self.absent.marks
+        return re.compile("|".join(re.escape(value) for value in marks)), marks
 
 
 async def furnish(http: httpx.AsyncClient, account: str, name: str, key: str, word: str) -> Things:
@@ -155,6 +165,8 @@ async def worlds_in(place: Place, registry: Registry) -> AsyncIterator[Worlds]:
     """Make both accounts and every identity of the first."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=place.url, trust_env=False, timeout=20))
+        posts = Posts(place.url)
+        stack.push_async_callback(posts.close)
         own_id, owner = await place.make_account(f"mine-{secrets.token_hex(4)}")
         other = f"{CANARY}-{secrets.token_hex(4)}"
         their_id, token = await place.make_account(other)
@@ -181,7 +193,7 @@ async def worlds_in(place: Place, registry: Registry) -> AsyncIterator[Worlds]:
                 await holder.ok("channel.join", channel=f"{kind}:{rec}", presence={"state": {"at": CANARY}})
         absent = nothing(registry)
         absent.mark = f"{absent.watch}.{theirs.mark.partition('.')[2]}"  # of another query, but otherwise a good one
-        yield Worlds(place, registry, http, own, theirs, keys, holder, absent)
+        yield Worlds(place, registry, http, posts, own, theirs, keys, holder, absent)
 
 
 async def _session_of(place: Place, token: str) -> dict[str, Any]:
@@ -194,9 +206,8 @@ async def _session_of(place: Place, token: str) -> dict[str, Any]:
 
 def meaning(message: dict[str, Any], worlds: Worlds) -> Any:
     """Return what an answer says, without what differs between any two answers."""
-    text = msgspec.json.encode(message).decode()
-    marks = worlds.theirs.marks | worlds.absent.marks
-    text = re.sub("|".join(re.escape(value) for value in marks), lambda found: marks[found[0]], text)
+    pattern, marks = worlds.marks
+    text = pattern.sub(lambda found: marks[found[0]], msgspec.json.encode(message).decode())
 
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
