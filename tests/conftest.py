@@ -25,7 +25,21 @@ ALLOWED = [
 
 
 # Files that take longest go first, so that no process is left with one of them at the end.
-LONGEST = ("proofs/test_kill9_socket", "simulation/test_schedules", "docs/test_readme_tour", "clients/", "browser/")
+LONGEST = (
+    "simulation/",
+    "proofs/test_kill9_socket",
+    "wire/test_account_matrix",
+    "storage/test_mariadb",
+    "wire/test_slow_socket",
+    "storage/test_migration_drift",
+    "clients/test_python_sync",
+    "browser/",
+    "storage/test_differential",
+    "wire/test_mariadb_hub",
+    "wire/test_search",
+    "clients/",
+    "docs/test_readme_tour",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
