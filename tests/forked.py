@@ -1,8 +1,8 @@
 """`aether` in a process of its own that was forked from one with its modules loaded: it starts in a third of the time.
 
-What is left out is Python reading the same modules again for each of hundreds of hubs and commands; everything from
-the command line on is run: arguments, environment, streams, signals, exit code. That `aether` also starts as an
-operator starts it is held by the tour of the README, by the first hub of the room of the wire and by others that say
+What is left out for each of hundreds of hubs and commands is Python reading the same modules again, and working out
+the same statements from the same record types (`tests.loaded`); everything else from the command line on is run:
+arguments, environment, streams, signals, exit code. That `aether` also starts as an operator starts it is held by the tour of the README, by the first hub of the room of the wire and by others that say
 `fresh`.
 """
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
-
-import pytest
+from unittest.mock import patch
 
 from hub.schema.registry import Registry
 from storage.mariadb import keeper
@@ -35,8 +34,8 @@ def _kept(make: Callable[..., Any]) -> Callable[..., Any]:
 @contextlib.contextmanager
 def prepared_once() -> Iterator[None]:
     """Let keepers share what they work out, until the end of the context."""
-    with pytest.MonkeyPatch.context() as patch:
+    with contextlib.ExitStack() as patches:
         for module in (sqlite, keeper):
             for name in ("Tables", "Statements"):
-                patch.setattr(module, name, _kept(getattr(module, name)))
+                patches.enter_context(patch.object(module, name, _kept(getattr(module, name))))
         yield
