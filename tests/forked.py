@@ -2,8 +2,8 @@
 
 What is left out for each of hundreds of hubs and commands is Python reading the same modules again, and working out
 the same statements from the same record types (`tests.loaded`); everything else from the command line on is run:
-arguments, environment, streams, signals, exit code. That `aether` also starts as an operator starts it is held by the tour of the README, by the first hub of the room of the wire and by others that say
-`fresh`.
+arguments, environment, streams, signals, exit code. That `aether` also starts as an operator starts it is held by the
+tour of the README, by the first hub of the room of the wire and by others that say `fresh`.
 """
 
 from __future__ import annotations
