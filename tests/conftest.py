@@ -7,6 +7,7 @@ A blocking call (sleep, file, socket, SQLite …) made in a running loop by the 
 from __future__ import annotations
 
 import functools
+import gc
 import ssl
 from collections.abc import Iterator
 
@@ -50,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((n for n, part in enumerate(LONGEST) if f"tests/{part}" in path), len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Take what the collection made, which stays to the end, from what the collector looks through."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
