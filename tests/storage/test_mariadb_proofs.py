@@ -242,7 +242,7 @@ async def test_a_crossed_answer_is_noticed(mariadb: MariadbServer, monkeypatch: 
 
     async def crossed(self: Units, work: Work[Any]) -> Any:
         answer = await read(self, work)
-        return last.setdefault(type(answer), answer) if random.random() < 0.1 else answer
+        return last.setdefault(type(answer), answer) if random.random() < 0.5 else answer
 
     async with opened(mariadb.url(mariadb.new_database())) as use:
         monkeypatch.setattr(Units, "read", crossed)
