@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import Config
 
 from hub.edge.connection import Hub
+from hub.edge.door import DoorProtocol
 from hub.edge.fast import FastSocket
 from hub.edge.protocol import HubProtocol
 from hub.wire import close, frames
@@ -144,7 +145,7 @@ def make_server(app: ASGIApp, hub: Hub, *, drain_seconds: float, on_started: Cal
     config = Config(
         app,
         loop="uvloop",
-        http="h11",
+        http=DoorProtocol,
         ws=HubProtocol,
         lifespan="off",
         log_config=None,

@@ -118,6 +118,17 @@ async def test_frames_may_be_cut_anywhere(process: HubProcess) -> None:
             assert [(await socket.said())["id"] for _ in range(5)] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("cut", [0, 1, 20, len(HELLO)])
+async def test_what_comes_right_behind_the_upgrade_is_not_lost(process: HubProcess, cut: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(process.url).port)
+    socket = Raw(reader, writer)
+    writer.write(UPGRADE + HELLO[:cut])
+    writer.write(HELLO[cut:])
+    await socket.upgraded()
+    assert (await socket.said())["id"] == 1
+    writer.transport.abort()
+
+
 async def test_pings_and_fragments_mix_with_messages(process: HubProcess) -> None:
     async with raw(process) as socket:
         beat = message(number=2)
