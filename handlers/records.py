@@ -221,8 +221,10 @@ def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:
 
 def may_be_for(call: Call, kind: RecordType, data: dict[str, Any]) -> None:
     """Raise `access.denied` unless records of the type that a record is to be for may be read."""
-    if kind.for_types and FOR_TYPE in data:
-        call.reach.enter(call.services.registry.types[data[FOR_TYPE]], f"data.{FOR_TYPE}")
+    if data.get(FOR_TYPE) and FOR_TYPE in kind.fields:
+        target = call.services.registry.types.get(data[FOR_TYPE])
+        if target is not None:  # else storage refuses it
+            call.reach.enter(target, f"data.{FOR_TYPE}")
 
 
 def accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:

@@ -51,6 +51,8 @@ def _type(kind: RecordType, rights: Rights, registry: Registry) -> dict[str, Any
         if name in body["properties"]:
             notes = {"readOnly": spec.option.read_only, "writeOnce": spec.option.write_once}
             body["properties"][name] |= {k: True for k, v in notes.items() if v}
+            if spec.option.lookup is not None:
+                body["properties"][name]["x-lookup"] = spec.option.lookup
             if spec.ref is not None:
                 body["properties"][name]["x-ref"] = referred(spec).name
             if name == FOR_ID and kind.for_types:

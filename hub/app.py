@@ -286,6 +286,8 @@ async def serve(
         sockets = [listen_tcp(settings.host, settings.port)] if tcp else []
         parts = assemble(settings, folder)
         services = parts.hub.services
+        for lookup in services.registry.checked_lookups():
+            await asyncio.to_thread(lookup.load)  # a write that is checked against it does not wait for files
         await parts.storage.start()
         await services.blobs.start()
         await services.live.start()

@@ -125,6 +125,7 @@ def types() -> str:
             if wire == FOR_ID and kind.for_types:
                 what = f"id of {' or '.join(target.name for target in kind.for_types)}"
             notes = [n for n in ("folded", "read_only", "write_once", "secret") if getattr(spec.option, n)]
+            notes += [f"code of `{spec.option.lookup}`"] if spec.option.lookup else []
             notes += ["required"] if spec.required else []
             rows.append((f"`{wire}`", what + (" or null" if spec.nullable else ""), ", ".join(notes)))
         if kind.history_days is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hub.schema.fields import FOR_ID, FOR_TYPE
 from hub.schema.record import Image, RecordType, referred
 from hub.schema.registry import Registry
 from hub.schema.writes import ChangeRow, ChangeSet
@@ -44,7 +45,10 @@ class Plan:
     references: tuple[tuple[str, RecordType], ...]
     # The types that a record may be for, by name.
     targets: dict[str, RecordType]
-    # Whether there is anything of both to check.
+    # Fields that hold a code, with the names of their lookups; and whether a text says what a record is for.
+    codes: tuple[tuple[str, str], ...]
+    targeted: bool
+    # Whether there is anything of all these to check.
     linked: bool
     # Those of them whose record has the same parent.
     siblings: frozenset[str]
@@ -57,11 +61,15 @@ class Plan:
 def plan_of(kind: RecordType) -> Plan:
     """Return what deciding needs of a record type."""
     fields = kind.fields.items()
+    codes = tuple((name, spec.option.lookup) for name, spec in fields if spec.option.lookup is not None)
+    targeted = not kind.for_types and {FOR_TYPE, FOR_ID} <= kind.fields.keys()
     return Plan(
         secrets=frozenset(name for name, spec in fields if spec.option.secret),
         references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
         targets={target.name: target for target in kind.for_types},
-        linked=bool(kind.linking),
+        codes=codes,
+        targeted=targeted,
+        linked=bool(kind.linking or codes or targeted),
         siblings=frozenset(name for name, spec in fields if spec.option.same_parent),
         numbers=tuple(name for name, spec in fields if spec.kind == "number"),
         check=kind.check,

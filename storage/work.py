@@ -34,6 +34,7 @@ from hub.schema.writes import (
 )
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
+from storage.codes import check_codes, check_target
 from storage.known import Known, Plan, Put, RecordKey, UniqueKey, plan_of, same
 from storage.loader import NotAlone
 from storage.removal import bury, purge, stays_beside
@@ -365,6 +366,10 @@ class Work:
                 raise HubError("data.invalid", text, path=f"data.{name}")
         if plan.targets and (FOR_ID in data or FOR_TYPE in data):
             self.live(plan.targets[image[FOR_TYPE]], image[FOR_ID], f"data.{FOR_ID}")
+        if plan.targeted:
+            check_target(self, data, image)
+        if plan.codes:
+            check_codes(self, kind, plan, data, image)
 
     def unique(self, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         key = (self.account, kind.name, names, values)

@@ -58,6 +58,7 @@ class Field:
     `on_delete` says what becomes of a
     record when what this reference points to is deleted hard: `restrict` refuses that deletion, `set_null` empties
     the field, `cascade` deletes the record too. A soft deletion leaves references as they are.
+    `lookup` names the lookup whose codes a text may hold: what is written is checked, what is there stays.
     """
 
     folded: bool = False
@@ -67,6 +68,7 @@ class Field:
     secret: bool = False
     hidden_from: str | None = None
     on_delete: Literal["restrict", "set_null", "cascade"] = "restrict"
+    lookup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,8 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
         raise DeclarationError(f"{owner}.{name}: {annotation} is no type of a field")
     if option.on_delete != "restrict" and kind != "ref":
         raise DeclarationError(f"{owner}.{name}: on_delete is for references")
+    if option.lookup is not None and (kind != "text" or option.secret):
+        raise DeclarationError(f"{owner}.{name}: only a text that is no secret holds the code of a lookup")
     if kind == "time":
         accepts, plain = Annotated[datetime, msgspec.Meta(tz=True)], format_time
     elif kind == "date":

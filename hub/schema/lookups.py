@@ -77,6 +77,8 @@ class Lookup:
         self._lock = threading.Lock()
         # The entries as declared, None until somebody asked.
         self._entries: tuple[LookupEntry, ...] | None = None
+        # The codes of those that are enabled, None until somebody asked.
+        self._codes: frozenset[str] | None = None
         # Their rows by language; "" is the declared one.
         self._rows: dict[str, tuple[Row, ...]] = {}
         if not callable(entries):
@@ -103,6 +105,13 @@ class Lookup:
                     del self._rows[others[0]]
                 self._rows[language] = rows
             return self._rows[language]
+
+    def has(self, code: str) -> bool:
+        """Say whether an entry of this code is declared and enabled; the first time it may read files."""
+        if self._codes is None:
+            self.load()
+            self._codes = frozenset(entry.code for entry in self._entries or () if entry.enable)
+        return code in self._codes
 
     def _made(self, language: str) -> tuple[Row, ...]:
         entries = self._entries or ()

@@ -113,6 +113,8 @@ class Registry:
             for spec in kind.fields.values():
                 if spec.ref is not None and type_of(spec.ref).name not in self.types:
                     raise DeclarationError(f"{kind.name}.{spec.name} refers to a type that is not registered")
+                if spec.option.lookup is not None and spec.option.lookup not in self.lookups:
+                    raise DeclarationError(f"{kind.name}.{spec.name}: there is no lookup {spec.option.lookup}")
             self.views[kind.name] = {name: resolve(kind, name, v, self.types) for name, v in kind.views.items()}
         for action in self.actions.values():
             if action.needs not in permissions:
@@ -138,6 +140,11 @@ class Registry:
             known = ", ".join(sorted(views)) or "none"
             raise HubError("data.invalid", f"{kind.name} has no view {name[:48]!r}; it has: {known}.", path=path)
         return views[name]
+
+    def checked_lookups(self) -> list[Lookup]:
+        """Return the lookups that fields are checked against."""
+        names = {spec.option.lookup for kind in self.types.values() for spec in kind.fields.values()}
+        return [found for name, found in self.lookups.items() if name in names]
 
     def lookup(self, name: str) -> Lookup:
         """Return the lookup of that name; raise `lookup.unknown`."""
@@ -174,7 +181,11 @@ class Registry:
     def hash(self) -> str:
         """Return a short hash of everything that clients may know of the schema."""
         plain: list[Any] = [
-            [t.name, t.parent_wire, sorted((w, repr(s.accepts), s.nullable) for w, s in t.fields.items())]
+            [
+                t.name,
+                t.parent_wire,
+                sorted((w, repr(s.accepts), s.nullable, s.option.lookup or "") for w, s in t.fields.items()),
+            ]
             for t in sorted(self.types.values(), key=lambda t: t.name)
         ]
         plain.append([[t, n, sorted([f.name, f.kind, f.many] for f in v.fields.values())] for t, n, v in self._views()])

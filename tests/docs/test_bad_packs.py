@@ -55,6 +55,18 @@ RULE = 'Access(read="viewer", create="editor", update="editor", delete="editor")
             f"class Thing(Record, access={RULE}, on_delete='cascade'):\n    name: str\n",
             "Thing: on_delete is restrict, or cascade below a parent or with for_types",
         ),
+        (
+            f"class Thing(Record, access={RULE}):\n    code: Annotated[int, Field(lookup='country')]\n",
+            "Thing.code: only a text that is no secret holds the code of a lookup",
+        ),
+        (
+            f"class Thing(Record, access={RULE}):\n    code: Annotated[str, Field(lookup='countries')]\n",
+            "thing.code: there is no lookup countries",
+        ),
+        (
+            f"class Thing(Record, access={RULE}, history_days=0):\n    name: str\n",
+            "Thing: history_days is 1 to 36500; leave it out for no bound",
+        ),
         (f"class Thing(Record, acess={RULE}):\n    name: str\n", "Thing: unknown option acess"),
         ("@action('thing.do')\nasync def do(ctx, args): ...\n", "needs"),
     ],
@@ -64,7 +76,9 @@ def test_a_declaration_that_cannot_work_stops_the_start_with_a_sentence(
 ) -> None:
     name = f"bad_{abs(hash(declared))}"
     (tmp_path / f"{name}.py").write_text(
-        f"from hub import Access, Account, Each, Record, View, action\n\n\n{declared}", "utf-8"
+        "from typing import Annotated\n\n"
+        f"from hub import Access, Account, Each, Field, Record, View, action\n\n\n{declared}",
+        "utf-8",
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(TypeError, match=re.escape(sentence)):

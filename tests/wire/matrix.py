@@ -71,8 +71,9 @@ def cases_of(registry: Registry, own: Things) -> list[Case]:
             _of_parent(book, kind, kind.parent.name)
         for wire, target in references(kind):
             _of_reference(book, kind.name, wire, target)
-        for other in kind.for_types:
-            _of_target(book, kind.name, other.name)
+        open_to = ["event", "event_track"] if "for_id" in kind.fields else []  # rows of lookups are for any type
+        for target in [other.name for other in kind.for_types] or open_to:
+            _of_target(book, kind.name, target)
     _of_batches(book)
     _of_uniques(book)
     _of_live(book)

@@ -11,6 +11,7 @@ from hub import Access, Field, Lookup, LookupEntry, Record, Ref, Site
 
 _RULE = Access(read="viewer", create="editor", update="editor", delete="editor")
 _INNER = Access(read="editor", create="editor", update="editor", delete="editor")
+Label = Annotated[str | None, Meta(max_length=64), Field(lookup="label")]
 LAYERS: Final = ("shelf", "room", "site", "account", "global")
 STATES: Final = ("absent", "enabled", "disabled")
 STACKS: Final = {
@@ -25,12 +26,14 @@ class Room(Record, access=_RULE):
 
     name: Annotated[str, Meta(max_length=100)]
     site: Ref[Site] | None = None
+    label: Label = None
 
 
 class Shelf(Record, parent=Room, access=_RULE, on_delete="cascade"):
     """What is in a room."""
 
     name: Annotated[str, Meta(max_length=100)]
+    label: Label = None
 
 
 class Drawer(Record, parent=Shelf, access=_INNER, on_delete="cascade"):

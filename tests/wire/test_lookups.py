@@ -65,6 +65,15 @@ async def things(client: Client) -> dict[str, dict[str, str]]:
     return found
 
 
+async def taken(client: Client, thing: dict[str, str]) -> set[str]:
+    """Return those labels that a record takes."""
+    ops = [{"op": "record.update", **thing, "data": {"label": code}} for code in (*STACKS, "nothing")]
+    results = (await client.ok("record.batch", ops=ops, atomic=False))["results"]
+    refused = {(r["code"], r["path"].split(".", 2)[2], str(r["details"])) for r in results if "code" in r}
+    assert refused == {("data.invalid", "data.label", "{'lookup': 'label'}")}
+    return {result["label"] for result in results if "code" not in result}
+
+
 # -- layers ------------------------------------------------------------------------------------------
 
 
@@ -96,6 +105,8 @@ async def test_of_every_combination_of_layers_the_nearest_decides(owner: Client)
         assert all((row["rec"] is None) == (row["layer"] == "global") for row in found.values())
         found = await listed(owner, **target, include_disabled=True)
         assert {code: row["layer"] for code, row in found.items()} == unseen
+        if layer in {"shelf", "room"}:
+            assert await taken(owner, made[layer]) == set(wanted), "what can be chosen there can be written there"
     below = {"for": {"type": "drawer", "rec": made["drawer"]["rec"]}}
     assert await listed(owner, **below) == await listed(owner, **{"for": made["shelf"]})
 
@@ -264,11 +275,41 @@ async def test_who_may_not_keep_rows_is_refused_and_bad_ones_are_told_why(tenant
     assert again == ("record.exists", "data.lookup")
     bad = await owner.refused("record.create", type="lookup_row", data={**data, "lookup": "labels"})
     assert bad == ("data.invalid", "data.lookup")
+    made = await things(owner)
+    for kind in ("lookup_row", "lookup_policy"):
+        plain = data if kind == "lookup_row" else {"lookup": "label", "codes": []}
+        for for_type, for_id, said in (
+            ("room", NOBODY, ("record.not_found", "data.for_id")),
+            ("room", made["shelf"]["rec"], ("record.not_found", "data.for_id")),
+            ("nothing", made["room"]["rec"], ("data.invalid", "data.for_type")),
+            ("user", made["room"]["rec"], ("access.denied", "data.for_type")),
+        ):
+            layer = {"for_type": for_type, "for_id": for_id}
+            assert await owner.refused("record.create", type=kind, data={**plain, **layer}) == said
+        await put(owner, kind, ("room", made["room"]["rec"]), **plain)
     half = await owner.refused("record.create", type="lookup_row", data={**data, "for_type": "room"})
     assert half == ("data.invalid", "data.for_id")
     match = ["lookup", "for_type", "for_id", "code"]
     done = await owner.ok("record.upsert", type="lookup_row", data={**data, "name": "Y"}, match=match)
     assert (done["created"], done["name"]) == (False, "Y")
+
+
+async def test_a_code_is_checked_where_it_is_written_and_stays_where_it_is(tenant: Tenant, owner: Client) -> None:
+    layer = await put(owner, "lookup_row", lookup="label", code="mine", name="Mine")
+    made = await owner.create("room", name="Room", label="mine")
+    room = {"type": "room", "rec": made["id"]}
+    bad = await owner.refused("record.create", type="room", data={"name": "Room", "label": "yours"})
+    assert bad == ("data.invalid", "data.label")
+    await owner.ok("record.update", type="lookup_row", rec=layer["id"], data={"enable": False})
+    assert (await owner.ok("record.update", **room, data={"name": "Other", "label": "mine"}))["label"] == "mine"
+    await owner.ok("record.update", **room, data={"label": None})
+    assert await owner.refused("record.revert", **room, version=1) == ("data.invalid", "data.label")
+    await owner.ok("record.delete", type="lookup_row", rec=layer["id"], mode="hard")
+    assert await owner.refused("record.update", **room, data={"label": "mine"}) == ("data.invalid", "data.label")
+    row = {"op": "record.create", "type": "lookup_row", "data": {"lookup": "label", "code": "mine", "name": "Mine"}}
+    await owner.ok("record.batch", ops=[row, {"op": "record.update", **room, "data": {"label": "mine"}}])
+    async with tenant.client("editor") as editor:  # may not make rows, and uses those that are there
+        assert (await editor.create("room", name="Room", label="mine"))["label"] == "mine"
 
 
 async def test_more_rows_than_one_question_reads_are_refused_and_those_of_a_record_do_not_count(owner: Client) -> None:
@@ -320,6 +361,8 @@ async def test_the_schema_lists_the_lookups(owner: Client) -> None:
     assert found["lookups"]["country"] == "Countries, by ISO 3166-1."
     assert {"label", "country_subdivision", "time_zone", "user_status"} < set(found["lookups"])
     assert (await owner.ok("schema.describe", have=found["hash"]))["lookups"] == {}
+    assert found["types"]["room"]["schema"]["properties"]["label"]["x-lookup"] == "label"
+    assert "x-lookup" not in found["types"]["room"]["schema"]["properties"]["name"]
 
 
 async def test_the_python_client_reads_every_page_and_finds_one(tenant: Tenant, codec: CodecName) -> None:
