@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,11 +17,12 @@ from tests.wire.talk import Client, Message, Refused
 from tests.wire.tenant import Tenant, make_tenant, operator
 
 
-async def pushed(client: Client, name: str) -> list[Message]:
-    """Take and return what a feed pushed until nothing more came for a while."""
+async def pushed(client: Client, name: str, *, owed: bool = False) -> list[Message]:
+    """Take and return what a feed pushed until nothing more came for a while; where something is owed, wait for it."""
     quiet = 0
     found: list[Message] = []
-    while quiet < 3:
+    until = time.monotonic() + 10
+    while quiet < 3 or (owed and not found and time.monotonic() < until):
         await client.settled()
         mine = [m for m in client.pushes if m["op"] == "feed" and m["name"] == name]
         client.pushes = [m for m in client.pushes if m not in mine]
@@ -120,7 +122,7 @@ async def test_large_commits_come_in_parts_and_wait_for_acknowledgement(tenant: 
         assert max(len(owner.encode(m)) for m in first) < 400_000
         assert len({e["rec"] for m in first for e in m["events"]}) == 1000
         await owner.ok("feed.ack", name="crm", seq=seqs[0])
-        assert {m["seq"] for m in await pushed(owner, "crm")} == {seqs[1]}
+        assert {m["seq"] for m in await pushed(owner, "crm", owed=True)} == {seqs[1]}
 
 
 async def test_only_who_may_follow_the_log_does_and_sees_what_they_may_read(tenant: Tenant, codec: str) -> None:
