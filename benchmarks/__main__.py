@@ -16,17 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks import creates, fanout, imports, matching, stored
+from benchmarks import beats, creates, fanout, idle, imports, matching, stored
 from benchmarks.load import Reading
 from benchmarks.stored import Mariadb, Million
 
 Run = Callable[[], Reading]
-Figure = Literal["rate", "seconds", "grown"]
+Figure = Literal["rate", "seconds", "grown", "each"]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. With a `peer` it is a ratio of rates; else what `figure` says: a rate, seconds or grown MiB.
+    """One figure. With a `peer` it is a ratio of rates; else what `figure` says: a rate, seconds, grown MiB, or
+    grown KiB for each.
 
     `aim` is what a later order asks for; it is printed and does not turn the row red. `control` takes the hub's place
     in a control run; where there is none, the peer does.
@@ -77,6 +78,19 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
             lambda: fanout.run_hub(1000, 32, seconds),
             50_000,
             "deliveries/s to 1,000 watchers of one query, 32 updates open",
+        ),
+        Row(
+            "beats-1", lambda: beats.run_hub(1, seconds), 1.8,
+            "× session.beat/s of a starlette socket that parses and checks the same, 100 connections × 1 (R1)",
+            lambda: beats.run_plain(1, seconds),
+        ),
+        Row(
+            "beats-8", lambda: beats.run_hub(8, seconds), 4, "× the same, 100 connections × 8 in flight (R2)",
+            lambda: beats.run_plain(8, seconds),
+        ),
+        Row(
+            "idle", lambda: idle.run(2000), 8, "KiB for each of 2,000 idle sockets with session and three watches (M1)",
+            figure="each",
         ),
         Row(
             "matching",
@@ -155,6 +169,7 @@ _FIGURES: dict[Figure, Callable[[Reading], float]] = {
     "rate": lambda reading: reading.rate,
     "seconds": lambda reading: reading.seconds,
     "grown": lambda reading: reading.grown / 2**20,
+    "each": lambda reading: reading.grown / 2**10 / reading.messages,
 }
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
+import msgspec
 import uvicorn
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -30,6 +32,17 @@ class Talk(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
     sort: Mapped[int]
+
+
+class Beat(msgspec.Struct, forbid_unknown_fields=True):
+    """The message of the hub's heartbeat."""
+
+    op: Literal["session.beat"]
+    id: int
+    status: Literal["active", "idle", "away"] | None = None
+
+
+_BEATS = msgspec.json.Decoder(Beat)
 
 
 def main(port: int, file: str) -> None:
@@ -59,6 +72,17 @@ def main(port: int, file: str) -> None:
         except WebSocketDisconnect:
             return
 
+    async def beat(socket: WebSocket) -> None:
+        await socket.accept()
+        try:
+            while True:
+                message = _BEATS.decode(await socket.receive_text())
+                now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                answer = {"op": "ok", "id": message.id, "seq": 1, "data": {"now": now, "seq": 1}}
+                await socket.send_text(msgspec.json.encode(answer).decode())
+        except WebSocketDisconnect:
+            return
+
     async def startup() -> None:
         async with engine.begin() as connection:
             await connection.run_sync(Base.metadata.create_all)
@@ -68,7 +92,7 @@ def main(port: int, file: str) -> None:
         await startup()
         yield
 
-    app = Starlette(routes=[WebSocketRoute("/ws", endpoint)], lifespan=lifespan)
+    app = Starlette(routes=[WebSocketRoute("/ws", endpoint), WebSocketRoute("/beat", beat)], lifespan=lifespan)
     uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", log_level="warning", ws_per_message_deflate=False)
 
 

@@ -66,7 +66,13 @@ class Outlet:
 
     def answer(self, frame: bytes) -> None:
         """Queue an answer, which is never dropped: reading from the socket stops before answers pile up."""
-        self._put(frame, None, len(frame))
+        if self.closed:
+            return
+        items = self._items
+        items.append((frame, None))
+        self.size += len(frame)
+        if len(items) == 1:
+            self._wake()
 
     def push(self, frame: bytes, owner: Hashable, *, force: bool = False) -> bool:
         """Queue a push; return False, and queue nothing, where that would break the bound and is not forced."""

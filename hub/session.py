@@ -59,10 +59,11 @@ class Received(msgspec.Struct):
 class Session:
     """The protocol state of one socket. Times are seconds of any monotonic clock."""
 
-    __slots__ = ("_bad", "_open", "_waiting", "codec", "frame_bytes", "greeted_once", "phase", "started")
+    __slots__ = ("_bad", "_kind", "_open", "_waiting", "codec", "frame_bytes", "greeted_once", "phase", "started")
 
     def __init__(self, codec: Codec, now: float, frame_bytes: int = FRAME_BYTES) -> None:
         self.codec = codec
+        self._kind = bytes if codec.binary else str
         self.frame_bytes = frame_bytes
         self.phase = Phase.NEW
         self.started = now
@@ -92,7 +93,7 @@ class Session:
         out = Received() if out is None else out
         if self.phase is Phase.CLOSED:
             return out
-        if isinstance(frame, bytes) != self.codec.binary:
+        if type(frame) is not self._kind:
             out.close = self._end(close.WRONG_KIND)
             return out
         # A character has at most four bytes, so a short text need not be encoded to be counted.

@@ -190,11 +190,26 @@ class Connection:
             self._keep(self._loop.create_task(self._run(request), context=context))
             return
         if type(request) in LIGHT:
-            Light(self, request).begin()
+            self._start_light(request)
             return
         task = contextvars.copy_context().run(self._step, request)
         if task is not None:
             self._keep(task)
+
+    def _start_light(self, request: Request) -> None:
+        """Answer at once where that is possible, else as soon as what the handler waits for is there."""
+        operations, call = self.hub.operations, Call(self.hub.services, self.peer, request.id)
+        try:
+            if self.hub.draining:
+                raise HubError("server.draining", retry_after=1)
+            answer = operations.admit(call, request)
+            if type(answer) is Answer and operations.may_go(call, answer):
+                self._answer(request, answer)
+                return
+        except Exception as error:
+            self._refuse(request, error)
+            return
+        Light(self, request, call).begin(answer)
 
     def _step(self, request: Request) -> asyncio.Task[None] | None:
         self._name(request)
@@ -381,25 +396,17 @@ class Light(Drive):
 
     __slots__ = ("answer", "call", "connection", "request", "weight")
 
-    def __init__(self, connection: Connection, request: Request) -> None:
+    def __init__(self, connection: Connection, request: Request, call: Call) -> None:
         self.connection = connection
         self.request = request
-        self.call = Call(connection.hub.services, connection.peer, request.id)
+        self.call = call
         self.weight = WEIGHTS.get(type(request), 1)
         self.answer: Answer | None = None
 
-    def begin(self) -> None:
-        """Run as far as the first wait."""
-        connection, hub = self.connection, self.connection.hub
-        connection._load += self.weight
-        try:
-            if hub.draining:
-                raise HubError("server.draining", retry_after=1)
-            answer = hub.operations.admit(self.call, self.request)
-        except Exception as error:
-            self.raised(error)
-            return
-        if type(answer) is Answer:
+    def begin(self, answer: Awaitable[Answer] | Answer) -> None:
+        """Go on from what the handler returned, as far as the first wait."""
+        self.connection._load += self.weight
+        if isinstance(answer, Answer):
             self.returned(answer)
         else:
             self.coroutine = cast("Coroutine[Any, Any, Answer]", answer)

@@ -44,8 +44,11 @@ _TEXT: Final = 0x81
 _WHOLE: Final = frozenset({_TEXT, 0x82})
 """The first byte of a frame that holds a whole text or binary message."""
 _PING: Final = b"\x89\x00"
-_HEADS: Final = tuple(bytes((126, size >> 8, size & 255)) if size > 125 else bytes((size,)) for size in range(4096))
-"""What stands behind the first byte of a frame of ours, by its size."""
+_HEADS: Final = {
+    first: tuple(bytes((first, size) if size < 126 else (first, 126, size >> 8, size & 255)) for size in range(4096))
+    for first in sorted(_WHOLE)
+}
+"""What stands before our small messages, by the first byte and the size."""
 _CLEAN: Final = frozenset({1000, 1001})
 
 _QUIET: Final = logging.getLogger("hub.edge.parser")
@@ -66,7 +69,7 @@ class FastSocket(asyncio.Protocol):
         self._connection: Connection | None = None
         self._limit = limit
         """The largest message on this socket, in bytes."""
-        self._first = bytes((0x80 | (2 if binary else 1),))
+        self._first = 0x82 if binary else _TEXT
         """The first byte of our frames."""
         self._registered = registered
         """Where the server keeps what it ends when it stops."""
@@ -295,16 +298,16 @@ class FastSocket(asyncio.Protocol):
         if self._over or self.transport.is_closing():
             raise ConnectionAbortedError("the socket is closing")
         first = self._first
+        heads = _HEADS[first]
         parts: list[bytes] = []
         for frame in frames:
             size = len(frame)
-            parts.append(first)
             if size < 4096:
-                parts.append(_HEADS[size])
+                parts.append(heads[size])
             elif size < 65536:
-                parts.append(bytes((126, size >> 8, size & 255)))
+                parts.append(bytes((first, 126, size >> 8, size & 255)))
             else:
-                parts.append(b"\x7f" + size.to_bytes(8, "big"))
+                parts.append(bytes((first, 127)) + size.to_bytes(8, "big"))
             parts.append(frame)
         self.transport.write(b"".join(parts))
         return True
