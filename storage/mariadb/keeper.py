@@ -56,7 +56,9 @@ FULL_SECONDS: Final = 10.0
 LOOK_SECONDS: Final = 2.0
 """How long a look at the database may take: whether it answers, whether it takes writes."""
 SETTLE_SECONDS: Final = 3600.0
-"""How long a start may take to make or change its tables; `aether migrate apply` has no such bound."""
+"""How long a hub may take to make or change its tables; `aether migrate apply` has no such bound."""
+START_SECONDS: Final = 60.0
+"""How long a start waits for that; then the hub runs, is not ready, and serves when it is done."""
 
 T = TypeVar("T")
 
@@ -112,6 +114,8 @@ class MariadbStorage:
         self._words = list(statements.words.values())
         self._serving = False
         self._settled = False
+        # The tables being made or changed; goes on where a start did not wait for its end.
+        self._settling: asyncio.Task[str] | None = None
         # Point reads of this turn of the loop, asked together at its end.
         self._gets: dict[tuple[str, str, bool], list[tuple[Sequence[str], asyncio.Future[dict[str, Image]]]]] = {}
 
@@ -150,9 +154,20 @@ class MariadbStorage:
                 await connection.run_sync(_read_probe)
                 return
             await connection.run_sync(inspect, self._durability)
-        async with asyncio.timeout(SETTLE_SECONDS):
-            self._keys.epoch = await apart(self._settle)
+        if self._settling is None:
+            self._settling = asyncio.get_running_loop().create_task(self._settle_within())
+        settling = self._settling
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                self._keys.epoch = await asyncio.shield(settling)
+        finally:
+            if settling.done():
+                self._settling = None
         self._settled = True
+
+    async def _settle_within(self) -> str:
+        async with asyncio.timeout(SETTLE_SECONDS):
+            return await apart(self._settle)
 
     def _settle(self) -> str:
         """Make the tables what they have to be, on a connection that blocks."""
@@ -170,6 +185,9 @@ class MariadbStorage:
             self._dumping.cancel()
             await asyncio.wait([self._dumping])
         await self._units.close()
+        if self._settling is not None:
+            self._settling.cancel()
+            await asyncio.wait([self._settling])
 
     @property
     def ready(self) -> bool:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from typing import Any
 
 import pytest
+from sqlalchemy.engine import Connection
 
+from hub.wire.errors import HubError
 from storage.base import StorageRefused
+from storage.mariadb import keeper, schema
 from storage.mariadb.keeper import MariadbStorage
 from tests.storage.declared import Use, box, registry, ticking
 from tests.storage.mariadb_server import DURABLE, FAST, MariadbServer, running
+from tests.storage.proxy import Proxy
 
 
 async def refused(url: str, durability: str = "normal") -> str:
@@ -82,6 +88,61 @@ async def test_another_format_is_refused_and_the_epoch_stays(mariadb: MariadbSer
     assert len(epochs) == 1
     mariadb.run("UPDATE meta SET value = '99' WHERE name = 'format'", database=name)
     assert "has format 99, this hub knows format 1" in await refused(mariadb.url(name))
+
+
+def is_ready(use: Use) -> bool:
+    """Return whether the keeper serves now."""
+    return use.storage.ready
+
+
+async def test_a_start_does_not_wait_for_tables_for_long_and_serves_when_they_are_there(
+    mariadb: MariadbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "START_SECONDS", 0.2)
+    loop, times, settle, held_back = asyncio.get_running_loop(), [0], schema.settle, asyncio.Event()
+    async with Proxy(mariadb.port) as proxy:
+
+        async def hold() -> None:
+            proxy.hold()
+            held_back.set()
+
+        def held(connection: Connection, *rest: Any) -> str:
+            times[0] += 1
+            asyncio.run_coroutine_threadsafe(hold(), loop).result()
+            return settle(connection, *rest)
+
+        monkeypatch.setattr(keeper, "settle", held)
+        url = mariadb.url(mariadb.new_database(), proxy.port)
+        use = Use(MariadbStorage(registry, url, ticking(), durability="normal"))
+        async with asyncio.timeout(10):
+            await use.storage.start()
+        assert not is_ready(use)
+        with pytest.raises(HubError, match=r"server\.unavailable"):
+            await use.create(box, name="a")
+        async with asyncio.timeout(60):
+            await held_back.wait()
+            proxy.let_go()
+            while not is_ready(use):
+                await asyncio.sleep(0.01)
+        assert (await use.create(box, name="a"))["version"] == 1
+        assert times == [1], "what was begun went on"
+        await use.storage.close()
+
+
+async def test_who_stops_while_its_tables_are_made_stops(
+    mariadb: MariadbServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "START_SECONDS", 0.2)
+    go = threading.Event()
+    monkeypatch.setattr(keeper, "settle", lambda *_: str(go.wait(20)))
+    url = mariadb.url(mariadb.new_database())
+    storage = MariadbStorage(registry, url, ticking(), durability="normal")
+    async with asyncio.timeout(10):
+        await storage.start()
+        assert not storage.ready
+        await storage.close()
+    go.set()
+    assert storage._settling is None or storage._settling.done()
 
 
 def test_a_start_that_was_broken_off_goes_on() -> None:
