@@ -339,6 +339,10 @@ def _of_uniques(book: Book) -> None:
 
 def _of_live(book: Book) -> None:
     book.add("watch.start", "since a mark", lambda x: {"type": "event", "since": {"mark": x.mark, "seq": 1}})
+    book.add("watch.start", "a window with what it has", lambda x: {
+        "type": "event", "order": ["title"], "limit": 3,
+        "since": {"mark": x.mark, "seq": 1, "have": {x.records["event"]: 1}},
+    })  # fmt: skip
     book.add("watch.stop", "a watch", lambda x: {"watch": x.watch})
     book.add("feed.start", "a name", lambda x: {"name": x.name})
     book.add("feed.start", "another history", lambda x: {"name": "mine", "since": {"epoch": x.mark[:32], "seq": 1}})

@@ -5,8 +5,9 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from aether_client.liveset import LiveSet
 from tests.wire.talk import Client, Message
-from tests.wire.tenant import Tenant
+from tests.wire.tenant import Tenant, make_tenant
 from tests.wire.test_watch_resume import make, since, start
 
 
@@ -171,3 +172,71 @@ async def test_a_large_window_comes_in_pages_in_order(editor: Client) -> None:
     pages = [message for message in editor.log if message["op"] == "snapshot"]
     records = [*data["records"], *(record for page in pages for record in page["records"])]
     assert [record["title"] for record in records] == [f"{n:03}" for n in range(550)]
+
+
+async def test_a_window_says_nothing_of_records_of_another_account(tenant: Tenant, codec: str) -> None:
+    stranger = await make_tenant(tenant.process)
+    async with tenant.client("editor", codec) as editor, stranger.client("editor", codec) as other:
+        (foreign,) = await make(other, "a")
+        await other.ok("record.update", type="event", rec=foreign, data={"title": "b"})
+        before = await start(editor, order=["title"], limit=3)
+        given = {**since(before), "have": {foreign: 1, "AAAAAAAAAAA": 1}}
+        data = await start(editor, order=["title"], limit=3, since=given)
+        (body,) = data["events"]
+        assert body["events"] == [
+            {"kind": "leave", "rec": rec, "why": "deleted", "version": 1} for rec in (foreign, "AAAAAAAAAAA")
+        ]
+        await make(other, "0")
+        assert await editor.changes(data["watch"]) == []
+
+
+async def test_a_second_start_of_a_window_counts_and_a_lost_one_begins_again(editor: Client) -> None:
+    asked: Message = {"order": ["title"], "limit": 2}
+    first, second = await start(editor, **asked), await start(editor, **asked)
+    assert (first["watch"], first["mark"]) == (second["watch"], second["mark"])
+    await make(editor, "b")
+    assert len(await editor.changes(first["watch"])) == 1
+    await editor.ok("watch.stop", watch=first["watch"])
+    await make(editor, "a")
+    assert len(await editor.changes(first["watch"])) == 1
+    await editor.ok("watch.stop", watch=first["watch"])
+    assert await editor.refused("watch.stop", watch=first["watch"]) == ("record.not_found", "watch")
+    again = await start(editor, **asked)
+    assert [record["title"] for record in again["records"]] == ["a", "b"]
+
+
+async def test_a_window_of_another_epoch_is_a_snapshot(editor: Client) -> None:
+    (event,) = await make(editor, "a")
+    before = await start(editor, limit=2)
+    other = {"mark": before["mark"].rpartition(".")[0] + ".other", "seq": before["seq"], "have": {event: 1}}
+    data = await start(editor, limit=2, since=other)
+    assert (data["resumed"], data["why"], [record["id"] for record in data["records"]]) == (False, "epoch", [event])
+
+
+async def test_the_python_client_keeps_a_window_in_order_over_lost_sockets(tenant: Tenant, codec: str) -> None:
+    rng = Random(f"client {codec}")
+    asked: Message = {"type": "event", "order": ["-timezone", "title"], "limit": 4, "fields": ["acronym"]}
+    live, resumed = LiveSet(asked), 0
+    async with tenant.client("editor", codec) as writer:
+        recs = await make(writer, *"abcdefgh")
+        for turn in range(4):
+            async with tenant.client("editor", codec) as reader:
+                data = await reader.ok("watch.start", **live.begin())
+                resumed += data["resumed"]
+                live.started(data)
+                for n in range(6):
+                    if turn % 2:
+                        change = {"timezone": rng.choice(("", "UTC", "Europe/Berlin")), "title": rng.choice("xyzÄß😀")}
+                        await writer.ok("record.update", type="event", rec=rng.choice(recs), data=change)
+                    else:
+                        await writer.ok("record.delete", type="event", rec=recs.pop(rng.randrange(len(recs))))
+                        recs += await make(writer, f"new{turn}{n}")
+                    answer = await found(reader, **{**asked, "fields": ["acronym", "timezone", "title"]})
+                    for push in reader.pushes:
+                        live.change(push)
+                    reader.pushes.clear()
+                    assert list(live.ordered) == answer
+            live.lost()
+            await writer.ok("record.update", type="event", rec=recs[-1], data={"title": str(turn)})
+    assert resumed == 3
+    assert not live.astray
