@@ -23,6 +23,8 @@ AHEAD = 1000
 """How many commits beyond a hole are kept until it is filled; the rest is read from the log too."""
 PAGE = 500
 REACH_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 1.0
+"""How long to wait before a log that could not be asked is asked again."""
 
 
 class _Account:
@@ -57,6 +59,9 @@ class Dispatcher:
         self._read_gaps = read_gaps  # False only in the test that shows what the gap read is for
         self._retry_seconds = retry_seconds
         self._accounts: dict[str, _Account] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._owed = False
+        """Whether news may have been lost since the look that is under way began."""
 
     async def follow(self, account: str) -> None:
         """Begin to follow an account (counted); return when its position is known."""
@@ -132,6 +137,29 @@ class Dispatcher:
             heads = await self._storage.heads(followed)
             self.heads({account: head.seq for account, head in heads.items()})
 
+    def look_soon(self) -> None:
+        """Ask the log itself as soon as it can be asked: news may have been lost up to this moment."""
+        self._owed = True
+        if self._looking is None:
+            self._looking = _spawn(self._look_while_owed())
+
+    async def _look_while_owed(self) -> None:
+        failed = False
+        try:
+            while self._owed:
+                self._owed = False
+                try:
+                    await self.look()
+                except HubError as error:
+                    self._owed = True
+                    if not failed:
+                        failed = True
+                        with naming(None, None):
+                            log.warning("the heads of the logs cannot be read: %s", error.__cause__ or error)
+                    await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        finally:
+            self._looking = None
+
     def has_reached(self, account: str, seq: int) -> bool:
         """Say whether everything up to `seq` was delivered to those who follow the account here."""
         state = self._accounts.get(account)
@@ -198,6 +226,8 @@ class Dispatcher:
 
     async def close(self) -> None:
         """Stop reading logs."""
+        if self._looking is not None:
+            self._looking.cancel()
         for account in list(self._accounts):
             state = self._accounts.pop(account)
             for task in (state.filling, state.started):

@@ -9,7 +9,6 @@ the group. So there is no gap and no duplicate, and everything up to the answer'
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -28,8 +27,6 @@ from hub.wire import close
 from hub.wire.errors import HubError
 from storage.base import Storage
 from storage.bus import Bus
-
-log = logging.getLogger("hub.live")
 
 WATCHES_PER_SOCKET: Final = 100
 WINDOW_RECORDS_PER_SOCKET: Final = 10_000
@@ -101,15 +98,16 @@ class Live:
         self.deletions = 0
         """How many deletions of records were heard of."""
         storage.listen(self._committed)
-        bus.listen(self.dispatcher.offer, self.dispatcher.heads)
+        bus.listen(self.dispatcher.offer, self.dispatcher.heads, self.dispatcher.look_soon)
         self.watches.listen(self._lost_watch)
 
     async def start(self) -> None:
-        """Begin to beat and to look at the logs."""
+        """Begin to hear of others, to beat and to look at the logs."""
+        await self.bus.start()
         self._pulse = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Stop; forget every session."""
+        """Stop; forget every session. The bus goes on, for what storage still commits."""
         if self._pulse is not None:
             self._pulse.cancel()
         for session in list(self._sessions.values()):
@@ -175,10 +173,7 @@ class Live:
             self.bus.beat(self.dispatcher.positions())
             if waited >= (POLL_SECONDS if self.bus.healthy else POLL_WITHOUT_BUS_SECONDS):
                 waited = 0.0
-                try:
-                    await self.dispatcher.look()
-                except HubError as error:
-                    log.warning("the heads of the logs cannot be read: %s", error.__cause__ or error)
+                self.dispatcher.look_soon()
 
     # -- watches -------------------------------------------------------------------------------------
 

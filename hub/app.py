@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import gc
+import hmac
 import logging
 import os
 import secrets
@@ -35,9 +36,9 @@ from hub.schema.times import format_time
 from hub.settings import Settings, page_url
 from hub.version import VERSION
 from hub.wire.errors import HubError
-from storage.base import Storage
+from storage.base import Storage, StorageRefused
 from storage.blobs.disk import DiskBlobs
-from storage.bus import InProcessBus
+from storage.bus import Bus, InProcessBus, NoBus
 from storage.migrations.base import Migrator
 from storage.retention import Retention
 from storage.sql.sqlite import SqliteStorage
@@ -172,6 +173,23 @@ def keeper_of(settings: Settings, registry: Registry) -> Storage:
     return SqliteStorage(registry, file, system_clock, durability=durability, migrate=migrate)
 
 
+def bus_of(settings: Settings, storage: Storage) -> Bus:
+    """Return the bus between the hubs that share the database that the settings name."""
+    if not settings.redis_url:
+        return InProcessBus() if sqlite_file(settings) is not None else NoBus()
+    from storage.redis.address import Address, AddressError  # a hub without Redis needs no client of it
+    from storage.redis.bus import RedisBus
+
+    async def realm() -> str:
+        return (await storage.heads([SYSTEM]))[SYSTEM].epoch
+
+    try:
+        address = Address(settings.redis_url)
+    except AddressError as error:
+        raise StorageRefused(f"The setting redis_url cannot be used: {error}.") from None
+    return RedisBus(address, settings.cluster_secret.encode(), realm)
+
+
 def migrator_of(settings: Settings, registry: Registry) -> Migrator:
     """Return what looks after the schema of the database that the settings name."""
     file = sqlite_file(settings)
@@ -188,7 +206,9 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
     storage = keeper_of(settings, registry)
-    live = Live(storage, InProcessBus(), after=AfterCommit(registry), resume_from=ago(settings.resume_days))
+    bus = bus_of(settings, storage)
+    shared = settings.cluster_secret.encode()
+    live = Live(storage, bus, after=AfterCommit(registry), resume_from=ago(settings.resume_days))
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
         registry=registry,
@@ -196,18 +216,19 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         storage=storage,
         live=live,
         blobs=blobs,
-        secret=folder.secret(),
+        secret=hmac.digest(shared, b"aether signs", "sha256") if shared else folder.secret(),
         version=VERSION,
         instance=secrets.token_hex(4),
         max_file_bytes=settings.max_file_bytes,
     )
     hub = Hub(services, Operations(MODULES), set(), wheel=Wheel(settings.ping_seconds))
-    health = Health(
-        VERSION,
-        services.instance,
-        [Check("storage", storage.probe, needed=True), Check("storage:writing", storage.probe_writing, needed=False)],
-        lambda: hub.draining,
-    )
+    checks = [
+        Check("storage", storage.probe, needed=True),
+        Check("storage:writing", storage.probe_writing, needed=False),
+    ]
+    if settings.redis_url:
+        checks.append(Check("redis", bus.probe, needed=False))
+    health = Health(VERSION, services.instance, checks, lambda: hub.draining)
     app = http.build(hub, health, frozenset(settings.origins))
     return Assembled(settings, folder, storage, hub, health, app)
 
@@ -330,6 +351,7 @@ async def serve(
         if parts is not None:
             await parts.hub.services.live.close()
             await parts.storage.close()
+            await parts.hub.services.live.bus.close()
             await parts.hub.services.blobs.close()
         folder.release()
 

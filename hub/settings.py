@@ -47,6 +47,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "`refuse`: it says so and ends; `aether migrate apply` makes them."
         ),
     ] = "auto"
+    redis_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^rediss?(\+cluster)?://.+|^unix://.+",
+            title="empty or an address such as redis://host:6379 or redis+cluster://host1:6379,host2:6379",
+            description="Redis, over which several hubs tell each other of changes: `redis://USER:PASSWORD@HOST:PORT` "
+            "(`rediss://` with TLS, `unix:///FILE`), or `redis+cluster://HOST:PORT,HOST:PORT` for a cluster; empty: none.",
+        ),
+    ] = ""
+    cluster_secret: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[\x21-\x7e]{32,}$",
+            title="empty or at least 32 letters, digits or signs, such as `openssl rand -hex 32` prints",
+            description="What all hubs over one database share and nobody else knows, at least 32 characters: it signs "
+            "what they tell each other, cursors and file grants. Needed with `redis_url`; empty means a secret of the "
+            "data folder's own.",
+        ),
+    ] = ""
     packs: Annotated[
         tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
     ] = ("packs.events",)
@@ -145,7 +164,13 @@ def load(
         except msgspec.ValidationError:
             wanted = expected(types[name])
             raise SettingsError(f"The setting {name} (given {sources[name]}) is wrong: it must be {wanted}.") from None
-    return Settings(**values)
+    settings = Settings(**values)
+    if settings.redis_url and not settings.cluster_secret:
+        raise SettingsError(
+            "The setting redis_url needs cluster_secret as well: hubs believe only what is signed with a secret that "
+            "they share, such as `openssl rand -hex 32` prints."
+        )
+    return settings
 
 
 def expected(annotation: Any) -> str:

@@ -292,11 +292,13 @@ def healthcheck(
 def settings(config: Config = None) -> None:
     """Print every setting as it is in force here.
 
-    What it prints is a TOML file that --config takes. The password of `database_url` is not shown.
+    What it prints is a TOML file that --config takes. Passwords in addresses and `cluster_secret` are not shown.
     """
     for name, value in msgspec.to_builtins(settings_for(os.environ, config)).items():
-        if name == "database_url":
+        if name in {"database_url", "redis_url"}:
             value = without_password(value)
+        elif name == "cluster_secret" and value:
+            value = "***"
         print(f"{name} = {msgspec.json.encode(value).decode()}")  # JSON's texts, numbers and lists are TOML's too
 
 

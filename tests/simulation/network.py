@@ -19,7 +19,7 @@ from hub.schema.writes import ChangeSet, Commit, Committed
 from hub.wire.codec import Frame
 from hub.wire.errors import HubError
 from storage.base import Found, Head
-from storage.bus import OnCommits, OnHeads
+from storage.bus import OnCommits, OnGap, OnHeads
 from storage.decide import Decider
 from storage.memory import MemoryDatabase, MemoryStorage
 from tests.simulation.clock import wire_clock
@@ -71,7 +71,7 @@ class LossyBus:
         self._on_heads: OnHeads = lambda heads: None
         ends.append(self)
 
-    def listen(self, on_commits: OnCommits, on_heads: OnHeads) -> None:
+    def listen(self, on_commits: OnCommits, on_heads: OnHeads, on_gap: OnGap) -> None:
         self._on_commits, self._on_heads = on_commits, on_heads
 
     async def start(self) -> None:
@@ -84,6 +84,9 @@ class LossyBus:
     def healthy(self) -> bool:
         return not self._faults.bus_down
 
+    async def probe(self) -> None:
+        """Nobody asks."""
+
     def publish(self, commits: list[ChangeSet]) -> None:
         for end in self._others():
             for commit in commits:
@@ -94,7 +97,7 @@ class LossyBus:
             self._carry(end, partial(_give_heads, end, dict(heads)))
 
     def _others(self) -> list[LossyBus]:
-        return [end for end in self._ends if end is not self]
+        return [end for end in self._ends if end is not self] if self in self._ends else []
 
     def _carry(self, end: LossyBus, deliver: Callable[[], None]) -> None:
         faults, loop = self._faults, asyncio.get_running_loop()

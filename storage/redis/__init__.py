@@ -1,0 +1,1 @@
+"""The bus between instances over Redis; see `storage.bus` for the promise."""

@@ -1,0 +1,132 @@
+"""One server of Redis: a connection that is only read, one that is only told, and nothing that is done in silence.
+
+redis-py's own `PubSub` connects again by itself and leaves out what it missed meanwhile. Here a connection lives once:
+whatever happens to it is `Lost`, and the bus makes a new one and has the logs read. A read is never broken off to be
+read on; it ends with its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+
+from storage.redis.address import Node, answer, connected
+
+OPEN_SECONDS: Final = 3.0
+"""How long a subscription may take, from the first byte to the last confirmation."""
+WAITING_BYTES: Final = 8 * 1024 * 1024
+"""The most bytes that wait to be told; of what comes beyond, only the next beat tells."""
+TOLD_AT_ONCE: Final = 200
+"""How many messages are sent before their answers are read."""
+TURN: Final = 50
+"""How many messages are taken in before others have their turn."""
+
+
+class Lost(Exception):
+    """A connection is no longer what it was; what came over it meanwhile may be lost."""
+
+
+class Lane:
+    """What one server carries. `heard` is given every message, and says whether it is a sign of life."""
+
+    def __init__(self, node: Node, channels: tuple[bytes, ...], heard: Callable[[bytes], bool]) -> None:
+        self.buckets = node.buckets
+        self._names = {channels[bucket] for bucket in node.buckets}
+        self._channels = channels
+        self._sharded = node.sharded
+        self._heard = heard
+        self._ears = node.place.connection()
+        self._mouth = node.place.connection()
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._waiting_bytes = 0
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.silence = 0
+        """How many looks in a row have found that nothing was heard; the bus counts, `heard` ends it."""
+
+    async def open(self) -> None:
+        """Connect and subscribe; return when every channel is confirmed. Raise `Lost`, `RedisError`, `OSError`."""
+        try:
+            async with asyncio.timeout(OPEN_SECONDS):
+                await connected(self._ears)
+                await connected(self._mouth)
+                word = "SSUBSCRIBE" if self._sharded else "SUBSCRIBE"
+                # On a cluster the channels of one command must share a slot.
+                groups = [(name,) for name in self._names] if self._sharded else [tuple(self._names)]
+                commands = self._ears.pack_commands([(word, *names) for names in groups])
+                await self._ears.send_packed_command(commands, check_health=False)
+                confirmed: set[bytes] = set()
+                while confirmed != self._names:
+                    kind, name, data = await self._next()
+                    if kind in {b"subscribe", b"ssubscribe"} and name in self._names - confirmed:
+                        confirmed.add(name)
+                    else:
+                        self._take(kind, data)
+        except TimeoutError:
+            raise Lost("it did not confirm the subscription in time") from None
+
+    async def listen(self) -> None:
+        """Hear until the connection is lost; raise `Lost` or `RedisError`."""
+        count = 0
+        while True:
+            kind, _, data = await self._next()
+            self._take(kind, data)
+            count += 1
+            if count % TURN == 0:
+                await asyncio.sleep(0)  # what has arrived already is read without a pause
+
+    async def _next(self) -> tuple[Any, Any, Any]:
+        found: Any = await self._ears.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
+        if not isinstance(found, list) or len(found) != 3:
+            raise Lost("it said something that is no message")
+        return found[0], found[1], found[2]
+
+    def _take(self, kind: Any, data: Any) -> None:
+        if kind not in {b"message", b"smessage"}:
+            # A second confirmation: somebody subscribed anew. A farewell: the channel has moved to another server.
+            raise Lost(f"it answered {kind!r} to a subscription that stood")
+        if self._heard(data):
+            self.silence = 0
+
+    def put(self, bucket: int, data: bytes) -> bool:
+        """Queue a message for the channel of a bucket; return False, and forget it, where too much waits."""
+        if self._waiting_bytes + len(data) > WAITING_BYTES:
+            return False
+        self._waiting.append((self._channels[bucket], data))
+        self._waiting_bytes += len(data)
+        self._work.set()
+        self._idle.clear()
+        return True
+
+    async def tell(self) -> None:
+        """Send what is queued until the connection is lost; raise `RedisError`, or `OSError`."""
+        word = "SPUBLISH" if self._sharded else "PUBLISH"
+        while True:
+            await self._work.wait()
+            some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOLD_AT_ONCE))]
+            self._waiting_bytes -= sum(len(data) for _, data in some)
+            commands = self._mouth.pack_commands([(word, channel, data) for channel, data in some])
+            await self._mouth.send_packed_command(commands, check_health=False)
+            for _ in some:
+                await answer(self._mouth)
+            if not self._waiting:
+                self._work.clear()
+                self._idle.set()
+
+    async def told(self) -> None:
+        """Return when everything that was queued is told."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Close both connections."""
+        for connection in (self._ears, self._mouth):
+            try:
+                await connection.disconnect(nowait=True)
+            except (RedisError, OSError):
+                pass  # it is gone, which is what was wanted

@@ -1,0 +1,126 @@
+"""A Redis server of our own: on a free port, in a temporary folder, without persistence.
+
+Nothing of a server that runs on this machine is used or touched. Where redis-server is not installed the tests that
+need it fail; they are never left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+START_SECONDS = 30.0
+
+
+class RedisServer:
+    """One server process and its folder."""
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        self.folder = Path(tempfile.mkdtemp(prefix="aether-redis-"))
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Return the process of the server."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def url(self) -> str:
+        """Return what the hub's setting `redis_url` would be."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        settings = ["--port", f"{self.port}", "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [_program(), *settings, "--save", "", "--appendonly", "no", *self.options]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until = time.monotonic() + START_SECONDS
+        while True:
+            with contextlib.suppress(OSError):
+                if self.run("PING") == b"+PONG":
+                    return
+            if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
+                raise AssertionError(f"redis-server did not start:\n{self.log()}")
+            time.sleep(0.02)
+
+    def run(self, *words: str) -> bytes:
+        """Run one command and return the first line of its answer as it came."""
+        command = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)
+        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+            connection.sendall(command)
+            return connection.makefile("rb").readline().strip()
+
+    def stop(self) -> None:
+        """Stop the server in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the server."""
+        self._end(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop the process where it is: its sockets stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let a frozen server go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def remove(self) -> None:
+        """End the server and remove its folder."""
+        self.kill()
+        shutil.rmtree(self.folder)
+
+    def log(self) -> str:
+        """Return what the server said."""
+        return (self.folder / "log").read_text("utf-8", "replace")[-4000:]
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextlib.contextmanager
+def running(*options: str) -> Iterator[RedisServer]:
+    """Run a server of its own for as long as the context lasts."""
+    server = RedisServer(*options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def _program() -> str:
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+    found = shutil.which("redis-server", path=path)
+    if found is None:
+        raise AssertionError("redis-server is missing; on Debian or Ubuntu: sudo apt-get install -y redis-server")
+    return found
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
