@@ -83,6 +83,7 @@ class RedisBus:
         self._on_gap: OnGap = lambda: None
         self._seal: Seal | None = None
         self._running: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
         self._lanes: list[Lane] = []
         """Empty while there is no connection."""
         self._by_bucket: dict[int, Lane] = {}
@@ -123,9 +124,10 @@ class RedisBus:
                     await lane.told()
         except TimeoutError:
             log.info("Redis did not take the farewell in time")
-        self._running.cancel()
+        self._stop.set()
+        self._running.cancel()  # so that nothing is waited for; where that is swallowed, `_stop` ends it
         await asyncio.wait([self._running])
-        self._running = None
+        self._running, self._lanes, self._by_bucket = None, [], {}
 
     @property
     def healthy(self) -> bool:
@@ -183,8 +185,7 @@ class RedisBus:
     async def _run(self) -> None:
         """Be connected, again and again."""
         wait = FIRST_WAIT
-        while True:
-            begun = time.monotonic()
+        while not self._stop.is_set():
             why = await self._once()
             if self._lanes:
                 log.warning("the connection to Redis is lost: %s", why)
@@ -192,41 +193,49 @@ class RedisBus:
                 self._lanes, self._by_bucket = [], {}
                 self._away = (time.monotonic(), why)
                 self._on_gap()
+                wait = FIRST_WAIT
             elif why != self._away[1]:
                 log.warning("Redis cannot be used: %s", why)
                 self._away = (self._away[0], why)
-            wait = FIRST_WAIT if time.monotonic() - begun > 2 * LONGEST_WAIT else min(2 * wait, LONGEST_WAIT)
             await asyncio.sleep(wait * (1 - random() / 2))
+            wait = min(2 * wait, LONGEST_WAIT)
 
     async def _once(self) -> str:
         """Connect and stay connected; return why that is over."""
         lanes: list[Lane] = []
-        why = "it ended"
+        tasks: list[asyncio.Task[None]] = []
+        start = asyncio.get_running_loop().create_task
         try:
             if self._seal is None:
                 self._seal = Seal(self._secret, await self._realm())
             nodes = await self._address.nodes(self._seal.channels)
             lanes = [Lane(node, self._seal.channels, self._heard) for node in nodes]
-            async with asyncio.TaskGroup() as group:
-                for lane in lanes:
-                    group.create_task(lane.open())
+            tasks = [start(lane.open()) for lane in lanes]
+            for task in tasks:
+                await task
             self._connected(lanes)
-            async with asyncio.TaskGroup() as group:
-                for lane in lanes:
-                    group.create_task(lane.listen())
-                    group.create_task(lane.tell())
-                group.create_task(self._beat())
-                group.create_task(self._watch())
-        except* (Lost, Unready, RedisError, HubError, OSError) as faults:
-            first = _first(faults)
-            why = f"{type(first).__name__}: {first}" if not isinstance(first, Lost | Unready) else str(first)
-        except* Exception as faults:
-            log.exception("the bus has a fault", exc_info=_first(faults))
-            why = "the bus has a fault; see the log"
+            tasks = [start(work) for lane in lanes for work in (lane.listen(), lane.tell())]
+            tasks += [start(self._beat()), start(self._watch()), start(self._stopped())]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except (Lost, Unready) as fault:
+            return str(fault)
+        except (RedisError, HubError, OSError) as fault:
+            return f"{type(fault).__name__}: {fault}"
+        except Exception:
+            log.exception("the bus has a fault")
+            return "the bus has a fault; see the log"
         finally:
             for lane in lanes:
                 await lane.close()
-        return why
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return "it is closed"
+
+    async def _stopped(self) -> None:
+        await self._stop.wait()
 
     def _connected(self, lanes: list[Lane]) -> None:
         self._lanes = lanes
@@ -320,10 +329,3 @@ class RedisBus:
                 counts.version,
                 counts.garbled,
             )
-
-
-def _first(fault: BaseException) -> BaseException:
-    """Return the first fault of a group of groups."""
-    while isinstance(fault, BaseExceptionGroup):
-        fault = fault.exceptions[0]
-    return fault

@@ -2,13 +2,15 @@
 
 redis-py's own `PubSub` connects again by itself and leaves out what it missed meanwhile. Here a connection lives once:
 whatever happens to it is `Lost`, and the bus makes a new one and has the logs read. A read is never broken off to be
-read on; it ends with its connection.
+read on; it ends with its connection. And nothing relies on being cancelled: redis-py writes through
+`asyncio.wait_for`, which before Python 3.12 may swallow a cancellation, so everything here ends with `close` as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -18,7 +20,7 @@ from redis.exceptions import RedisError
 from storage.redis.address import Node, answer, connected
 
 OPEN_SECONDS: Final = 3.0
-"""How long a subscription may take, from the first byte to the last confirmation."""
+"""How long the confirmations of a subscription may take."""
 WAITING_BYTES: Final = 8 * 1024 * 1024
 """The most bytes that wait to be told; of what comes beyond, only the next beat tells."""
 TOLD_AT_ONCE: Final = 200
@@ -47,29 +49,27 @@ class Lane:
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closed = False
         self.silence = 0
         """How many looks in a row have found that nothing was heard; the bus counts, `heard` ends it."""
 
     async def open(self) -> None:
         """Connect and subscribe; return when every channel is confirmed. Raise `Lost`, `RedisError`, `OSError`."""
-        try:
-            async with asyncio.timeout(OPEN_SECONDS):
-                await connected(self._ears)
-                await connected(self._mouth)
-                word = "SSUBSCRIBE" if self._sharded else "SUBSCRIBE"
-                # On a cluster the channels of one command must share a slot.
-                groups = [(name,) for name in self._names] if self._sharded else [tuple(self._names)]
-                commands = self._ears.pack_commands([(word, *names) for names in groups])
-                await self._ears.send_packed_command(commands, check_health=False)
-                confirmed: set[bytes] = set()
-                while confirmed != self._names:
-                    kind, name, data = await self._next()
-                    if kind in {b"subscribe", b"ssubscribe"} and name in self._names - confirmed:
-                        confirmed.add(name)
-                    else:
-                        self._take(kind, data)
-        except TimeoutError:
-            raise Lost("it did not confirm the subscription in time") from None
+        await connected(self._ears)
+        await connected(self._mouth)
+        word = "SSUBSCRIBE" if self._sharded else "SUBSCRIBE"
+        # On a cluster the channels of one command must share a slot.
+        groups = [(name,) for name in self._names] if self._sharded else [tuple(self._names)]
+        commands = self._ears.pack_commands([(word, *names) for names in groups])
+        await self._ears.send_packed_command(commands, check_health=False)
+        confirmed: set[bytes] = set()
+        until = time.monotonic() + OPEN_SECONDS
+        while confirmed != self._names:
+            kind, name, data = await self._next(max(until - time.monotonic(), 0.001))
+            if kind in {b"subscribe", b"ssubscribe"} and name in self._names - confirmed:
+                confirmed.add(name)
+            else:
+                self._take(kind, data)
 
     async def listen(self) -> None:
         """Hear until the connection is lost; raise `Lost` or `RedisError`."""
@@ -81,8 +81,10 @@ class Lane:
             if count % TURN == 0:
                 await asyncio.sleep(0)  # what has arrived already is read without a pause
 
-    async def _next(self) -> tuple[Any, Any, Any]:
-        found: Any = await self._ears.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
+    async def _next(self, seconds: float = math.inf) -> tuple[Any, Any, Any]:
+        found: Any = await self._ears.read_response(disable_decoding=True, timeout=seconds, disconnect_on_error=False)
+        if found is None:
+            raise Lost("it did not confirm the subscription in time")
         if not isinstance(found, list) or len(found) != 3:
             raise Lost("it said something that is no message")
         return found[0], found[1], found[2]
@@ -107,7 +109,7 @@ class Lane:
     async def tell(self) -> None:
         """Send what is queued until the connection is lost; raise `RedisError`, or `OSError`."""
         word = "SPUBLISH" if self._sharded else "PUBLISH"
-        while True:
+        while not self._closed:
             await self._work.wait()
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOLD_AT_ONCE))]
             self._waiting_bytes -= sum(len(data) for _, data in some)
@@ -124,7 +126,9 @@ class Lane:
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Close both connections."""
+        """Close both connections, which ends `listen` and `tell`."""
+        self._closed = True
+        self._work.set()
         for connection in (self._ears, self._mouth):
             try:
                 await connection.disconnect(nowait=True)
