@@ -1,0 +1,211 @@
+"""Two hubs over one MariaDB and one Redis: what is written at one is seen at the other, whatever Redis does."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from tests.proofs.figures import SCALE, report
+from tests.storage.mariadb_server import FAST, MariadbServer
+from tests.storage.mariadb_server import running as mariadb_running
+from tests.storage.redis_server import RedisServer
+from tests.storage.redis_server import running as redis_running
+from tests.wire.hubprocess import HubProcess
+from tests.wire.talk import Client, Message
+from tests.wire.tenant import Tenant, make_tenant
+
+SECRET: Final = "a-secret-of-the-cluster-that-nobody-else-knows"
+LATE_SECONDS: Final = 5.0
+"""How late a change may be without Redis."""
+HEAL_SECONDS: Final = 8.0
+"""Until health says what is: the bus connects again within two, the check looks every two."""
+
+
+@dataclass
+class Pair:
+    """Two hubs and what they share. `tenant` speaks to the first; `there` returns it as one who speaks to the second."""
+
+    mariadb: MariadbServer
+    database: str
+    redis: RedisServer
+    folder: Path
+    hubs: list[HubProcess]
+    tenant: Tenant
+
+    def start(self, name: str) -> HubProcess:
+        """Start one more hub."""
+        settings = {"redis_url": self.redis.url, "cluster_secret": SECRET, "durability": "normal"}
+        hub = HubProcess(self.folder / name, database_url=self.mariadb.url(self.database), **settings)
+        hub.secrets |= {":secret@", SECRET, *(self.tenant.keys.values() if self.hubs else ())}
+        return hub
+
+    @property
+    def there(self) -> Tenant:
+        """The tenant as a client of the second hub."""
+        return replace(self.tenant, process=self.hubs[1])
+
+    async def health(self, n: int) -> dict[str, Any]:
+        """Return what a hub says of itself."""
+        async with httpx.AsyncClient(base_url=self.hubs[n].url, trust_env=False) as http:
+            found: dict[str, Any] = (await http.get("/health")).json()
+            assert (await http.get("/readyz")).status_code == 200, "a hub without Redis serves"
+        return found
+
+    async def until_health(self, status: str) -> None:
+        """Wait until both hubs say that they are well, or degraded."""
+        begun = time.monotonic()
+        while {(await self.health(n))["status"] for n in (0, 1)} != {status}:
+            assert time.monotonic() - begun < HEAL_SECONDS
+            await asyncio.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Return two running hubs."""
+    with ExitStack() as stack:
+        mariadb = stack.enter_context(mariadb_running(*FAST))
+        redis = stack.enter_context(redis_running())
+        made = Pair(mariadb, mariadb.new_database(), redis, tmp_path_factory.mktemp("pair"), [], None)  # type: ignore[arg-type]  # below
+        for name in ("one", "two"):
+            made.hubs.append(made.start(name))
+            stack.callback(made.hubs[-1].stop)
+            if name == "one":
+                made.tenant = asyncio.run(make_tenant(made.hubs[0]))
+        yield made
+
+
+@asynccontextmanager
+async def both(pair: Pair, codec: str = "json") -> AsyncIterator[tuple[Client, Client]]:
+    """Yield an editor at each hub."""
+    async with pair.tenant.client("editor", codec) as here, pair.there.client("editor", codec) as there:
+        yield here, there
+
+
+async def follow(client: Client, watch: str, last: int) -> list[Message]:
+    """Return the pushes of a watch up to a number."""
+    found: list[Message] = []
+    while not found or found[-1]["seq"] < last:
+        found.append(await client.push("change", lambda push: push["watch"] == watch))
+    return found
+
+
+async def late(client: Client, other: Client, acronym: str) -> float:
+    """Write at one hub and return how long the other's watcher waited for it, in seconds."""
+    begun = time.monotonic()
+    made = await client.create("event", title="x", acronym=acronym)
+    await other.push("change", lambda push: any(event["rec"] == made["id"] for event in push["events"]))
+    return time.monotonic() - begun
+
+
+async def test_what_both_write_both_see_in_one_order(pair: Pair, codec: str) -> None:
+    async with both(pair, codec) as (here, there):
+        watches = [await client.ok("watch.start", type="event") for client in (here, there)]
+        assert watches[0]["seq"] == watches[1]["seq"]
+
+        async def write(client: Client, name: str) -> int:
+            seq = 0
+            for n in range(25):
+                _, seq = await client.seq("record.create", type="event", data={"title": "x", "acronym": f"{name}{n}"})
+            return seq
+
+        last = max(await asyncio.gather(write(here, f"{codec}-a"), write(there, f"{codec}-b")))
+        seen = [await follow(c, w["watch"], last) for c, w in zip((here, there), watches, strict=True)]
+        assert [push["seq"] for push in seen[0]] == list(range(watches[0]["seq"] + 1, last + 1))
+        assert [(p["seq"], p["events"]) for p in seen[0]] == [(p["seq"], p["events"]) for p in seen[1]]
+        delays = sorted([await late(here, there, f"{codec}-c{n}") for n in range(20)])
+        report("two-hubs", f"{codec}: write to watcher at the other hub p50 {delays[10] * 1000:.1f} ms")
+        assert delays[10] < 1
+
+
+async def test_a_page_begun_at_one_hub_goes_on_at_the_other(pair: Pair) -> None:
+    async with both(pair) as (here, there):
+        made = [(await here.create("event", title="page", acronym=f"p{n}"))["id"] for n in range(4)]
+        asked = {"type": "event", "where": {"title": "page"}, "order": ["acronym"], "limit": 2}
+        first = await here.ok("record.find", **asked)
+        second = await there.ok("record.find", **asked, after=first["next"])
+        assert [record["id"] for record in first["records"] + second["records"]] == made
+
+
+async def test_a_watch_lost_at_one_hub_goes_on_at_the_other(pair: Pair) -> None:
+    async with both(pair) as (here, there):
+        before = await here.ok("watch.start", type="event")
+        made = [await there.create("event", title="resumed", acronym=f"r{n}") for n in range(3)]
+        since = {"mark": before["mark"], "seq": before["seq"]}
+        async with pair.there.client("viewer") as reader:
+            resumed = await reader.ok("watch.start", type="event", since=since)
+            assert not resumed["resumed"], "what a viewer may see is another watch"
+        resumed = await there.ok("watch.start", type="event", since=since)
+        assert resumed["resumed"]
+        assert [event["record"] for push in resumed["events"] for event in push["events"]] == made
+
+
+async def test_a_key_that_is_deleted_at_one_hub_ends_its_socket_at_the_other(pair: Pair) -> None:
+    async with pair.tenant.client("owner") as owner:
+        issued = await owner.ok("action.call", action="api_key.issue", args={"role": "editor", "name": "short"})
+        pair.hubs[0].secrets.add(issued["key"])
+        tenant = replace(pair.there, keys={**pair.there.keys, "short": issued["key"]})
+        async with tenant.client("short") as client:
+            begun = time.monotonic()
+            await owner.ok("record.delete", type="api_key", rec=issued["id"])
+            assert await client.closed() == 4505
+            assert time.monotonic() - begun < 2
+
+
+async def test_without_redis_changes_arrive_late_and_health_says_so_until_it_is_back(pair: Pair) -> None:
+    async with both(pair) as (here, there):
+        for client in (here, there):
+            await client.ok("watch.start", type="event")
+        await pair.until_health("pass")
+        for n in range(max(1, SCALE // 10)):
+            await asyncio.to_thread(pair.redis.kill)
+            delays = [await late(*random.sample((here, there), 2), f"away{n}-{m}") for m in range(3)]
+            report("two-hubs", f"without Redis: write to watcher at the other hub {max(delays):.2f} s at most")
+            assert max(delays) <= LATE_SECONDS
+            await pair.until_health("warn")
+            found = (await pair.health(0))["checks"]["redis"][0]
+            assert found["status"] == "warn"
+            assert "Redis is away for" in found["output"]
+            await asyncio.to_thread(pair.redis.start)
+            await pair.until_health("pass")
+            delays = sorted([await late(here, there, f"back{n}-{m}") for m in range(5)])
+            assert delays[2] < 1
+
+
+async def test_a_hub_that_is_killed_takes_nothing_with_it_that_was_acknowledged(pair: Pair) -> None:
+    third = await asyncio.to_thread(pair.start, "three")
+    tenant = replace(pair.tenant, process=third)
+    acknowledged: list[int] = []
+    async with pair.there.client("viewer") as reader:
+        watch = await reader.ok("watch.start", type="event")
+        async with tenant.client("editor") as writer:
+            sent = [
+                await writer.send("record.create", type="event", data={"title": "k", "acronym": f"k{n}"})
+                for n in range(60)
+            ]
+            for number in sent[:20]:
+                acknowledged.append((await writer.answer(number))["seq"])
+            third.signal(signal.SIGKILL)
+            assert await asyncio.to_thread(third.wait) == -signal.SIGKILL
+            assert await writer.closed() == 1006
+            acknowledged += [message["seq"] for message in writer.log if message["op"] == "ok" and "seq" in message]
+        begun = time.monotonic()
+        seen = await follow(reader, watch["watch"], max(acknowledged))
+        assert time.monotonic() - begun < LATE_SECONDS
+        async with pair.tenant.client("viewer") as here:  # what was committed and not acknowledged is seen as well
+            found = await here.call("record.find", type="event", where={"title": "k"}, limit=1000)
+        while seen[-1]["seq"] < found["data"]["seq"]:
+            seen += await follow(reader, watch["watch"], found["data"]["seq"])
+        assert [push["seq"] for push in seen] == list(range(watch["seq"] + 1, seen[-1]["seq"] + 1))
+        records = [event["record"]["id"] for push in seen for event in push["events"]]
+        assert sorted(records) == sorted(record["id"] for record in found["data"]["records"])
+    assert "Traceback" not in third.log
