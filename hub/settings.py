@@ -52,8 +52,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         Meta(
             pattern=r"^$|^rediss?(\+cluster)?://.+|^unix://.+",
             title="empty or an address such as redis://host:6379 or redis+cluster://host1:6379,host2:6379",
-            description="Redis, over which several hubs tell each other of changes: `redis://USER:PASSWORD@HOST:PORT` "
-            "(`rediss://` with TLS, `unix:///FILE`), or `redis+cluster://HOST:PORT,HOST:PORT` for a cluster; empty: none.",
+            description="Redis, over which several hubs tell each other of changes: `redis://USER:PASSWORD@HOST:PORT`, "
+            "`rediss://` with TLS, `unix:///FILE`, or `redis+cluster://HOST:PORT,HOST:PORT` for a cluster.",
         ),
     ] = ""
     cluster_secret: Annotated[

@@ -1,4 +1,4 @@
-"""Two live sides over one database and a real Redis that is killed, frozen, flushed and cut off: nobody misses anything.
+"""Two live sides over one database and a Redis that is killed, frozen, flushed and cut off: nobody misses anything.
 
 All the faults happen at the same time, each to a Redis of its own; each test reads what came of one. `AETHER_PROOF`
 repeats them.
@@ -204,16 +204,18 @@ async def opened(*, read_gaps: bool) -> AsyncIterator[Scene]:
     async with AsyncExitStack() as stack:
         stack.callback(server.remove)
         await asyncio.to_thread(server.start)
-        proxies = [await stack.enter_async_context(Proxy(server.port)) for _ in range(2)]
+        before_writer, before_reader = [await stack.enter_async_context(Proxy(server.port)) for _ in range(2)]
         database = MemoryDatabase()
-        writer, reader = (Instance(database, proxy.port, read_gaps=read_gaps) for proxy in proxies)
+        writer, reader = (
+            Instance(database, proxy.port, read_gaps=read_gaps) for proxy in (before_writer, before_reader)
+        )
         for instance in (writer, reader):
             await instance.store.start()
             await instance.live.start()
             stack.push_async_callback(instance.bus.close)
             stack.push_async_callback(instance.live.close)
             await instance.live.dispatcher.follow(ACCOUNT)
-        scene = Scene(server, writer, reader, *proxies)
+        scene = Scene(server, writer, reader, before_writer, before_reader)
         await scene.healed()
         yield scene
 

@@ -29,6 +29,8 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
     texts = {str: "x", int: "7", float: "7"}
     given = {
         "database_url": "sqlite:///x.db",
+        "redis_url": "redis+cluster://one:6379,two:6379",
+        "cluster_secret": "0123456789abcdef0123456789abcdef",
         "durability": "normal",
         "migrate": "refuse",
         "packs": "packs.events, my.pack",
@@ -45,6 +47,17 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
     assert settings.packs == ("packs.events", "my.pack")
     assert settings.origins == ("https://a.example",)
     assert (settings.port, settings.drain_seconds, settings.reserve_bytes) == (7, 2.5, 7)
+
+
+def test_redis_needs_a_secret_that_hubs_share() -> None:
+    with pytest.raises(SettingsError, match="The setting redis_url needs cluster_secret as well"):
+        load({"AETHER_REDIS_URL": "redis://host"})
+    with pytest.raises(SettingsError, match="at least 32") as refused:
+        load({"AETHER_REDIS_URL": "redis://host", "AETHER_CLUSTER_SECRET": "too short"})
+    assert "too short" not in str(refused.value)
+    with pytest.raises(SettingsError, match="an address such as redis://host"):
+        load({"AETHER_REDIS_URL": "http://host", "AETHER_CLUSTER_SECRET": "x" * 32})
+    load({"AETHER_CLUSTER_SECRET": "x" * 32})
 
 
 def test_a_file_holds_the_same_names(tmp_path: Path) -> None:
@@ -179,6 +192,8 @@ def test_an_option_is_read_like_a_variable() -> None:
         ("mysql+aiomysql://hub:a@b:c/d@db:3306/aether?x=1", "mysql+aiomysql://hub:***@db:3306/aether?x=1"),
         ("mysql+aiomysql://:s3cret@db/aether", "mysql+aiomysql://:***@db/aether"),
         ("mysql+aiomysql://hub@db/aether", "mysql+aiomysql://hub@db/aether"),
+        ("redis://:s3cret@one:6379/0", "redis://:***@one:6379/0"),
+        ("redis+cluster://hub:s3cret@one:6379,two:6379", "redis+cluster://hub:***@one:6379,two:6379"),
     ],
 )
 def test_the_password_of_an_address_is_not_shown(url: str, shown: str) -> None:

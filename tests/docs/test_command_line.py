@@ -127,9 +127,11 @@ def test_a_command_waits_for_a_hub_that_is_just_stopping(tmp_path: Path) -> None
     assert done.stdout.startswith("patience ")
 
 
-def test_the_settings_are_shown_without_the_password_of_the_database(tmp_path: Path) -> None:
-    (tmp_path / "hub.toml").write_text('database_url = "mysql+aiomysql://hub:s3cret@db/aether"\nport = 7\n', "utf-8")
+def test_the_settings_are_shown_without_passwords_and_the_secret_of_the_cluster(tmp_path: Path) -> None:
+    given = 'database_url = "mysql+aiomysql://hub:s3cret@db/aether"\nport = 7\nredis_url = "redis://:s3cret@one"\n'
+    (tmp_path / "hub.toml").write_text(f'{given}cluster_secret = "{"s3cret" * 6}"\n', "utf-8")
     done = aether("settings", "--config", str(tmp_path / "hub.toml"))
     assert (done.returncode, done.stderr) == (0, "")
     shown = tomllib.loads(done.stdout)
     assert (shown["database_url"], shown["port"]) == ("mysql+aiomysql://hub:***@db/aether", 7)
+    assert (shown["redis_url"], shown["cluster_secret"]) == ("redis://:***@one", "***")

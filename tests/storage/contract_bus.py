@@ -60,11 +60,13 @@ class BusContract:
     """Subclasses give the fixture `opened`."""
 
     async def test_what_one_end_tells_every_other_end_hears_as_it_was(self, opened: Opened) -> None:
+        made = ChangeRow(0, "event", "r", "create", 1, {"n": 2**53 - 1}, None)
+        purged = ChangeRow(0, "event", "r", "purge", 2, {}, {"n": -1.5e300})
         said = [
             commit(seq=1, title="😀 ü", price=0.1, tags=["a", "b"], nothing=None, deep={"a": [1, {"b": True}]}),
-            ChangeSet("main", 2, "t", None, None, "request", (ChangeRow(0, "event", "r", "create", 1, {"n": 2**53 - 1}, None),)),
-            ChangeSet("main", 3, "t", None, None, None, (ChangeRow(0, "event", "r", "purge", 2, {}, {"n": -1.5e300}),) * 2),
-        ]  # fmt: skip
+            ChangeSet("main", 2, "t", None, None, "request", (made,)),
+            ChangeSet("main", 3, "t", None, None, None, (purged, purged)),
+        ]
         async with opened(3) as ends:
             ends[0].bus.publish(said)
             for end in ends[1:]:

@@ -57,11 +57,13 @@ class RedisServer:
             time.sleep(0.02)
 
     def run(self, *words: str) -> bytes:
-        """Run one command and return the first line of its answer as it came."""
+        """Run one command and return its answer: the text of a text, or else the first line as it came."""
         command = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
             connection.sendall(command)
-            return connection.makefile("rb").readline().strip()
+            with connection.makefile("rb") as answer:
+                line = answer.readline().strip()
+                return answer.read(int(line[1:])) if line.startswith(b"$") else line
 
     def stop(self) -> None:
         """Stop the server in good order."""

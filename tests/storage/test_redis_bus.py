@@ -1,4 +1,4 @@
-"""The Redis bus and its double in memory keep one promise; what comes from Redis is believed only where it is signed."""
+"""The Redis bus and its double in memory keep one promise; from Redis only what is signed is believed."""
 
 from __future__ import annotations
 

@@ -1,0 +1,93 @@
+"""Sharded pub/sub: the same promise on a cluster of three servers, while channels move and servers go."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from redis.crc import key_slot
+
+from storage.redis.address import Address
+from storage.redis.bus import RedisBus
+from storage.redis.messages import BUCKETS, Seal, bucket_of
+from tests.storage.contract_bus import BusContract, Opened, commit, until
+from tests.storage.redis_server import RedisServer, free_port, running
+from tests.storage.test_redis_bus import SECRET, connected, realm
+
+SLOTS = 16384
+SERVERS = 3
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[list[RedisServer]]:
+    """Return three servers that share the slots; they may not know of each other yet."""
+    with ExitStack() as stack:
+        servers, doors = [], [free_port() for _ in range(SERVERS)]
+        for door in doors:
+            options = ("--cluster-enabled", "yes", "--cluster-port", f"{door}", "--cluster-node-timeout", "2000")
+            servers.append(stack.enter_context(running(*options)))
+        for n, server in enumerate(servers):
+            first, last = n * SLOTS // SERVERS, (n + 1) * SLOTS // SERVERS - 1
+            assert server.run("CLUSTER", "ADDSLOTSRANGE", f"{first}", f"{last}") == b"+OK"
+            assert servers[0].run("CLUSTER", "MEET", "127.0.0.1", f"{server.port}", f"{doors[n]}") == b"+OK"
+        yield servers
+
+
+def bus_on(cluster: list[RedisServer], secret: bytes = SECRET) -> RedisBus:
+    """Return one end of the bus, which is told of two of the servers."""
+    url = f"redis+cluster://127.0.0.1:{cluster[0].port},127.0.0.1:{cluster[1].port}"
+    return RedisBus(Address(url), secret, realm)
+
+
+class TestCluster(BusContract):
+    """The bus over a cluster."""
+
+    @pytest.fixture
+    def opened(self, cluster: list[RedisServer]) -> Opened:
+        """Each test has a secret of its own, so that none hears the others' ends."""
+        secret = random.randbytes(32)
+        return lambda count: connected(*(bus_on(cluster, secret) for _ in range(count)))
+
+
+async def test_every_server_carries_its_own_channels(cluster: list[RedisServer]) -> None:
+    async with connected(bus_on(cluster), bus_on(cluster)) as (one, two):
+        assert isinstance(one.bus, RedisBus)
+        lanes = one.bus._lanes
+        assert len(lanes) == SERVERS
+        assert sorted(bucket for lane in lanes for bucket in lane.buckets) == list(range(BUCKETS))
+        one.bus.publish([commit(f"account-{n}", 1) for n in range(300)])
+        await until(lambda: len(two.commits) == 300)
+        assert one.bus.counts.lost == two.bus.counts.lost == 0  # type: ignore[attr-defined]
+
+
+async def test_a_channel_that_moves_to_another_server_is_followed(cluster: list[RedisServer]) -> None:
+    account = "main"
+    slot = key_slot(Seal(SECRET, "epoch").channels[bucket_of(account)])
+    here = slot * SERVERS // SLOTS
+    there = (here + 1) % SERVERS
+    node = cluster[there].run("CLUSTER", "MYID").decode()
+    async with connected(bus_on(cluster), bus_on(cluster)) as (one, two):
+        gaps = two.gaps
+        for n in (there, here, (there + 1) % SERVERS):
+            assert cluster[n].run("CLUSTER", "SETSLOT", f"{slot}", "NODE", node) == b"+OK"
+        await until(lambda: two.gaps >= gaps + 2)  # it was lost, and is connected again
+        await until(lambda: one.bus.healthy and two.bus.healthy)
+        for seq in range(1, 100):
+            one.bus.publish([commit(account, seq)])
+            await asyncio.sleep(0.02)
+            if two.seqs:
+                break
+        assert two.seqs, "the channel is heard where it is now"
+
+
+async def test_a_server_that_is_killed_is_missed_and_found_again(cluster: list[RedisServer]) -> None:
+    async with connected(bus_on(cluster), bus_on(cluster)) as (one, two):
+        await asyncio.to_thread(cluster[1].kill)
+        await until(lambda: not one.bus.healthy and not two.bus.healthy, 5)
+        await asyncio.to_thread(cluster[1].start)
+        await until(lambda: one.bus.healthy and two.bus.healthy)
+        one.bus.publish([commit(f"account-{n}", 1) for n in range(200)])
+        await until(lambda: len(two.commits) == 200)
