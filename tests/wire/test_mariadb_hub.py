@@ -155,6 +155,11 @@ async def test_two_hubs_share_a_database(server: MariadbServer, tmp_path: Path) 
                 await second.create("event", title="x", acronym="0")
             records = (await second.ok("record.find", type="event", order=["acronym"]))["records"]
             assert records == [record for record, _ in made]
+            await second.ok("watch.start", type="event")
+            begun = time.monotonic()
+            told = await first.create("event", title="x", acronym="told by nobody")
+            assert (await second.push("change"))["events"][0]["record"] == told
+            assert time.monotonic() - begun < 5, "without Redis the logs are asked every two seconds"
     finally:
         for process in (one, two):
             await asyncio.to_thread(process.stop)
