@@ -285,7 +285,7 @@ def test_nothing_is_missing_doubled_or_out_of_order(fault: Fault, outcomes: dict
         assert [seq for seq, _ in outcome.delivered] == sorted(outcome.written)
         assert outcome.healed
         assert delays[-1] <= DELAY_SECONDS
-        assert outcome.waited < 1, "Redis makes no commit wait"
+        assert outcome.waited < 1.8, "Redis, whose time-outs are two seconds, makes no commit wait"
 
 
 @pytest.mark.parametrize("fault", NOTICED, ids=lambda fault: fault.__name__)
