@@ -113,6 +113,30 @@ async def test_looking_at_the_log_finds_what_no_news_told(scene: Scene) -> None:
     await scene.until(lambda: scene.delivered == [1, 2, 3, 4])
 
 
+async def test_a_look_that_is_owed_goes_on_until_it_succeeds(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "LOOK_AGAIN_SECONDS", 0.001)
+    await scene.dispatcher.follow(ACCOUNT)
+    await scene.write(2)
+    real, asked = scene.store.storage.heads, 0
+
+    async def failing(accounts: list[str]) -> object:
+        nonlocal asked
+        asked += 1
+        found = await real(accounts)
+        if asked == 1:
+            await scene.write(1)
+            scene.dispatcher.look_soon()  # what was asked for by now is older than this
+        if asked in {2, 3}:
+            raise HubError("server.unavailable")
+        return found
+
+    scene.store.storage.heads = failing  # type: ignore[assignment,method-assign]  # for a while
+    for _ in range(5):
+        scene.dispatcher.look_soon()
+    await scene.until(lambda: scene.delivered == [1, 2, 3])
+    assert asked == 4, "five reasons at once are one look, a sixth meanwhile is another, which failed twice"
+
+
 async def test_a_long_hole_is_read_in_pages(scene: Scene) -> None:
     await scene.dispatcher.follow(ACCOUNT)
     await scene.write(1100)
