@@ -133,7 +133,7 @@ async def test_a_look_that_is_owed_goes_on_until_it_succeeds(scene: Scene, monke
     scene.store.storage.heads = failing  # type: ignore[assignment,method-assign]  # for a while
     for _ in range(5):
         scene.dispatcher.look_soon()
-    await scene.until(lambda: scene.delivered == [1, 2, 3])
+    await scene.until(lambda: scene.delivered == [1, 2, 3] and scene.dispatcher._looking is None)
     assert asked == 4, "five reasons at once are one look, a sixth meanwhile is another, which failed twice"
 
 
