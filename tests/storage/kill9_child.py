@@ -23,6 +23,8 @@ from tests.storage.declared import Use, box, item, registry
 
 COUNTER = "counter-box"
 IN_FLIGHT = 48
+PATIENCE_SECONDS = 60.0
+"""How long a group of writes may take: several lanes of these proofs share a machine."""
 
 
 def clock() -> str:
@@ -30,12 +32,20 @@ def clock() -> str:
     return format_time(datetime.now(UTC))
 
 
-def keeper(place: Path | str) -> Use:
-    """Return the keeper on a file, or at an address."""
+async def started(place: Path | str) -> Use:
+    """Return the keeper on a file, or at an address, when it serves: on a busy machine that takes a while."""
     address = str(place)
     maria = address.startswith("mysql")
-    use = Use(MariadbStorage(registry, address, clock) if maria else SqliteStorage(registry, Path(address), clock))
+    use = Use(
+        MariadbStorage(registry, address, clock, seconds=PATIENCE_SECONDS)
+        if maria
+        else SqliteStorage(registry, Path(address), clock)
+    )
     use.id = lambda: public_id(os.urandom(8))  # type: ignore[method-assign]  # each process makes other ids
+    await use.storage.start()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not use.storage.ready:
+            await asyncio.sleep(0.05)
     return use
 
 
@@ -53,8 +63,7 @@ def request(use: Use, n: int) -> Commit:
 
 
 async def _write(place: str, first: int, said: int) -> None:
-    use = keeper(place)
-    await use.storage.start()
+    use = await started(place)
     numbers = itertools.count(first)
 
     async def client() -> None:

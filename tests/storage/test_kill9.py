@@ -68,8 +68,7 @@ async def write_until_killed(place: Path | str, ledger: Ledger, seconds: float) 
 
 async def begin(place: Path | str) -> Ledger:
     """Make a fresh database with the record that is counted up."""
-    use = kill9_child.keeper(place)
-    await use.storage.start()
+    use = await kill9_child.started(place)
     await use.commit(Create(box, kill9_child.COUNTER, box.accept_create({"name": "counter"})))
     await use.storage.close()
     return Ledger()
@@ -77,8 +76,7 @@ async def begin(place: Path | str) -> Ledger:
 
 async def compare(place: Path | str, ledger: Ledger) -> None:
     """Open the database as the next process would, and hold it against the ledger."""
-    use = kill9_child.keeper(place)
-    await use.storage.start()
+    use = await kill9_child.started(place)
     try:
         log = await use.log()
         assert [s.seq for s in log] == list(range(1, len(log) + 1))
@@ -164,8 +162,7 @@ async def test_kill_9_loses_no_acknowledged_commit_and_leaves_no_half(tmp_path: 
 
 async def test_the_comparison_notices_what_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "hub.sqlite"
-    use = kill9_child.keeper(path)
-    await use.storage.start()
+    use = await kill9_child.started(path)
     await use.commit(Create(box, kill9_child.COUNTER, box.accept_create({"name": "counter"})))
     for n in range(6):
         await use.storage.submit(kill9_child.request(use, n))

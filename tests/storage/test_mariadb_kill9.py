@@ -26,7 +26,7 @@ from tests.storage.test_kill9 import Ledger, begin, compare, write_until_killed
 KILLS: Final = 5 * SCALE
 FRESH: Final = 20
 """After how many kills a lane begins with no data, so that comparing does not grow with their number."""
-LANES: Final = 4 if SCALE > 1 else 1
+LANES: Final = 3 if SCALE > 1 else 1
 SERVERS: Final = 2 if SCALE > 1 else 1
 """How many servers are killed side by side."""
 LAZY: Final = ("--innodb-flush-log-at-trx-commit=0", "--innodb-flush-log-at-timeout=60", "--innodb-doublewrite=0")
@@ -74,8 +74,7 @@ async def test_the_comparison_notices_what_is_lost_on_mariadb(server: MariadbSer
     name = server.new_database()
     url = server.url(name)
     await begin(url)
-    use = kill9_child.keeper(url)
-    await use.storage.start()
+    use = await kill9_child.started(url)
     for n in range(6):
         await use.storage.submit(kill9_child.request(use, n))
     await use.storage.close()
