@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from tests.proofs.figures import SCALE, report
 from tests.storage import kill9_child
 from tests.storage.declared import box
+from tests.storage.kill9_child import PATIENCE_SECONDS
 from tests.storage.load import Load, opened, until
 from tests.storage.mariadb_server import DURABLE, MariadbServer, running
 from tests.storage.test_kill9 import Ledger, begin, compare, write_until_killed
@@ -89,21 +90,26 @@ async def test_the_comparison_notices_what_is_lost_on_mariadb(server: MariadbSer
             await compare(url, ledger)
 
 
+async def patiently(condition: Callable[[], bool]) -> None:
+    """Wait until something is so: how soon is the matter of `test_mariadb_proofs`, on a machine without lanes."""
+    await until(condition, PATIENCE_SECONDS)
+
+
 async def ends_of_a_server(server: MariadbServer, fault: str, lane: int, count: int) -> int:
     """End a server under load and start it again; return how many commits were acknowledged."""
     chance = random.Random(20261121 + lane)
     given = 0
     for start in range(0, count, FRESH):
         async with opened(server.url(server.new_database())) as use:
-            load = Load(use)
+            load = Load(use, answer_seconds=PATIENCE_SECONDS)
             for _ in range(start, min(start + FRESH, count)):
                 begun = len(load.acknowledged)
-                await until(lambda begun=begun, load=load: len(load.acknowledged) > begun)  # type: ignore[misc]
+                await patiently(lambda begun=begun, load=load: len(load.acknowledged) > begun)  # type: ignore[misc]
                 await asyncio.sleep(chance.uniform(0.0, 0.3))
                 await asyncio.to_thread(getattr(server, fault))
-                await until(lambda use=use: not use.storage.ready)  # type: ignore[misc]
+                await patiently(lambda use=use: not use.storage.ready)  # type: ignore[misc]
                 await asyncio.to_thread(server.start)
-                await until(lambda use=use: use.storage.ready)  # type: ignore[misc]
+                await patiently(lambda use=use: use.storage.ready)  # type: ignore[misc]
             await asyncio.sleep(0.2)
             await load.end()
             assert load.refused > 0, "no request met a server that was gone; nothing was proved"
