@@ -12,6 +12,7 @@ import functools
 import itertools
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -35,6 +36,7 @@ _SMALL = (
     "--character-set-server=latin1",  # the hub has to say itself what it needs
     "--performance-schema=OFF",
 )
+_PORTS = range(20_000, 32_768)
 _names = itertools.count(1)
 
 
@@ -227,6 +229,9 @@ def _memory() -> str | None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that no connection gets by itself while the server is down, also none to that very port."""
+    for port in random.SystemRandom().sample(_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

@@ -100,6 +100,9 @@ async def ends_of_a_server(server: MariadbServer, fault: str, lane: int, count: 
     chance = random.Random(20261121 + lane)
     given = 0
     for start in range(0, count, FRESH):
+        if start:  # in good order, so that recovering does not grow with the number of kills
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start)
         async with opened(server.url(server.new_database())) as use:
             load = Load(use, answer_seconds=PATIENCE_SECONDS)
             for _ in range(start, min(start + FRESH, count)):
