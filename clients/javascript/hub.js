@@ -12,6 +12,7 @@
 
 import { Channels } from "./channel.js";
 import { Connection } from "./connection.js";
+import { Feeds } from "./feed.js";
 import { Watches } from "./watch.js";
 
 /** @typedef {{type: string, rec: string}} Reference */
@@ -25,6 +26,7 @@ export class Hub extends Connection {
     super(options);
     this.watches = new Watches(this);
     this.channels = new Channels(this);
+    this.feeds = new Feeds(this);
   }
 
   /** @param {string} type @param {string} rec @param {{fields?: string[], include?: object, view?: string, deleted?: boolean}} [options] */
@@ -138,6 +140,16 @@ export class Hub extends Connection {
    */
   watch(query) {
     return this.watches.hold(query);
+  }
+
+  /**
+   * Follow every commit of the account until `stop` of the answer, from where it was acknowledged. Who keeps the position
+   * gives it as `since`.
+   * @param {string} name
+   * @param {{since?: {epoch: string, seq: number}}} [options]
+   */
+  feed(name, { since } = {}) {
+    return this.feeds.follow(name, since ?? null);
   }
 
   /** Be in a channel until `leave` of the answer. @param {string} channel @param {any} [state] */

@@ -3,7 +3,7 @@
  * them when the socket is lost. Knows messages and ids; no socket, no timer.
  *
  * A read is asked again. A write carries a `key`, so it is sent again unchanged and happens once. What belongs
- * to the socket itself (hello, watches, channels) ends with it. Anything else that was sent has an unknown
+ * to the socket itself (hello, watches, channels, feeds) ends with it. Anything else that was sent has an unknown
  * outcome and is refused with `write.unknown`.
  */
 
@@ -31,7 +31,7 @@ const WRITES = new Set([
   "record.revert", "record.update_where", "record.delete_where", "record.batch", "action.call",
 ]);
 
-const OF_THE_SOCKET = /^(session|watch|channel)\.|^presence\.update$/;
+const OF_THE_SOCKET = /^(session|watch|channel|feed)\.|^presence\.update$/;
 
 /**
  * Say how an operation may be repeated after its socket was lost.
