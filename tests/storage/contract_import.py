@@ -62,6 +62,8 @@ class ImportContract:
         assert await use.get(box, IDS[4]) is None
         assert await use.storage.taken(box, [*IDS, "ü", "nobody-here"]) == set(IDS[:2])
         assert await use.storage.taken(box, []) == set()
+        await use.create(box, name="ü")
+        assert await use.storage.taken(box, ["a", "ü", "b"], "name") == {"a", "ü"}
 
     @pytest.mark.parametrize("created", [OLD, "2999-01-01T00:00:00.000Z", None])
     async def test_what_was_imported_has_a_history_and_can_be_erased(self, use: Use, created: str | None) -> None:
