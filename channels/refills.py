@@ -145,7 +145,8 @@ class Windows:
         while group.failed is None and (group.filling or self._owes_any(outlet, None)):
             await self._turn(deadline)
         if group.failed is not None:
-            raise HubError(group.failed.code, group.failed.message, retry_after=group.failed.retry_after)
+            failed = group.failed
+            raise HubError(failed.code, failed.message, retry_after=failed.retry_after) from failed.__cause__
 
     async def _turn(self, deadline: float) -> None:
         """Wait until some window was filled or given up."""
@@ -181,9 +182,12 @@ class Windows:
                 group.filled(found, self._watches.reset)
         except HubError as error:
             failed = error
-        except Exception:
+        except Exception as fault:
+            # Nobody awaits this task, and who is shown the window would wait for ever: they begin again instead, and who
+            # starts it is told of the incident.
             log.exception("a window of account %s cannot be filled", group.query.account)
             failed = HubError("server.error")
+            failed.__cause__ = fault
         if failed is not None:
             group.failed, group.filling, group.held = failed, False, []
             self._watches.forget(group)

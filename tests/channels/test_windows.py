@@ -238,6 +238,30 @@ async def test_a_start_that_cannot_read_is_refused_and_leaves_nothing(scene: Sce
     assert (len(scene.live.watches), scene.live.windows.filling, session.watches) == (0, set(), {})
 
 
+async def test_a_fault_while_a_window_is_filled_is_logged_and_nobody_waits_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(account: str, query: Query) -> Found:
+        raise RuntimeError("a fault of ours")
+
+    await scene.titles(*"abcdef")
+    query = window("title", limit=2)
+    session, _ = await scene.watch(query)
+    other = await scene.session()
+    monkeypatch.setattr(scene, "_find", broken)
+    for title in "abcde":
+        await scene.store.delete(f"{title}-id")
+    assert session.outlet is not None
+    await asyncio.wait_for(scene.live.windows.settled(session.outlet), 5)
+    assert heard(session)[-1] == {"op": "reset", "watch": query.id, "why": "expired"}
+    with pytest.raises(HubError) as refused:
+        await scene.live.watch(other, query)
+    assert refused.value.code == "server.error"
+    assert isinstance(refused.value.__cause__, RuntimeError), "the incident has the traceback of the fault"
+    assert (len(scene.live.watches), scene.live.windows.filling, scene.live.windows.holding) == (0, set(), set())
+    assert "cannot be filled" in caplog.text
+
+
 async def test_too_much_held_back_is_a_reset(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refills, "HELD_COMMITS", 3)
     await scene.titles(*"abcdefghij")
