@@ -183,8 +183,8 @@ class Windows:
         except HubError as error:
             failed = error
         except Exception as fault:
-            # Nobody awaits this task, and who is shown the window would wait for ever: they begin again instead, and who
-            # starts it is told of the incident.
+            # Nobody awaits this task, and who is shown the window would wait for ever: they begin again instead, and
+            # who starts it is told of the incident.
             log.exception("a window of account %s cannot be filled", group.query.account)
             failed = HubError("server.error")
             failed.__cause__ = fault
