@@ -14,7 +14,6 @@ import os
 import pwd
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+
+from tests.storage.own_server import OwnServer
 
 START_SECONDS = 60.0
 DURABLE = ("--innodb-flush-log-at-trx-commit=1", "--sync-binlog=1")
@@ -40,26 +41,19 @@ _PORTS = range(20_000, 32_768)
 _names = itertools.count(1)
 
 
-class MariadbServer:
+class MariadbServer(OwnServer):
     """One server process and its folder."""
 
     def __init__(self, *options: str) -> None:
+        memory = _memory() if FAST[0] in options else None
+        super().__init__(Path(tempfile.mkdtemp(prefix="aether-mariadb-", dir=memory)), _free_port())
         self.options = options
-        self.folder = Path(tempfile.mkdtemp(prefix="aether-mariadb-", dir=_memory() if FAST[0] in options else None))
-        self.port = _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         self._user = _unprivileged()
         try:
             self._install()
         except BaseException:
             shutil.rmtree(self.folder)
             raise
-
-    @property
-    def pid(self) -> int:
-        """Return the process of the server."""
-        assert self._process is not None
-        return self._process.pid
 
     def url(self, database: str, port: int | None = None) -> str:
         """Return what the hub's setting `database_url` would be."""
@@ -70,8 +64,7 @@ class MariadbServer:
         self.begin()
         until = time.monotonic() + START_SECONDS
         while not self.answers():
-            died = self._process is None or self._process.poll() is not None
-            if died or time.monotonic() > until:
+            if self.died or time.monotonic() > until:
                 self.stop()
                 raise AssertionError(f"mariadbd did not start:\n{self.log()}")
             time.sleep(0.02)
@@ -101,33 +94,7 @@ class MariadbServer:
 
     def begin(self) -> None:
         """Start the server without waiting for it."""
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def stop(self) -> None:
-        """Stop the server in good order."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the server."""
-        self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Stop the process where it is: its sockets stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen server go on."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def remove(self) -> None:
-        """End the server and remove its folder."""
-        self.kill()
-        shutil.rmtree(self.folder)
-
-    def log(self) -> str:
-        """Return what the server said."""
-        return (self.folder / "log").read_text("utf-8", "replace")[-4000:]
+        self.run_command(self.command)
 
     def connect(self, database: str | None = None) -> Any:
         """Return a connection of the server's administrator."""
@@ -156,18 +123,6 @@ class MariadbServer:
             for path in (self.folder, self.folder / "log", self.folder / "tmp"):
                 shutil.chown(path, self._user)
         subprocess.run(["cp", "-a", _template(self._user), str(self.folder / "data")], check=True)
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.send_signal(number)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @contextlib.contextmanager

@@ -9,31 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.storage.own_server import OwnServer
+
 START_SECONDS = 30.0
 
 
-class RedisServer:
+class RedisServer(OwnServer):
     """One server process and its folder."""
 
     def __init__(self, *options: str) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix="aether-redis-")), free_port())
         self.options = options
-        self.folder = Path(tempfile.mkdtemp(prefix="aether-redis-"))
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Return the process of the server."""
-        assert self._process is not None
-        return self._process.pid
 
     @property
     def url(self) -> str:
@@ -44,14 +36,13 @@ class RedisServer:
         """Start the server and wait until it answers."""
         settings = ["--port", f"{self.port}", "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command = [_program(), *settings, "--save", "", "--appendonly", "no", *self.options]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.run_command(command)
         until = time.monotonic() + START_SECONDS
         while True:
             with contextlib.suppress(OSError):
                 if self.run("PING") == b"+PONG":
                     return
-            if self._process.poll() is not None or time.monotonic() > until:
+            if self.died or time.monotonic() > until:
                 self.kill()
                 raise AssertionError(f"redis-server did not start:\n{self.log()}")
             time.sleep(0.02)
@@ -64,42 +55,6 @@ class RedisServer:
             with connection.makefile("rb") as answer:
                 line = answer.readline().strip()
                 return answer.read(int(line[1:])) if line.startswith(b"$") else line
-
-    def stop(self) -> None:
-        """Stop the server in good order."""
-        self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Kill the server."""
-        self._end(signal.SIGKILL)
-
-    def freeze(self) -> None:
-        """Stop the process where it is: its sockets stay open and nothing answers."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Let a frozen server go on."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def remove(self) -> None:
-        """End the server and remove its folder."""
-        self.kill()
-        shutil.rmtree(self.folder)
-
-    def log(self) -> str:
-        """Return what the server said."""
-        return (self.folder / "log").read_text("utf-8", "replace")[-4000:]
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(signal.SIGCONT)
-            process.send_signal(number)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
 
 
 @contextlib.contextmanager
