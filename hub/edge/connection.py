@@ -385,10 +385,10 @@ class Connection:
         self.outlet.close()
         self.hub.connections.discard(self)
 
-    async def idle(self) -> None:
-        """Return when every request was answered and every answer written."""
-        while not self._ended and (self.core.open or len(self.outlet) or self._flushing):
-            await asyncio.sleep(0.01)
+    @property
+    def settled(self) -> bool:
+        """Whether every request was answered and every answer written, or the socket is gone."""
+        return self._ended or not (self.core.open or len(self.outlet) or self._flushing)
 
 
 class Light(Drive):

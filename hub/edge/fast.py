@@ -319,6 +319,11 @@ class FastSocket(asyncio.Protocol):
                 self._room = self._loop.create_future()
             await asyncio.shield(self._room)
 
+    @property
+    def over(self) -> bool:
+        """Whether a close was sent."""
+        return self._over
+
     def pause_writing(self) -> None:
         """Note that the peer does not read."""
         self._writable = False

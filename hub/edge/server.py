@@ -19,6 +19,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.config import Config
 
+from channels.outlet import Encoded
 from hub.edge.connection import Hub
 from hub.edge.door import DoorProtocol
 from hub.edge.fast import FastSocket
@@ -29,6 +30,14 @@ from hub.wire.codec import FRAME_BYTES
 log = logging.getLogger("hub.edge")
 HEADER_BYTES: Final = 32 * 1024
 SPREAD_SECONDS: Final = 5.0
+"""Over how many seconds the clients of a stopping hub are asked to come back, at least."""
+MOST_SPREAD_SECONDS: Final = 60.0
+BACK_PER_SECOND: Final = 400
+"""How many clients a second come back, where there are more than fit into the least spread."""
+LINGER_SECONDS: Final = 0.5
+"""How long a socket stays after it was told to go, for the answers to what was on its way meanwhile."""
+END_SECONDS: Final = 5.0
+"""How long a stopping hub takes at most for what comes behind the drain: closes, and what runs over HTTP."""
 
 
 class ListenError(Exception):
@@ -101,36 +110,54 @@ class HubServer(uvicorn.Server):
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Tell every client, let what is open be answered, then close."""
+        """Tell every client, let what is open be answered, then close.
+
+        A socket is closed as soon as all that it asked was answered and written, but not before what was on its way
+        when it was told could arrive. The whole takes `drain_seconds` and `END_SECONDS` at most.
+        """
+        begun = asyncio.get_running_loop().time()
+        end = begun + self._drain_seconds + END_SECONDS
         self._hub.draining = True
         for server in self.servers:
             server.close()
-        connections = list(self._hub.connections)
-        for connection in connections:
-            push = frames.goaway("restart", 1.0, SPREAD_SECONDS)
-            connection.outlet.answer(connection.outlet.codec.encode(push))
-        if connections and not self.force_exit:
-            idle = asyncio.gather(*(connection.idle() for connection in connections))
-            try:
-                async with asyncio.timeout(self._drain_seconds):
-                    await idle
-            except TimeoutError:
-                log.warning("some requests were still open after %s s", self._drain_seconds)
-        for connection in connections:
-            connection.close(close.RESTART.code, close.RESTART.reason)
-        await self._farewell()
+        await self._drain(begun)
+        await self._farewell(end)
+        self.config.timeout_graceful_shutdown = max(1, int(end - asyncio.get_running_loop().time()))
         await super().shutdown(sockets)
         # uvicorn would now raise the signal again, which would end the process before storage is closed.
         self._captured_signals.clear()
 
-    async def _farewell(self) -> None:
-        """Give the clients a moment to answer the close, so that nobody's last frame resets a connection.
+    async def _drain(self, begun: float) -> None:
+        """Say goodbye to every socket, and close each when it is owed nothing more, or when the time is over."""
+        loop = asyncio.get_running_loop()
+        waiting = list(self._hub.connections)
+        goodbye = Encoded(frames.goaway("restart", 1.0, spread_seconds(len(waiting))))
+        for connection in waiting:
+            connection.outlet.answer(goodbye.frame(connection.outlet.codec))
+        while waiting and not self.force_exit and (passed := loop.time() - begun) < self._drain_seconds:
+            if passed >= min(LINGER_SECONDS, self._drain_seconds):
+                for connection in waiting:
+                    if connection.settled:
+                        connection.close(close.RESTART.code, close.RESTART.reason)
+                waiting = [connection for connection in waiting if connection.closing is None]
+            await asyncio.sleep(0.01)
+        if owed := sum(not connection.settled for connection in waiting):
+            log.warning("%d sockets were still owed something after %s s", owed, self._drain_seconds)
+        for connection in waiting:
+            connection.close(close.RESTART.code, close.RESTART.reason)
 
-        Who has not answered then is cut: a client that does not read would hold up the end.
+    async def _farewell(self, end: float) -> None:
+        """Let the clients answer the close, so that nobody's last frames are lost to a reset connection.
+
+        A client that does not read would hold up the end: who could not even be sent the close is cut after a second.
         """
-        for _ in range(100):
-            if not self._sockets():
-                return
+        loop = asyncio.get_running_loop()
+        patience = loop.time() + 1.0
+        while (sockets := self._sockets()) and not self.force_exit and loop.time() < end:
+            if loop.time() >= patience:
+                for protocol in sockets:
+                    if not protocol.over:
+                        protocol.transport.abort()
             await asyncio.sleep(0.01)
         for protocol in self._sockets():
             protocol.transport.abort()
@@ -138,6 +165,11 @@ class HubServer(uvicorn.Server):
     def _sockets(self) -> list[FastSocket]:
         connections: set[object] = {*self.server_state.connections}
         return [c for c in connections if isinstance(c, FastSocket)]
+
+
+def spread_seconds(sockets: int) -> float:
+    """Return over how many seconds so many clients are asked to come back, so that no hub is run over by them."""
+    return min(MOST_SPREAD_SECONDS, max(SPREAD_SECONDS, sockets / BACK_PER_SECOND))
 
 
 def make_server(app: ASGIApp, hub: Hub, *, drain_seconds: float, on_started: Callable[[], None]) -> HubServer:

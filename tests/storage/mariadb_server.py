@@ -46,7 +46,7 @@ class MariadbServer(OwnServer):
 
     def __init__(self, *options: str) -> None:
         memory = _memory() if FAST[0] in options else None
-        super().__init__(Path(tempfile.mkdtemp(prefix="aether-mariadb-", dir=memory)), _free_port())
+        super().__init__(Path(tempfile.mkdtemp(prefix="aether-mariadb-", dir=memory)), kept_port())
         self.options = options
         self._user = _unprivileged()
         try:
@@ -183,7 +183,7 @@ def _memory() -> str | None:
     return str(shared) if shared.is_dir() and shutil.disk_usage(shared).free > 2 << 30 else None
 
 
-def _free_port() -> int:
+def kept_port() -> int:
     """Return a port that no connection gets by itself while the server is down, also none to that very port."""
     for port in random.SystemRandom().sample(_PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):

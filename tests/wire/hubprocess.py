@@ -21,17 +21,19 @@ class HubProcess:
     """A running hub; `secrets` are texts that its logs must never hold.
 
     It is forked (`tests.forked`), unless it is to be `fresh`, as an operator starts it, or a command stands `before`
-    its own.
+    its own. `port` 0 is a free one.
     """
 
-    def __init__(self, data: Path, *, fresh: bool = False, before: Sequence[str] = (), **settings: str) -> None:
+    def __init__(
+        self, data: Path, *, fresh: bool = False, before: Sequence[str] = (), port: int = 0, **settings: str
+    ) -> None:
         self.data = data
         self.secrets: set[str] = set()
         self._log = data.with_suffix(".log")
         self._out = data.with_suffix(".out")
         environment = without_settings({f"AETHER_{name.upper()}": value for name, value in settings.items()})
         environment["AETHER_LOG_LEVEL"] = "debug"
-        self._process = self._spawn(fresh, before, ["serve", "--port", "0", "--data", str(data)], environment)
+        self._process = self._spawn(fresh, before, ["serve", "--port", str(port), "--data", str(data)], environment)
         self.greeting = self._read_greeting()
         found = re.search(r"live at (http://\S+)", self.greeting)
         if found is None:
