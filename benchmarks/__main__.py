@@ -1,9 +1,10 @@
 """`make bench`: run every row, alternating the hub with its peer, and print a table with goals.
 
-    python -m benchmarks [ROW …] [--rounds N] [--seconds S] [--control]
+    python -m benchmarks [ROW …] [--rounds N] [--seconds S] [--control] [--plot FILE]
 
-Figures are medians with their spread (lowest to highest). The exit code is 1 where a goal was missed, so
-the ruler can turn red; `--control` puts the peer in the hub's place, and then it must.
+Figures are medians with their spread (lowest to highest; of contests the 95 % interval). The exit code is 1 where a
+goal was missed, so the ruler can turn red; `--control` puts the peer in the hub's place, and then it must. It is 2
+where none was missed and a peer could not be measured because it is not installed.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from benchmarks import across, beats, creates, fanout, idle, imports, matching, stored
+from benchmarks import across, beats, contests, creates, fanout, idle, imports, matching, plot, stored
+from benchmarks.contest import Contest, Outcome, hold
 from benchmarks.load import Reading
 from benchmarks.stored import Mariadb, Million
 
@@ -44,7 +47,7 @@ class Row:
     control: Run | None = None
 
 
-def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> list[Row]:
+def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> list[Row | Contest]:
     """Return every row of the table. D1 to D5 are those of the performance goals."""
     normal, full = ("--durability", "normal"), ("--durability", "full")
     many = ("--in-flight", "256")
@@ -165,6 +168,7 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
             )
             for watchers, goal in ((100, 25), (1000, 50), (10_000, 250))
         ),
+        *contests.contests(seconds),
     ]  # fmt: skip
 
 
@@ -231,6 +235,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--control", action="store_true", help="put the peer in the hub's place: must miss")
+    parser.add_argument("--plot", metavar="FILE", help="draw the contests that were held, as SVG")
     parser.add_argument("--rows-of-page", type=int, default=1_000_000, help="among how many rows a page is read")
     parser.add_argument("--rows-of-search", type=int, default=1_000_000, help="among how many rows is searched")
     arguments = parser.parse_args()
@@ -247,9 +252,20 @@ def main() -> int:
         parser.error(f"no row {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     print(f"Python {platform.python_version()}, {arguments.rounds} alternating rounds, server and load on a core each")
     wanted = [known[name] for names in asked.values() for name in names] or list(known.values())
+    outcomes: set[Outcome] = set()
+    held = []
     with stored.closing(million, texts, mariadb):
-        met = [measure(row, arguments.rounds, control=arguments.control) for row in wanted]
-    return 0 if all(met) else 1
+        for row in wanted:
+            if isinstance(row, Contest):
+                outcome, sides = hold(row, arguments.rounds, control=arguments.control)
+                held.append((row, sides))
+                outcomes.add(outcome)
+                sys.stdout.flush()
+            else:
+                outcomes.add("met" if measure(row, arguments.rounds, control=arguments.control) else "missed")
+    if arguments.plot is not None:
+        Path(arguments.plot).write_text(plot.drawn(held), encoding="utf-8")
+    return 1 if "missed" in outcomes else 2 if "not measured" in outcomes else 0
 
 
 if __name__ == "__main__":

@@ -114,13 +114,19 @@ async def connect(
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a run measured: messages, seconds, the server's CPU seconds, and by how many bytes it grew."""
+    """What a run measured: messages, seconds, the server's CPU seconds, and by how many bytes it grew.
+
+    `frame` is the size of the largest whole frame that was delivered, `load_cpu` the CPU seconds of the load; 0 where
+    it is not said.
+    """
 
     messages: int
     seconds: float
     cpu: float
     latencies: list[float]
     grown: int = 0
+    frame: int = 0
+    load_cpu: float = 0.0
 
     @property
     def rate(self) -> float:

@@ -43,8 +43,13 @@ def running(command: list[str], port: int, data: Path, environment: dict[str, st
     """Run a server until the block ends; raise where it does not listen within 20 s."""
     log = data / "server.log"
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
-        pin(SERVER_CORE, process.pid)
+        # Pinned before it runs: threads that it starts at once (Go, Node) have the core of their process.
+        here = os.sched_getaffinity(0)
+        pin(SERVER_CORE)
+        try:
+            process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
+        finally:
+            os.sched_setaffinity(0, here)
     try:
         deadline = time.monotonic() + 20
         while True:

@@ -1,0 +1,92 @@
+"""The contests of the realtime rows, with the goals of the order (F1 to F3, R1, R2, M1, M2)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks import realtime
+from benchmarks.contest import Against, Contest
+
+SOCKETS = 2000
+
+
+def contests(seconds: float) -> list[Contest]:
+    """Return them; each side runs for `seconds` in each round."""
+    one, many = {"window": 1, "seconds": seconds}, {"window": 32, "seconds": seconds}
+    open_loop = {"rate": 1050, "seconds": seconds}
+    return [
+        Contest(
+            "f1",
+            "a push to each of 1,000 watchers, one change at a time; the hub's is an update of a record, on disk",
+            partial(realtime.hub_fan, **one),
+            (
+                Against("C floor", partial(realtime.floor_fan, **one), 0.70),
+                Against("npm ws", partial(realtime.ws_fan, **one), 1.25),
+                Against("socket.io", partial(realtime.socketio_fan, **one), 1.8),
+            ),
+            control=partial(realtime.socketio_fan, **one),
+        ),
+        Contest(
+            "f2",
+            "the same with 32 changes outstanding",
+            partial(realtime.hub_fan, **many),
+            (
+                Against("npm ws", partial(realtime.ws_fan, **many), 10),
+                Against("NATS", partial(realtime.nats_fan, **many), 1.0),
+                Against("C floor", partial(realtime.floor_fan, **many), None),
+            ),
+            control=partial(realtime.ws_fan, **many),
+        ),
+        Contest(
+            "f3",
+            "1,050 changes a second, whatever comes of them, to each of 1,000 watchers",
+            partial(realtime.hub_fan, **open_loop),
+            (),
+            control=partial(realtime.ws_fan, **open_loop),
+            least=1_000_000,
+            most_p99=50,
+        ),
+        *(
+            Contest(
+                f"r{row}",
+                f"session.beat, 100 connections × {depth}, beside npm ws that parses, checks and answers the same",
+                partial(realtime.hub_beats, depth, seconds),
+                (Against("npm ws", partial(realtime.ws_beats, depth, seconds), goal),),
+                control=partial(realtime.ws_beats, depth, seconds),
+            )
+            for row, depth, goal in ((1, 1, 1.2), (2, 8, 2.5))
+        ),
+        *(
+            Contest(
+                f"get-{depth}",
+                f"record.get of one in 1,000, 100 connections × {depth}, beside npm ws + better-sqlite3",
+                partial(realtime.hub_gets, depth, seconds),
+                (Against("npm ws", partial(realtime.ws_gets, depth, seconds), 1.2),),
+                control=partial(realtime.ws_gets, depth, seconds),
+            )
+            for depth in (1, 8)
+        ),
+        Contest(
+            "m1",
+            "memory of an idle socket, the hub's with a session and three watches",
+            partial(realtime.hub_open, SOCKETS, 3, settle=12.0),  # until the deadlines of the hellos are over
+            (Against("npm ws", partial(realtime.ws_open, SOCKETS, settle=3.0), 1 / 0.6),),
+            control=partial(realtime.ws_open, SOCKETS, settle=3.0),
+            each=True,
+            most=8,
+        ),
+        Contest(
+            "m2",
+            "accepting a socket",
+            partial(realtime.hub_open, SOCKETS),
+            (Against("npm ws", partial(realtime.ws_open, SOCKETS), 1 / 1.5),),
+            control=partial(realtime.socketio_open, SOCKETS),
+        ),
+        Contest(
+            "m2-session",
+            "the same, the hub's with a hello and three watches",
+            partial(realtime.hub_open, SOCKETS, 3),
+            (Against("npm ws", partial(realtime.ws_open, SOCKETS), None),),
+            control=partial(realtime.ws_open, SOCKETS),
+        ),
+    ]

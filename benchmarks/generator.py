@@ -1,0 +1,130 @@
+"""The load generator in C (`native/load.c`): compile it where it is needed, give it its payloads, read what it saw.
+
+The one in Python (`benchmarks.load`) needs more of its core for a message than the hub does; this one a fraction.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from benchmarks import servers
+from benchmarks.load import Reading
+
+NATIVE: Final = Path(__file__).parent / "native"
+NUMBER: Final = "########"
+"""Stands in a payload for a number that grows by one with each message: eight digits."""
+UINT32: Final = int.from_bytes(b"####", "big")
+"""The same in a MessagePack payload that this number was encoded into."""
+TIMEOUT: Final = 120.0
+
+
+class NotInstalledError(Exception):
+    """A peer, or what it takes to build it, is not on this machine."""
+
+
+@functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="aether-bench-native-")
+
+
+@functools.cache
+def compiled(name: str) -> str:
+    """Return the path of a program of `native/`; raise `NotInstalledError` where there is no C compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise NotInstalledError("there is no C compiler (cc)")
+    program = Path(_folder().name) / name
+    source = str(NATIVE / f"{name}.c")
+    subprocess.run([compiler, "-O2", "-std=c11", "-Wall", "-o", str(program), source], check=True)
+    return str(program)
+
+
+@dataclass(frozen=True, slots=True)
+class Talk:
+    """How clients talk to one server, as `native/load.c` needs to know it.
+
+    `greeting` is sent by every connection, and `ready` times `ready_mark` is then read before it takes part; the
+    publisher has its own. `send` are the payloads that are sent in turn, `mark` is what stands before the number in a
+    delivery or an answer, `good` how a good answer begins (b"" where a publisher is not answered).
+    """
+
+    server: servers.Server
+    send: Sequence[bytes]
+    mark: bytes
+    path: str = "/ws"
+    protocol: str = ""
+    binary: bool = False
+    digits: bool = True
+    """Whether the numbers are written as digits, not in MessagePack."""
+    stream: bool = False
+    """Whether frames are pieces of a stream, and not messages."""
+    greeting: Sequence[bytes] = ()
+    ready: int = 0
+    ready_mark: bytes = b""
+    good: bytes = b""
+    publisher_path: str = ""
+    publisher_greeting: Sequence[bytes] = ()
+    publisher_ready: int = 0
+
+
+def text(message: dict[str, Any]) -> bytes:
+    """Return a message as JSON; a value NUMBER becomes digits, also where it is a number of the message."""
+    return json.dumps(message, separators=(",", ":")).replace(f'"{NUMBER}"', NUMBER).encode()
+
+
+def packed(message: dict[str, Any]) -> bytes:
+    """Return a message as MessagePack, with UINT32 in the places of the number."""
+    return msgspec.msgpack.encode(message)
+
+
+def run(mode: Literal["fan", "pipe", "open"], talk: Talk, **options: float) -> Reading:
+    """Run the load to its end; raise RuntimeError where anything was lost, doubled, disordered or refused.
+
+    `options` are those of `native/load.c`: `connections`, `window`, `rate`, `depth`, `seconds`, `warm`, `settle`.
+    """
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as name:
+        folder = Path(name)
+        command = [compiled("load"), mode, f"port={talk.server.port}", f"server={talk.server.pid}"]
+        command += [f"path={talk.path}", f"protocol={talk.protocol}", f"binary={int(talk.binary)}"]
+        command += [f"digits={int(talk.digits)}", f"stream={int(talk.stream)}", f"ready={talk.ready}"]
+        command += [f"publisher_path={talk.publisher_path or talk.path}", f"publisher_ready={talk.publisher_ready}"]
+        command += [f"{option}={value}" for option, value in options.items()]
+        for option in ("greeting", "publisher_greeting", "send"):
+            payloads: Sequence[bytes] = getattr(talk, option)
+            (folder / option).write_bytes(b"".join(len(p).to_bytes(4, "little") + p for p in payloads))
+            command.append(f"{option}={folder / option}")
+        for option in ("ready_mark", "mark", "good"):
+            (folder / option).write_bytes(getattr(talk, option))
+            command.append(f"{option}={folder / option}")
+        done = subprocess.run(command, check=False, capture_output=True, timeout=TIMEOUT, preexec_fn=_on_load_core)
+    if done.returncode:
+        raise RuntimeError(f"the load failed: {done.stderr.decode(errors='replace').strip()}")
+    seen = json.loads(done.stdout.decode(errors="replace"))
+    wrong = {key: seen.get(key) for key in ("missing", "disordered", "bad", "unanswered") if seen.get(key)}
+    if wrong:
+        raise RuntimeError(f"the load saw {wrong}: {seen.get('first_bad')}")
+    return Reading(
+        seen["messages"],
+        seen["seconds"],
+        seen["cpu"],
+        [microseconds / 1e6 for microseconds in seen["latencies"]],
+        seen.get("grown", 0),
+        seen.get("largest", 0),
+        seen["own_cpu"],
+    )
+
+
+def _on_load_core() -> None:
+    if (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {servers.LOAD_CORE})
