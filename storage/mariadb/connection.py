@@ -143,6 +143,15 @@ def begin(connection: Connection) -> None:
     connection.exec_driver_sql("START TRANSACTION")
 
 
+@contextlib.contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Let every statement of the body see the same state."""
+    with rolled_back(connection):
+        connection.exec_driver_sql("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+        yield
+        connection.exec_driver_sql("COMMIT")
+
+
 def roll_back(connection: Connection) -> None:
     """End a transaction without its writes."""
     try:

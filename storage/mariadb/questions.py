@@ -6,8 +6,7 @@ SQLAlchemy: every statement lets the event loop go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
@@ -22,7 +21,7 @@ from hub.schema.writes import ChangeRow, ChangeSet, KeyClaim
 from storage.base import FIND_CEILING, Found, Head, Totals
 from storage.decide import KeyRow
 from storage.mariadb.compile import ask, compiled, possible_id
-from storage.mariadb.connection import rolled_back
+from storage.mariadb.connection import snapshot
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
 from storage.mariadb.units import Work
@@ -35,7 +34,6 @@ PAGE: Final = 500
 """How many rows one statement returns."""
 _LAST_PART: Final = 1 << 30
 """More than any commit has."""
-_SNAPSHOT: Final = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
 
 def _limit(query: Query) -> int:
@@ -104,7 +102,7 @@ class Questions:
             if _limit(query) < PAGE and is_plain(query):
                 return self._found(connection, account, account_pk, query)
             # What takes several statements is read in a snapshot.
-            with _snapshot(connection):
+            with snapshot(connection):
                 found = self._found(connection, account, account_pk, query)
                 if is_plain(query):
                     return found
@@ -161,7 +159,7 @@ class Questions:
             rows = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
             if len(rows) == PAGE:
                 # It may go on while the beginning of the log is forgotten: what belongs together is read together.
-                with _snapshot(connection):
+                with snapshot(connection):
                     rows = page = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
                     while len(page) == PAGE:
                         page = self._page(connection, account_pk, (page[-1].seq, page[-1].part), after + limit)
@@ -248,12 +246,3 @@ class Questions:
                 return None
             known = self._keys.know(account, int(row[0]))
         return known
-
-
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    """Let every statement of the body see the same state."""
-    with rolled_back(connection):
-        connection.exec_driver_sql(_SNAPSHOT)
-        yield
-        connection.exec_driver_sql("COMMIT")

@@ -112,7 +112,7 @@ def read(connection: Connection) -> tuple[set[str], dict[str, str], frozenset[st
 
     The tables of full text are left out.
     """
-    present = {name for name in present_tables(connection) if not name.endswith(SUFFIX)}
+    present = {name for name in present_tables(connection) if SUFFIX not in name}
     facts: dict[str, str] = {}
     if "meta" in present:
         rows = connection.exec_driver_sql("SELECT name, value FROM meta").all()
