@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,8 @@ class Plan:
     # Fields that hold a number with a fraction, also where it is given as a whole one.
     numbers: tuple[str, ...]
     check: Callable[[Image], None] | None
+    # Whether a creation needs nothing of all these, nor of a unique: most types are such.
+    plain: bool
 
 
 @lru_cache(1024)
@@ -63,39 +65,49 @@ def plan_of(kind: RecordType) -> Plan:
     fields = kind.fields.items()
     codes = tuple((name, spec.option.lookup) for name, spec in fields if spec.option.lookup is not None)
     targeted = not kind.for_types and {FOR_TYPE, FOR_ID} <= kind.fields.keys()
+    secrets = frozenset(name for name, spec in fields if spec.option.secret)
+    linked = bool(kind.linking or codes or targeted)
+    numbers = tuple(name for name, spec in fields if spec.kind == "number")
     return Plan(
-        secrets=frozenset(name for name, spec in fields if spec.option.secret),
+        secrets=secrets,
         references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
         targets={target.name: target for target in kind.for_types},
         codes=codes,
         targeted=targeted,
-        linked=bool(kind.linking or codes or targeted),
+        linked=linked,
         siblings=frozenset(name for name, spec in fields if spec.option.same_parent),
-        numbers=tuple(name for name, spec in fields if spec.kind == "number"),
+        numbers=numbers,
         check=kind.check,
+        plain=not (secrets or linked or numbers or kind.check or kind.unique),
     )
 
 
 class Known:
     """What the commits of one group have decided so far, on top of what is stored."""
 
-    __slots__ = ("born", "load", "logs", "records", "registry", "uniques")
+    __slots__ = ("_births", "_looked", "load", "logs", "records", "registry", "uniques")
 
     def __init__(self, registry: Registry, load: Loader) -> None:
         self.registry = registry
         self.load = load
         self.records: dict[RecordKey, Image | None] = {}
         self.uniques: dict[UniqueKey, str | None] = {}
-        # Ids of records that came under a parent, by (account, type, parent).
-        self.born: dict[RecordKey, list[str]] = {}
         self.logs: list[ChangeSet] = []
+        # Of how many of the logs `_births` knows.
+        self._looked = 0
+        self._births = Births(registry)
 
     def copy(self) -> Known:
         """Return another that learns on its own."""
         other = Known(self.registry, self.load)
         other.records, other.uniques, other.logs = self.records.copy(), self.uniques.copy(), self.logs.copy()
-        other.born = {parent: ids.copy() for parent, ids in self.born.items()}
         return other
+
+    def is_new(self, key: RecordKey, kind: RecordType) -> bool:
+        """Say whether no record has an id that a creation brings."""
+        if key in self.records:
+            return self.records[key] is None
+        return self.load.is_new(key[0], kind, key[2])
 
     def rows(self, work: Work) -> Iterator[ChangeRow]:
         """Yield every change of this account in the group, the newest commit's first, each commit's in order."""
@@ -108,10 +120,40 @@ class Known:
         """Take over what a commit decided."""
         self.records |= work.records
         self.uniques |= work.uniques
-        for parent, born in work.born.items():
-            self.born.setdefault(parent, []).extend(born)
         if log is not None:
             self.logs.append(log)
+
+    def came_under(self, account: str, kind: str, parent: str) -> Iterable[str]:
+        """Return the ids of records of a type that came under a parent in these commits."""
+        for log in self.logs[self._looked :]:
+            self._births.look(log.account, log.rows)
+        self._looked = len(self.logs)
+        return self._births.under(account, kind, parent)
+
+
+class Births:
+    """Who came under which parent: found in the rows of commits, and only once somebody asks."""
+
+    __slots__ = ("_found", "_registry")
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        # Ids of records by (account, type, parent), in the order in which they came.
+        self._found: dict[RecordKey, dict[str, None]] = {}
+
+    def look(self, account: str, rows: Iterable[ChangeRow]) -> None:
+        """Take in rows, in their order."""
+        types = self._registry.types
+        for row in rows:
+            wire = types[row.type].parent_wire
+            if wire is None or not row.after:
+                continue
+            if row.before is None or wire in row.before or "deleted_at" in row.before:
+                self._found.setdefault((account, row.type, row.after[wire]), {})[row.rec] = None
+
+    def under(self, account: str, kind: str, parent: str) -> Iterable[str]:
+        """Return the ids of those of a type that came under a parent; they may have left since."""
+        return self._found.get((account, kind, parent), ())
 
 
 def same(old: Any, new: Any) -> bool:

@@ -42,6 +42,13 @@ class Loader(Protocol):
     def record(self, account: str, kind: RecordType, rec: str) -> Image | None:
         """Return a record, tombstones too."""
 
+    def is_new(self, account: str, kind: RecordType, rec: str) -> bool:
+        """Say whether no record, not even a tombstone, has an id that a creation brings.
+
+        A keeper may take ids for new without looking, since they are random, where its unique index refuses the group
+        if one is not.
+        """
+
     def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         """Return the id of the live record with these values."""
 

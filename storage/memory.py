@@ -61,6 +61,10 @@ class MemoryDatabase:
         found = self.table(account, kind.name).get(rec)
         return None if found is None else dict(found)
 
+    def is_new(self, account: str, kind: RecordType, rec: str) -> bool:
+        """Say whether no record has an id."""
+        return rec not in self.table(account, kind.name)
+
     def refuse_taken(self, commit: Commit) -> None:
         """Raise `record.exists` for a new id that a record of another account has, as the index of a database does."""
         for write in commit.writes:

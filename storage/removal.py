@@ -48,9 +48,8 @@ def bury(work: Work, kind: RecordType, old: Image) -> Image:
     wire_of = {child.name: child.parent_wire or "" for child in work.known.registry.children(kind)}
     for child in work.known.registry.children(kind):
         wire = wire_of[child.name]
-        key = (work.account, child.name, str(old["id"]))
         stored = work.load.children(work.account, child, wire, old["id"])
-        for rec in (*stored, *work.known.born.get(key, ()), *work.born.get(key, ())):
+        for rec in dict.fromkeys((*stored, *work.came_under(child, old["id"]))):
             image = work.get(child, rec)
             if image is None or image["deleted_at"] is not None or image[wire] != old["id"]:
                 continue

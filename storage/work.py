@@ -5,6 +5,7 @@ Knows records, uniques, parents, references and versions; knows no table and no 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec import structs
@@ -35,17 +36,28 @@ from hub.schema.writes import (
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from storage.codes import check_codes, check_target
-from storage.known import Known, Plan, Put, RecordKey, UniqueKey, plan_of, same
+from storage.known import Births, Known, Plan, Put, RecordKey, UniqueKey, plan_of, same
 from storage.loader import NotAlone
 from storage.removal import bury, purge, stays_beside
+
+
+def newborn(kind: RecordType, rec: str, account: str, parent: str | None, now: str, actor: str | None) -> Image:
+    """Return what a new record is apart from its data, in the order of keys that every image has."""
+    image: Image = {"id": rec, "type": kind.name, "version": 1, "account_id": account}
+    if kind.parent_wire is not None:
+        image[kind.parent_wire] = parent
+    image["created_at"] = image["updated_at"] = now
+    image["created_by"] = image["updated_by"] = actor
+    image["deleted_at"] = None
+    return image
 
 
 class Work:
     """The decision of one commit, dropped as a whole when a write is refused."""
 
     __slots__ = (
-        "account", "born", "commit", "done", "first", "known", "load", "now", "puts", "records", "results", "rows",
-        "uniques",
+        "_births", "_looked", "account", "commit", "done", "first", "known", "load", "now", "puts", "records",
+        "results", "rows", "uniques",
     )  # fmt: skip
 
     def __init__(self, known: Known, commit: Commit, now: str, whole: Work | None = None) -> None:
@@ -56,8 +68,10 @@ class Work:
         self.now = now
         self.records: dict[RecordKey, Image | None] = {}
         self.uniques: dict[UniqueKey, str | None] = {}
-        self.born: dict[RecordKey, list[str]] = {}
         self.rows: list[ChangeRow] = []
+        # Who came under which parent in the first `_looked` of the rows; None until somebody asks.
+        self._births: Births | None = None
+        self._looked = 0
         # Of a commit that is not atomic, whose items are decided one by one: how many rows came before this item's,
         # and what the items wrote so far.
         self.first = 0 if whole is None else len(whole.rows)
@@ -69,8 +83,6 @@ class Work:
         """Take over an item that was decided by itself."""
         self.records |= item.records
         self.uniques |= item.uniques
-        for parent, born in item.born.items():
-            self.born.setdefault(parent, []).extend(born)
         self.rows += item.rows
         self.done += item.puts.values()
 
@@ -113,20 +125,16 @@ class Work:
     # -- the writes ---------------------------------------------------------------------------------
 
     def create(self, kind: RecordType, rec: str, data: dict[str, Any], parent: Id | None) -> Image:
-        account = self.account
-        image: Image = {"id": rec, "type": kind.name, "version": 1, "account_id": account}
-        if kind.parent is not None and kind.parent_wire is not None:
+        parent_id = None
+        if kind.parent is not None:
             if parent is None:
                 raise HubError("data.invalid", f"{kind.name} needs a parent of type {kind.parent.name}.", path="parent")
             parent_id = self.resolve(parent, "parent.rec")
             self.live(kind.parent, parent_id, "parent.rec")
-            image[kind.parent_wire] = parent_id
         elif parent is not None:
             raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
-        image["created_at"] = image["updated_at"] = self.now
-        image["created_by"] = image["updated_by"] = self.commit.actor
-        image["deleted_at"] = None
         plan = plan_of(kind)
+        image = newborn(kind, rec, self.account, parent_id, self.now, self.commit.actor)
         image |= self.filled(plan, data)
         secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
         if self.known.registry.before:
@@ -135,11 +143,10 @@ class Work:
             self.check_references(kind, plan, image, image)
         if plan.check is not None:
             plan.check(image)
-        if self.get(kind, rec) is not None:
+        if not self.is_new(kind, rec):
             raise HubError("record.exists", "There is already a record with this id.", path="id")
         for unique in kind.unique:
             self.claim(kind, unique, image)
-        self.came(kind, image)
         self.put(kind, image, None, secrets)
         self.log(kind, "create", image, None)
         return image
@@ -218,7 +225,6 @@ class Work:
                     details={"type": target.name, "rec": image[name]},
                 )
         self.hooked("restore", kind, old, image)
-        self.came(kind, image)
         self.put(kind, image, frozenset(meta), {})
         self.log(kind, "restore", image, {name: old[name] for name in meta})
         return image
@@ -254,7 +260,6 @@ class Work:
             if not meta.keys().isdisjoint(unique):
                 self.release(kind, unique, old)
                 self.claim(kind, unique, image)
-        self.came(kind, image)
         self.put(kind, image, frozenset(meta), {})
         self.log(kind, "update", image, {name: old[name] for name in meta})
         return image
@@ -411,10 +416,21 @@ class Work:
                 given |= self.filled(plan_of(kind), kind.accept_change(values, trusted=True))
         return given
 
-    def came(self, kind: RecordType, image: Image) -> None:
-        """Note that a live record is now under its parent."""
-        if kind.parent_wire is not None:
-            self.born.setdefault((self.account, kind.name, image[kind.parent_wire]), []).append(image["id"])
+    def came_under(self, kind: RecordType, parent: str) -> Iterator[str]:
+        """Yield the ids of records that came under a parent in this group, not those that came there before."""
+        yield from self.known.came_under(self.account, kind.name, parent)
+        if self._births is None:
+            self._births = Births(self.known.registry)
+        self._births.look(self.account, self.rows[self._looked :])
+        self._looked = len(self.rows)
+        yield from self._births.under(self.account, kind.name, parent)
+
+    def is_new(self, kind: RecordType, rec: str) -> bool:
+        """Say whether no record has an id that a creation brings."""
+        key = (self.account, kind.name, rec)
+        if key in self.records:
+            return self.records[key] is None
+        return self.known.is_new(key, kind)
 
     def meta(self, old: Image) -> dict[str, Any]:
         """Return what every change of a record changes."""

@@ -77,6 +77,8 @@ class Transaction:
         self._pks = keys
         self._account = account
         self._now = millis(now)
+        # Whether ids of creations are taken for new.
+        self._trusting = False
         self._records: dict[_Id, _Entry | None] = {}
         # Ids of live records by (type, fields of the unique) and their values; None: there is no such record.
         self._uniques: dict[tuple[str, tuple[str, ...]], dict[_Values, str | None]] = {}
@@ -104,14 +106,9 @@ class Transaction:
 
     def prefetch(self, commits: Sequence[Commit], *, trusting: bool) -> None:
         """Read at once what the writes of these commits name; `trusting`: see `storage.sql.group.Group`."""
-        asked = Asked.by(commits)
-        named = asked.named
-        for where, ids in asked.new.items():
-            if trusting:
-                self._records |= dict.fromkeys([(*where, rec) for rec in ids - named.get(where, set())])
-            else:
-                named.setdefault(where, set()).update(ids)
-        for (account, kind_name), ids in named.items():
+        self._trusting = trusting
+        asked = Asked.by(commits, trusting=trusting)
+        for (account, kind_name), ids in asked.named.items():
             self._read(account, kind_name, ids)
         for claims in asked.keys.values():
             self._read_keys(claims)
@@ -139,6 +136,10 @@ class Transaction:
         """Return a record, tombstones too."""
         entry = self._entry((account, kind.name, rec))
         return entry[1].copy() if entry is not None else None
+
+    def is_new(self, account: str, kind: RecordType, rec: str) -> bool:
+        """Say whether no record has an id, or take it for new."""
+        return self._trusting or self._entry((account, kind.name, rec)) is None
 
     def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         """Return the id of the live record with these values."""

@@ -21,7 +21,7 @@ from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
 from storage.removal import reborn
 from storage.sql.asked import Asked
-from storage.sql.rows import account_of, decode_json, is_kept, kept_key, kept_text, log_rows, millis, to_json
+from storage.sql.rows import account_of, add_log_rows, decode_json, is_kept, kept_key, kept_text, millis, to_json
 from storage.sql.statements import Statements
 
 KNOWN: Final = 4_000
@@ -95,8 +95,12 @@ class Group:
         self._statements = statements
         self._memory = memory
         self._now = millis(now)
+        # Whether ids of creations are taken for new.
+        self._trusting = False
         # What this group read or wrote, on top of what is remembered; None: there is no such record.
         self.records: dict[_Id, _Entry | None] = {}
+        # What it created, which is not worth remembering: most of it is not asked for soon.
+        self.created: dict[_Id, _Entry] = {}
         self.accounts: dict[str, tuple[int, int]] = {}
         # Accounts that commit for the first time, as values of rows.
         self._opened: list[Any] = []
@@ -118,15 +122,9 @@ class Group:
         `trusting`: an id that is only to be created is taken for new without looking, since it is random;
         were it not, the unique index refuses the group, and what comes then does not trust.
         """
-        asked = Asked.by(commits)
-        named = asked.named
-        for where, ids in asked.new.items():
-            if trusting:
-                account, kind_name = where
-                self.records |= dict.fromkeys([(account, kind_name, rec) for rec in ids - named.get(where, set())])
-            else:
-                named.setdefault(where, set()).update(ids)
-        for (account, kind_name), ids in named.items():
+        self._trusting = trusting
+        asked = Asked.by(commits, trusting=trusting)
+        for (account, kind_name), ids in asked.named.items():
             missing = [i for i in ids if (account, kind_name, i) not in self._memory.records]
             if missing:
                 self._read(account, kind_name, missing)
@@ -137,6 +135,10 @@ class Group:
         """Return a record, tombstones too."""
         entry = self._entry(account, kind.name, rec)
         return entry[1].copy() if entry is not None else None
+
+    def is_new(self, account: str, kind: RecordType, rec: str) -> bool:
+        """Say whether no record has an id, or take it for new."""
+        return self._trusting or self._entry(account, kind.name, rec) is None
 
     def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         """Return the id of the live record with these values."""
@@ -213,14 +215,17 @@ class Group:
         changes: list[Any] = []
         keys: list[Decision] = []
         moved: dict[str, int] = {}
+        account, account_pk = "", 0
         for decision in decisions:
-            account = decision.commit.account
-            account_pk = self._account(account)[0]
+            if decision.commit.account != account:
+                account = decision.commit.account
+                account_pk = self._account(account)[0]
             for put in decision.puts:
                 self._put(put, account, account_pk, tables)
-            if decision.log is not None:
-                moved[account] = decision.log.seq
-                self._log(decision.log, account_pk, changes)
+            log = decision.log
+            if log is not None:
+                moved[account] = log.seq
+                add_log_rows(log, account_pk, self.texts, changes)
             if decision.key is not None:
                 keys.append(decision)
         connection, statements = self._connection, self._statements
@@ -263,6 +268,17 @@ class Group:
             runs = tables[kind] = []
         last = runs[-1] if runs else None
         key = (account, kind, put.image["id"])
+        if put.changed is None and not put.gone:
+            last_pk = self._memory.last_pk
+            pk = last_pk[kind] = (last_pk[kind] if kind in last_pk else self._last(kind)) + 1
+            if last is None or last.sql:
+                last = _Run("", [])
+                runs.append(last)
+            rows.insert(put, pk, account_pk, self._pk_of, last.values)
+            if key in self.records:
+                del self.records[key]  # one that had the id before and is removed by now, or none
+            self.created[key] = (pk, put.image)
+            return
         if put.gone:
             self.gone.setdefault(key, set()).add(millis(put.image["created_at"]))
             if put.changed is not None:
@@ -270,21 +286,14 @@ class Group:
                 self.removed.setdefault(kind, []).append(pk)
                 runs.append(_Run(self._statements.remove(kind), [[pk]]))
             return
-        if put.changed is None:
-            pk = self._take(kind, self._statements.last_pk[kind], 1)
-            if last is None or last.sql:
-                last = _Run("", [])
-                runs.append(last)
-            rows.insert(put, pk, account_pk, self._pk_of, last.values)
-        else:
-            pk = self._pk_of(key)
-            replaced = rows.update(put, self._pk_of)
-            text = self._statements.update(kind, tuple(replaced))
-            replaced["_row"] = pk
-            if last is None or last.sql != text.sql:
-                last = _Run(text.sql, [])
-                runs.append(last)
-            last.values.append(text.arguments(replaced))
+        pk = self._pk_of(key)
+        replaced = rows.update(put, self._pk_of)
+        text = self._statements.update(kind, tuple(replaced))
+        replaced["_row"] = pk
+        if last is None or last.sql != text.sql:
+            last = _Run(text.sql, [])
+            runs.append(last)
+        last.values.append(text.arguments(replaced))
         self.records[key] = (pk, put.image)
 
     def _erase(self, logs: Sequence[ChangeSet]) -> None:
@@ -296,10 +305,6 @@ class Group:
         for (account, name), gone in erased.items():
             ends = {rec: again[account, name, rec] for rec in gone if (account, name, rec) in again}
             self._statements.past.erase(self._connection, self._account(account)[0], name, gone, ends)
-
-    def _log(self, log: ChangeSet, account_pk: int, out: list[Any]) -> None:
-        for values in log_rows(log, account_pk, self.texts):
-            out += values
 
     def _write_keys(self, keys: list[Decision]) -> None:
         texts = self.texts
@@ -323,6 +328,10 @@ class Group:
         self._connection.execute(text.sql, text.arguments({"until": self._now - _DAY}))
 
     # -- what they share ----------------------------------------------------------------------------
+
+    def _last(self, kind: str) -> int:
+        """Return the largest internal key of a table of records."""
+        return int(self._connection.execute(self._statements.last_pk[kind]).fetchone()[0])
 
     def _take(self, table: str, last: str, count: int) -> int:
         """Return the first of `count` new internal keys."""
@@ -349,6 +358,8 @@ class Group:
         key = (account, kind, rec)
         if key in self.records:
             return self.records[key]
+        if key in self.created:
+            return self.created[key]
         kept = self._memory.records.get(key)
         if kept is not None:
             return kept[0], decode_json(kept[1])
@@ -358,11 +369,11 @@ class Group:
     def _pk(self, account: str, kind: str, rec: str) -> int | None:
         """Return the internal key of a record, tombstones too."""
         key = (account, kind, rec)
-        known = self.records.get(key) or self._memory.records.get(key) or self._entry(*key)
+        known = self.records.get(key) or self.created.get(key) or self._memory.records.get(key) or self._entry(*key)
         return None if known is None else known[0]
 
     def _pk_of(self, key: _Id) -> int:
-        known = self.records.get(key) or self._memory.records.get(key) or self._entry(*key)
+        known = self.records.get(key) or self.created.get(key) or self._memory.records.get(key) or self._entry(*key)
         if known is None:
             raise LookupError(f"{key[1]} {key[2]} was decided about but is not there")
         return known[0]

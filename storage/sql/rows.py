@@ -80,6 +80,19 @@ def log_rows(log: ChangeSet, account_pk: int, texts: dict[int, str]) -> Iterator
         )  # fmt: skip
 
 
+def add_log_rows(log: ChangeSet, account_pk: int, texts: dict[int, str], out: list[Any]) -> None:
+    """Append the values of `log_rows`, one row behind the other."""
+    if len(log.rows) > 1 or log.rows[0].before is not None:
+        for values in log_rows(log, account_pk, texts):
+            out += values
+        return
+    (row,) = log.rows  # a single creation, as most commits are
+    out += (
+        account_pk, log.seq, row.part, row.type, row.rec, row.kind, row.version, to_json(row.after), None,
+        log.actor, log.session, log.request, millis(log.at),
+    )  # fmt: skip
+
+
 def account_of(kind: RecordType, account: str) -> str:
     """Return the account that records of a type live in, seen from `account`."""
     return SYSTEM if kind.system else account

@@ -18,6 +18,7 @@ from storage.base import Storage
 from storage.mariadb.keeper import MariadbStorage
 from storage.memory import MemoryStorage
 from storage.sql import group
+from storage.sql.rows import to_json
 from storage.sql.sqlite import SqliteStorage
 from tests.storage.contract import StorageContract
 from tests.storage.declared import Use, box, item, registry, sticker, ticking
@@ -130,7 +131,8 @@ async def test_the_model_notices_a_keeper_that_remembers_what_is_gone(
     learn = group.Memory.learn
 
     def stale(memory: group.Memory, done: group.Group) -> None:
-        gone = {key: memory.records[key] for key in done.gone if key in memory.records}
+        had = {key: done.records.get(key) for key in done.gone}
+        gone = {key: (entry[0], to_json(entry[1])) for key, entry in had.items() if entry is not None}
         learn(memory, done)
         memory.records |= gone
 
@@ -154,10 +156,11 @@ async def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest
     await use.storage.start()
     assert isinstance(use.storage, SqliteStorage)
     for n in range(40):
-        await use.create(box, account=f"account-{n % 25}", name=f"{n}")
+        made = await use.create(box, account=f"account-{n % 25}", name=f"{n}")
+        await use.commit(Update(box, made["id"], {"name": f"{n}!"}), account=f"account-{n % 25}")
         memory = use.storage._writer._memory
         assert (len(memory.records) <= 20, len(memory.accounts) <= 10) == (True, True)
-    assert [await use.seq(f"account-{n}") for n in (0, 14, 15, 24)] == [2, 2, 1, 1]
+    assert [await use.seq(f"account-{n}") for n in (0, 14, 15, 24)] == [4, 4, 2, 2]
     await use.storage.close()
 
 
@@ -167,6 +170,8 @@ async def test_a_record_that_was_removed_for_good_is_not_remembered(tmp_path: Pa
     assert isinstance(use.storage, SqliteStorage)
     made = await use.create(box, name="a")
     key = ("main", "box", made["id"])
+    assert key not in use.storage._writer._memory.records
+    await use.commit(Update(box, made["id"], {"name": "b"}))
     assert key in use.storage._writer._memory.records
     await use.commit(Delete(box, made["id"], hard=True))
     assert key not in use.storage._writer._memory.records
