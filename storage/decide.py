@@ -18,9 +18,9 @@ from hub.schema.record import RecordType
 from hub.schema.registry import Registry
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, Create, KeyClaim, Refused, Result
 from hub.wire.errors import HubError
-from storage.known import Known, Put, plan_of
+from storage.known import Known, Put, newborn, plan_of
 from storage.loader import KeyRow, Loader, repeated
-from storage.work import Work, newborn
+from storage.work import Work
 
 _NO_SECRETS: Final[dict[str, Any]] = {}
 

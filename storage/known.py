@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,17 @@ def plan_of(kind: RecordType) -> Plan:
     )
 
 
+def newborn(kind: RecordType, rec: str, account: str, parent: str | None, now: str, actor: str | None) -> Image:
+    """Return what a new record is apart from its data, in the order of keys that every image has."""
+    image: Image = {"id": rec, "type": kind.name, "version": 1, "account_id": account}
+    if kind.parent_wire is not None:
+        image[kind.parent_wire] = parent
+    image["created_at"] = image["updated_at"] = now
+    image["created_by"] = image["updated_by"] = actor
+    image["deleted_at"] = None
+    return image
+
+
 class Known:
     """What the commits of one group have decided so far, on top of what is stored."""
 
@@ -134,12 +145,18 @@ class Known:
 class Births:
     """Who came under which parent: found in the rows of commits, and only once somebody asks."""
 
-    __slots__ = ("_found", "_registry")
+    __slots__ = ("_found", "_looked", "_registry")
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         # Ids of records by (account, type, parent), in the order in which they came.
         self._found: dict[RecordKey, dict[str, None]] = {}
+        self._looked = 0
+
+    def look_on(self, account: str, rows: Sequence[ChangeRow]) -> None:
+        """Take in the rows of a growing list that came since it was looked at last."""
+        self.look(account, rows[self._looked :])
+        self._looked = len(rows)
 
     def look(self, account: str, rows: Iterable[ChangeRow]) -> None:
         """Take in rows, in their order."""

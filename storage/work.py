@@ -36,28 +36,17 @@ from hub.schema.writes import (
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
 from storage.codes import check_codes, check_target
-from storage.known import Births, Known, Plan, Put, RecordKey, UniqueKey, plan_of, same
+from storage.known import Births, Known, Plan, Put, RecordKey, UniqueKey, newborn, plan_of, same
 from storage.loader import NotAlone
 from storage.removal import bury, purge, stays_beside
-
-
-def newborn(kind: RecordType, rec: str, account: str, parent: str | None, now: str, actor: str | None) -> Image:
-    """Return what a new record is apart from its data, in the order of keys that every image has."""
-    image: Image = {"id": rec, "type": kind.name, "version": 1, "account_id": account}
-    if kind.parent_wire is not None:
-        image[kind.parent_wire] = parent
-    image["created_at"] = image["updated_at"] = now
-    image["created_by"] = image["updated_by"] = actor
-    image["deleted_at"] = None
-    return image
 
 
 class Work:
     """The decision of one commit, dropped as a whole when a write is refused."""
 
     __slots__ = (
-        "_births", "_looked", "account", "commit", "done", "first", "known", "load", "now", "puts", "records",
-        "results", "rows", "uniques",
+        "_births", "account", "commit", "done", "first", "known", "load", "now", "puts", "records", "results", "rows",
+        "uniques",
     )  # fmt: skip
 
     def __init__(self, known: Known, commit: Commit, now: str, whole: Work | None = None) -> None:
@@ -69,9 +58,8 @@ class Work:
         self.records: dict[RecordKey, Image | None] = {}
         self.uniques: dict[UniqueKey, str | None] = {}
         self.rows: list[ChangeRow] = []
-        # Who came under which parent in the first `_looked` of the rows; None until somebody asks.
+        # Who came under which parent in the rows; None until somebody asks.
         self._births: Births | None = None
-        self._looked = 0
         # Of a commit that is not atomic, whose items are decided one by one: how many rows came before this item's,
         # and what the items wrote so far.
         self.first = 0 if whole is None else len(whole.rows)
@@ -166,8 +154,7 @@ class Work:
             self.live(kind.parent, parent, "parent.rec")
         probe = self.filled(plan_of(kind), write.data) | {kind.parent_wire or "": parent}
         values = tuple(probe[name] for name in write.match)
-        found = None if None in values else self.unique(kind, write.match, values)
-        if found is None:
+        if None in values or (found := self.unique(kind, write.match, values)) is None:
             return Result(self.create(kind, write.id, write.data, parent), created=True)
         image = self.live(kind, found, "match")
         return Result(self.change(kind, image, self.filled(plan_of(kind), write.change)))
@@ -421,16 +408,13 @@ class Work:
         yield from self.known.came_under(self.account, kind.name, parent)
         if self._births is None:
             self._births = Births(self.known.registry)
-        self._births.look(self.account, self.rows[self._looked :])
-        self._looked = len(self.rows)
+        self._births.look_on(self.account, self.rows)
         yield from self._births.under(self.account, kind.name, parent)
 
     def is_new(self, kind: RecordType, rec: str) -> bool:
         """Say whether no record has an id that a creation brings."""
         key = (self.account, kind.name, rec)
-        if key in self.records:
-            return self.records[key] is None
-        return self.known.is_new(key, kind)
+        return self.records[key] is None if key in self.records else self.known.is_new(key, kind)
 
     def meta(self, old: Image) -> dict[str, Any]:
         """Return what every change of a record changes."""
