@@ -15,7 +15,7 @@ import inspect
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
@@ -117,6 +117,24 @@ class Answer(msgspec.Struct):
     then: Callable[[], None] | None = None
 
 
+class Written:
+    """The answer of one write, made once it is committed: awaited, or told to an edge that needs no task for it."""
+
+    __slots__ = ("call", "commit", "make", "write")
+
+    def __init__(
+        self, call: Call, write: Write, commit: Commit, make: Callable[[Call, Write, Committed], Answer]
+    ) -> None:
+        self.call = call
+        self.write = write
+        self.commit = commit
+        self.make = make
+
+    def __await__(self) -> Generator[Any, Any, Answer]:
+        committed = yield from self.call.services.storage.submit(self.commit).__await__()
+        return self.make(self.call, self.write, committed)
+
+
 class Call:
     """One request on its way through a handler.
 
@@ -190,12 +208,21 @@ class Call:
         answer: Callable[[Committed], Any] | None = None,
     ) -> asyncio.Future[Committed]:
         """Commit writes in the caller's name, as `Commit` says; the caller's leaving does not stop them."""
-        session = self.peer.session
+        return self.services.storage.submit(self.of_caller(writes, key, extra=extra, atomic=atomic, answer=answer))
+
+    def of_caller(
+        self,
+        writes: tuple[Write | Refused, ...],
+        key: KeyClaim | None = None,
+        *,
+        extra: int = 0,
+        atomic: bool = True,
+        answer: Callable[[Committed], Any] | None = None,
+    ) -> Commit:
+        """Return writes as a commit in the caller's name."""
+        session, request = self.peer.session, str(self.request_id)
         origin = None if session is None else session.id
-        request = str(self.request_id)
-        return self.services.storage.submit(
-            Commit(self.account, writes, self.identity.actor, origin, request, key, answer, False, extra, atomic)
-        )
+        return Commit(self.account, writes, self.identity.actor, origin, request, key, answer, False, extra, atomic)
 
 
 class Needs(Enum):

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from handlers.base import Answer, Call, Needs, handles
+from handlers.base import Answer, Call, Needs, Written, handles
 from handlers.related import Along, cut, sight
 from hub.schema.fields import FOR_TYPE
 from hub.schema.query import Query, key_values, make_cursor, parse_order, read_cursor
 from hub.schema.record import Image, RecordType
 from hub.schema.views import Sight
 from hub.schema.where import Node, both, equals, parse_where
-from hub.schema.writes import Create, Delete, Id, KeyClaim, Move, Restore, Result, Revert, Update, Upsert, Write
+from hub.schema.writes import (
+    Committed,
+    Create,
+    Delete,
+    Id,
+    KeyClaim,
+    Move,
+    Restore,
+    Result,
+    Revert,
+    Update,
+    Upsert,
+    Write,
+)
 from hub.wire.errors import HubError
 from hub.wire.requests import (
     ActionCall,
@@ -230,7 +242,7 @@ def may_be_for(call: Call, kind: RecordType, data: dict[str, Any]) -> None:
 def accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
     """Return given data, validated; `{"$item": n}` may stand in a reference."""
     items: dict[str, ItemRef] = {}
-    for name in kind.linking.intersection(data):
+    for name in kind.linking.intersection(data) if kind.linking else ():
         value = data[name]
         if type(value) is dict and set(value) == {"$item"}:
             try:
@@ -256,58 +268,61 @@ def claim(call: Call, request: WriteRequest | ActionCall) -> KeyClaim | None:
 
 def shown(call: Call, write: Write, result: Result) -> Any:
     """Return what the answer of one write shows."""
-    if isinstance(write, Delete):
+    if type(write) is Delete:
         return {"rec": result.image["id"], "version": result.image["version"]}
     view = call.rights.view(write.type, result.image)
-    return {**view, "created": result.created} if isinstance(write, Upsert) else view
+    return {**view, "created": result.created} if type(write) is Upsert else view
 
 
-async def _write(call: Call, request: WriteRequest) -> Answer:
+def _write(call: Call, request: WriteRequest) -> Written:
     write = plan(call, request)
     if isinstance(write, _OF_ONE) and isinstance(write.rec, ItemRef):
         raise HubError("data.invalid", "$item is for items of a batch.", path="rec")
     hard = isinstance(write, Delete) and write.hard
-    committed = await call.commit((write,), claim(call, request), extra=HARD if hard else 0)
-    return Answer(shown(call, write, committed.results[0]), seq=committed.seq)
+    return Written(call, write, call.of_caller((write,), claim(call, request), extra=HARD if hard else 0), _written)
+
+
+def _written(call: Call, write: Write, committed: Committed) -> Answer:
+    return Answer(shown(call, write, committed.results[0]), committed.seq)
 
 
 @handles(Needs.ACCOUNT)
-def create(call: Call, request: RecordCreate) -> Awaitable[Answer]:
+def create(call: Call, request: RecordCreate) -> Written:
     """Create a record."""
     return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-def upsert(call: Call, request: RecordUpsert) -> Awaitable[Answer]:
+def upsert(call: Call, request: RecordUpsert) -> Written:
     """Create a record, or change the one that a declared unique finds."""
     return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-def update(call: Call, request: RecordUpdate) -> Awaitable[Answer]:
+def update(call: Call, request: RecordUpdate) -> Written:
     """Replace the given fields of a record."""
     return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-def move(call: Call, request: RecordMove) -> Awaitable[Answer]:
+def move(call: Call, request: RecordMove) -> Written:
     """Put a record under another parent."""
     return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-def delete(call: Call, request: RecordDelete) -> Awaitable[Answer]:
+def delete(call: Call, request: RecordDelete) -> Written:
     """Delete a record: softly, or for good."""
     return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-def restore(call: Call, request: RecordRestore) -> Awaitable[Answer]:
+def restore(call: Call, request: RecordRestore) -> Written:
     """Bring a deleted record back."""
     return _write(call, request)
 
 
 @handles(Needs.ACCOUNT)
-def revert(call: Call, request: RecordRevert) -> Awaitable[Answer]:
+def revert(call: Call, request: RecordRevert) -> Written:
     """Give a record the values that it had as an earlier version."""
     return _write(call, request)

@@ -54,6 +54,34 @@ class FeedPosition:
     seq: int
 
 
+Outcome = Committed | HubError
+"""What became of a commit."""
+
+
+def set_outcome(future: asyncio.Future[Committed], outcome: Outcome) -> None:
+    """Give a future the outcome that it stands for, unless nobody waits for it any more."""
+    if future.done():
+        return
+    if isinstance(outcome, HubError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def outcome_of(future: asyncio.Future[Committed]) -> Outcome:
+    """Return what became of the commit that a future stands for."""
+    if future.cancelled():
+        return HubError("server.unavailable", retry_after=1)
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, HubError):
+        return error
+    fault = HubError("server.error")
+    fault.__cause__ = error  # its traceback is for the log line that the client is told of
+    return fault
+
+
 def moved(kept: FeedPosition | None, asked: FeedPosition) -> FeedPosition:
     """Return where a feed stands when it was asked to move: never back within an epoch."""
     return kept if kept is not None and kept.epoch == asked.epoch and kept.seq >= asked.seq else asked
@@ -127,6 +155,12 @@ class Storage(Protocol):
         """Queue a commit; cancelling the future, or whoever waits for it, does not stop the commit.
 
         Raises `server.unavailable` at once where the queue is full or storage is down.
+        """
+
+    def tell(self, commit: Commit, done: Callable[[Outcome], None]) -> None:
+        """Queue a commit as `submit` does; `done` is called with what became of it when its future would be done.
+
+        For those who have much to do and need no future each. `done` is called on the loop and waits for nothing.
         """
 
     async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:

@@ -24,7 +24,21 @@ from hub.schema.totals import Aggregate, totals_of
 from hub.schema.where import Node, Others, matcher
 from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, Create, Import, KeyClaim, Upsert
 from hub.wire.errors import HubError
-from storage.base import FEEDS, FIND_CEILING, FeedPosition, Found, Head, Hits, Listener, Totals, moved, too_many_feeds
+from storage.base import (
+    FEEDS,
+    FIND_CEILING,
+    FeedPosition,
+    Found,
+    Head,
+    Hits,
+    Listener,
+    Outcome,
+    Totals,
+    moved,
+    outcome_of,
+    set_outcome,
+    too_many_feeds,
+)
 from storage.decide import Decider, Decision, KeyRow, repeated
 from storage.loader import NotAlone
 from storage.related import complete, found_of
@@ -198,6 +212,10 @@ class MemoryStorage:
         self._queue.append((commit, future))
         return future
 
+    def tell(self, commit: Commit, done: Callable[[Outcome], None]) -> None:
+        """Queue a commit; tell what became of it."""
+        self.submit(commit).add_done_callback(lambda future: done(outcome_of(future)))
+
     def _run(self) -> None:
         decider = Decider(self._registry, self.database, self._clock())
         done: list[tuple[asyncio.Future[Committed], Committed | HubError]] = []
@@ -225,12 +243,7 @@ class MemoryStorage:
         if logs:
             self._listener(logs)
         for future, outcome in done:
-            if future.cancelled():
-                continue
-            if isinstance(outcome, HubError):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+            set_outcome(future, outcome)
 
     async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:
         """Return what was committed under a key; raise `key.reused` for another request."""

@@ -13,16 +13,16 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
 
 from channels.outlet import Outlet
 from handlers.base import Answer, Call, Operations, Peer, Services
 from hub.edge.incidents import told
+from hub.edge.light import Light
 from hub.edge.seam import Edge
-from hub.edge.step import Drive, step
+from hub.edge.step import step
 from hub.edge.wheel import Wheel
 from hub.logs import naming, request_id, session_id
 from hub.schema.times import parse_time
@@ -209,7 +209,22 @@ class Connection:
         except Exception as error:
             self._refuse(request, error)
             return
-        Light(self, request, call).begin(answer)
+        weight = WEIGHTS.get(type(request), 1)
+        self._load += weight
+        Light(self, request, weight, call).begin(answer)
+
+    def finished(self, request: Request, weight: int, answer: Answer | None, error: Exception | None) -> None:
+        """Answer or refuse a light request that had to wait; there is room again for what it counted for."""
+        try:
+            if error is None and answer is not None:
+                self._answer(request, answer)
+        except Exception as fault:
+            error = fault
+        if error is not None:
+            self._refuse(request, error)
+        self._load -= weight
+        if not self._room:
+            self._has_room()
 
     def _step(self, request: Request) -> asyncio.Task[None] | None:
         self._name(request)
@@ -389,55 +404,3 @@ class Connection:
     def settled(self) -> bool:
         """Whether every request was answered and every answer written, or the socket is gone."""
         return self._ended or not (self.core.open or len(self.outlet) or self._flushing)
-
-
-class Light(Drive):
-    """One light request on its way, from its arrival to its answer."""
-
-    __slots__ = ("answer", "call", "connection", "request", "weight")
-
-    def __init__(self, connection: Connection, request: Request, call: Call) -> None:
-        self.connection = connection
-        self.request = request
-        self.call = call
-        self.weight = WEIGHTS.get(type(request), 1)
-        self.answer: Answer | None = None
-
-    def begin(self, answer: Awaitable[Answer] | Answer) -> None:
-        """Go on from what the handler returned, as far as the first wait."""
-        self.connection._load += self.weight
-        if isinstance(answer, Answer):
-            self.returned(answer)
-        else:
-            self.coroutine = cast("Coroutine[Any, Any, Answer]", answer)
-            self()
-
-    def returned(self, value: Any) -> None:
-        """Answer, or wait for the pushes that are owed before the answer."""
-        if self.answer is None:
-            answer: Answer = value
-            self.answer = answer
-            operations = self.connection.hub.operations
-            if not operations.may_go(self.call, answer):
-                self.coroutine = operations.pushed(self.call, self.request, answer)
-                self()
-                return
-        self._end(None)
-
-    def raised(self, error: BaseException) -> None:
-        """Refuse the request."""
-        # What it waited for was given up: the hub is stopping.
-        self._end(error if isinstance(error, Exception) else HubError("server.unavailable", retry_after=1))
-
-    def _end(self, error: Exception | None) -> None:
-        connection, answer = self.connection, self.answer
-        try:
-            if error is None and answer is not None:
-                connection._answer(self.request, answer)
-        except Exception as fault:
-            error = fault
-        if error is not None:
-            connection._refuse(self.request, error)
-        connection._load -= self.weight
-        if not connection._room:
-            connection._has_room()

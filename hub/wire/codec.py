@@ -134,6 +134,9 @@ _HARMLESS: Final = frozenset({str, bool, type(None)})
 
 
 def _texts_only(kind: msgspec.inspect.Type) -> bool:
+    """Say whether a field of this type holds nothing but texts, and numbers that its type bounds as the wire does."""
+    if isinstance(kind, msgspec.inspect.IntType):
+        return (kind.ge if kind.ge is not None else -math.inf) >= -INTEGER and (kind.le or math.inf) <= INTEGER
     if isinstance(kind, msgspec.inspect.UnionType):
         return all(map(_texts_only, kind.types))
     if isinstance(kind, msgspec.inspect.StructType):

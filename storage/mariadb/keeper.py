@@ -22,7 +22,7 @@ from hub.schema.search import Search
 from hub.schema.totals import Aggregate
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused, Totals
+from storage.base import FeedPosition, Found, Head, Hits, Listener, Outcome, StorageRefused, Totals, outcome_of
 from storage.decide import repeated
 from storage.mariadb.apart import apart, connected
 from storage.mariadb.connection import Durability, inspect, open_engine, read_url
@@ -200,6 +200,10 @@ class MariadbStorage:
         """Queue a commit; cancelling its future does not cancel the write."""
         self._check()
         return self._writer.submit(commit)
+
+    def tell(self, commit: Commit, done: Callable[[Outcome], None]) -> None:
+        """Queue a commit; tell what became of it."""
+        self._writer.submit(commit).add_done_callback(lambda future: done(outcome_of(future)))
 
     async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:
         """Return what was committed under a key; raise `key.reused` for another request."""

@@ -7,11 +7,13 @@ them and the callers. Knows no table.
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -22,7 +24,7 @@ from hub.schema.search import Search
 from hub.schema.totals import Aggregate
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FeedPosition, Found, Head, Hits, Listener, StorageRefused, Totals
+from storage.base import FeedPosition, Found, Head, Hits, Listener, Outcome, StorageRefused, Totals, set_outcome
 from storage.decide import repeated
 from storage.migrations.branches import Migrate, branches_of
 from storage.sql.connection import Durability, FileLock, prepare
@@ -49,6 +51,8 @@ FULL_SECONDS: Final = 10.0
 """How long after a commit was refused on a full disk writing does not count as well."""
 
 T = TypeVar("T")
+
+log: Final = logging.getLogger(__name__)
 
 
 def _random_epoch() -> str:
@@ -182,16 +186,20 @@ class SqliteStorage:
 
     def submit(self, commit: Commit) -> asyncio.Future[Committed]:
         """Queue a commit; cancelling its future does not cancel the write."""
+        future: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+        self.tell(commit, partial(set_outcome, future))
+        return future
+
+    def tell(self, commit: Commit, done: Callable[[Outcome], None]) -> None:
+        """Queue a commit; tell what became of it."""
         if not self._serving or self._loop is None:
             raise HubError("server.unavailable", retry_after=1)
         if self._waiting >= self._queue:
             raise HubError("server.unavailable", "Too many writes are waiting; try again shortly.", retry_after=1)
-        future: asyncio.Future[Committed] = self._loop.create_future()
         if not self._arrived:
             self._loop.call_soon(self._hand_in)
-        self._arrived.append(Job(commit, future))
+        self._arrived.append(Job(commit, done))
         self._waiting += 1
-        return future
 
     def _hand_in(self) -> None:
         """Give the writer the commits that arrived in this turn of the loop."""
@@ -216,15 +224,11 @@ class SqliteStorage:
                 self._listener(finished.told)
         finally:
             for job in finished.jobs:
-                future: asyncio.Future[Committed] = job.token
-                if future.done():
-                    continue
-                if isinstance(job.outcome, HubError):
-                    future.set_exception(job.outcome)
-                elif job.outcome is None:
-                    future.set_exception(HubError("server.error"))
-                else:
-                    future.set_result(job.outcome)
+                try:
+                    job.done(job.outcome or HubError("server.error"))
+                except Exception:
+                    # The commits behind it are on disk as well, and their callers wait.
+                    log.exception("who was told of a commit of account %s failed", job.commit.account)
 
     async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:
         """Return what was committed under a key; raise `key.reused` for another request."""

@@ -17,14 +17,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from hub.logs import naming
 from hub.schema.registry import Registry
-from hub.schema.writes import ChangeSet, Commit, Committed
+from hub.schema.writes import ChangeSet, Commit
 from hub.wire.errors import HubError
+from storage.base import Outcome
 from storage.decide import Decider, Decision
 from storage.sql.connection import BUSY_MILLIS, Durability, open_writer
 from storage.sql.errors import NO_FAULT, UNDONE, error_code, refusal
@@ -43,14 +44,12 @@ WAL_WAIT_MILLIS: Final = 250
 
 log: Final = logging.getLogger(__name__)
 
-Outcome = Committed | HubError
-
 
 class Job(msgspec.Struct, eq=False):
-    """A queued commit; `token` is the caller's. `outcome` is set when it is decided for good."""
+    """A queued commit; `done` is to be told what became of it. `outcome` is set when it is decided for good."""
 
     commit: Commit
-    token: Any = None
+    done: Callable[[Outcome], None]
     outcome: Outcome | None = None
 
 

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Update
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef
+from storage.base import Outcome
 from tests.storage.contract_again import AgainContract
 from tests.storage.contract_feeds import FeedContract
 from tests.storage.contract_for import ForContract
@@ -372,6 +373,29 @@ class StorageContract(
         assert heard_first == [True] * 100
         assert [s.seq for s in use.told] == list(range(1, 101))
         assert use.told == await use.log()
+
+    async def test_who_is_told_of_a_commit_is_told_what_its_future_would_say(self, use: Use) -> None:
+        outcomes: list[Outcome] = []
+        ended = asyncio.Event()
+
+        def broken(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            raise RuntimeError("whoever is told may be at fault")
+
+        def done(outcome: Outcome) -> None:
+            assert [told.seq for told in use.told] == [1, 2]  # who watches knows already
+            outcomes.append(outcome)
+            ended.set()
+
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        use.storage.tell(Commit("main", (use.new(box, name="a"),)), broken)
+        use.storage.tell(Commit("main", (use.new(box, name="a"),)), outcomes.append)
+        use.storage.tell(Commit("main", (use.new(box, name="b"),)), done)
+        await asyncio.wait_for(ended.wait(), 10)
+        first, refused, third = outcomes
+        assert isinstance(first, Committed) and isinstance(third, Committed) and isinstance(refused, HubError)
+        assert (first.seq, refused.code, third.seq) == (1, "record.exists", 2)
+        assert third.results[0].image["name"] == "b"
 
     async def test_a_caller_that_left_does_not_cancel_its_write(self, use: Use) -> None:
         future = use.storage.submit(Commit("main", (use.new(box, name="a"),)))
