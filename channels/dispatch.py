@@ -85,7 +85,9 @@ class Dispatcher:
 
     def unfollow(self, account: str) -> None:
         """Follow an account one time less; forget it with the last one."""
-        state = self._accounts[account]
+        state = self._accounts.get(account)
+        if state is None:
+            return  # closed meanwhile
         state.followers -= 1
         if state.followers == 0:
             del self._accounts[account]

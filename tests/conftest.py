@@ -29,6 +29,7 @@ ALLOWED = [
 LONGEST = (
     "simulation/",
     "proofs/test_kill9_socket",
+    "proofs/test_million",
     "wire/test_account_matrix",
     "storage/test_mariadb",
     "wire/test_slow_socket",

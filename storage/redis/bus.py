@@ -33,10 +33,12 @@ log = logging.getLogger("hub.bus")
 
 BEAT_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.25
+LATE_LOOKS: Final = 3.0
 SILENT_LOOKS: Final = 12
 """After so many looks that found nothing heard, three seconds, a connection is given up."""
-SILENT_SECONDS: Final = 3.0
-"""After so long without a beat, another instance counts as missing."""
+SILENT_SECONDS: Final = 2.5
+"""After so long without a beat, another instance counts as missing: within three seconds of its death, for its last
+beat may be as young as that."""
 MISSING_SECONDS: Final = 3600.0
 """How long logs are asked often after an instance went without a farewell: it may only be cut off from Redis."""
 INSTANCES: Final = 1000
@@ -246,10 +248,9 @@ class RedisBus:
         self._on_gap()  # what was committed before the subscription stood was told to nobody here
 
     async def _beat(self) -> None:
-        """Say each second that this instance is there, and which logs moved; count who else is."""
+        """Say each second that this instance is there, and which logs moved."""
         while True:
             self._put_all("beat")
-            self._count_others()
             await asyncio.sleep(BEAT_SECONDS)
 
     def _put_all(self, kind: str) -> None:
@@ -267,12 +268,16 @@ class RedisBus:
             self._put(lane.buckets[0], data)
 
     async def _watch(self) -> None:
-        """Give up a connection over which nothing was heard for three seconds; raise `Lost`."""
+        """Give up a connection over which nothing was heard for three seconds, by raising `Lost`; count who else is."""
+        last = time.monotonic()
         while True:
-            # Looks are counted, not seconds: a loop that stood still for long has not listened either.
             await asyncio.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            # A loop that stood still for long has not listened either, so a late look counts as three at most.
+            looks, last = min((now - last) / LOOK_SECONDS, LATE_LOOKS), now
+            self._count_others()
             for lane in self._lanes:
-                lane.silence += 1
+                lane.silence += looks
                 if lane.silence >= SILENT_LOOKS:
                     raise Lost(f"nothing was heard for {SILENT_LOOKS * LOOK_SECONDS:.0f} s")
 

@@ -50,7 +50,7 @@ class Lane:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
-        self.silence = 0
+        self.silence = 0.0
         """How many looks in a row have found that nothing was heard; the bus counts, `heard` ends it."""
 
     async def open(self) -> None:
@@ -61,7 +61,7 @@ class Lane:
         # On a cluster the channels of one command must share a slot.
         groups = [(name,) for name in self._names] if self._sharded else [tuple(self._names)]
         commands = self._ears.pack_commands([(word, *names) for names in groups])
-        await self._ears.send_packed_command(commands, check_health=False)
+        await _send(self._ears, commands)
         confirmed: set[bytes] = set()
         until = time.monotonic() + OPEN_SECONDS
         while confirmed != self._names:
@@ -94,7 +94,7 @@ class Lane:
             # A second confirmation: somebody subscribed anew. A farewell: the channel has moved to another server.
             raise Lost(f"it answered {kind!r} to a subscription that stood")
         if self._heard(data):
-            self.silence = 0
+            self.silence = 0.0
 
     def put(self, bucket: int, data: bytes) -> bool:
         """Queue a message for the channel of a bucket; return False, and forget it, where too much waits."""
@@ -114,7 +114,7 @@ class Lane:
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOLD_AT_ONCE))]
             self._waiting_bytes -= sum(len(data) for _, data in some)
             commands = self._mouth.pack_commands([(word, channel, data) for channel, data in some])
-            await self._mouth.send_packed_command(commands, check_health=False)
+            await _send(self._mouth, commands)
             for _ in some:
                 await answer(self._mouth)
             if not self._waiting:
@@ -134,3 +134,12 @@ class Lane:
                 await connection.disconnect(nowait=True)
             except (RedisError, OSError):
                 pass  # it is gone, which is what was wanted
+
+
+async def _send(connection: Any, commands: Any) -> None:
+    """Send commands; raise `Lost`, `RedisError`, `OSError`."""
+    try:
+        await connection.send_packed_command(commands, check_health=False)
+    except RuntimeError as fault:
+        # uvloop's word for a transport that was closed under it; redis-py passes it on as it is.
+        raise Lost(f"it was closed: {fault}") from fault

@@ -259,6 +259,12 @@ async def test_an_account_is_forgotten_with_its_last_follower(scene: Scene) -> N
     assert scene.dispatcher.position(ACCOUNT) == 2
 
 
+async def test_who_still_follows_when_everything_ends_may_leave_afterwards(scene: Scene) -> None:
+    await scene.dispatcher.follow(ACCOUNT)
+    await scene.dispatcher.close()
+    scene.dispatcher.unfollow(ACCOUNT)
+
+
 async def test_a_head_that_cannot_be_read_refuses_the_follower_and_not_the_next(scene: Scene) -> None:
     real = scene.store.storage.heads
 

@@ -75,7 +75,7 @@ class Proxy:
         answers: asyncio.StreamReader | None,
     ) -> None:
         request = answers is not None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, RuntimeError):  # the latter is uvloop's word for a transport that is closed
             while data := await reader.read(65536):
                 await self._open.wait()
                 if reader in self._muted:

@@ -20,6 +20,7 @@ from storage.redis import bus as redis_bus
 from storage.redis import lane, messages
 from storage.redis.address import Address, AddressError
 from storage.redis.bus import RedisBus
+from storage.redis.lane import Lost
 from storage.redis.messages import BUCKETS, RIGHTS, Message, Seal, Untrusted, bucket_of
 from tests.simulation.network import Faults, LossyBus
 from tests.storage.contract_bus import BusContract, End, Opened, commit, until
@@ -328,3 +329,15 @@ async def test_a_wrong_password_is_a_reason_like_any_other(server: RedisServer) 
         await end.bus.probe()
     assert "wrong@" not in str(away.value)
     await end.bus.close()
+
+
+class _Closed:
+    """A connection whose transport is closed under it, as uvloop's is."""
+
+    async def send_packed_command(self, commands: object, check_health: bool) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+
+async def test_what_is_sent_over_a_closed_transport_means_a_lost_connection() -> None:
+    with pytest.raises(Lost, match="it was closed"):
+        await lane._send(_Closed(), [])

@@ -32,7 +32,7 @@ class HubProcess:
         self._log = data.with_suffix(".log")
         self._out = data.with_suffix(".out")
         environment = without_settings({f"AETHER_{name.upper()}": value for name, value in settings.items()})
-        environment["AETHER_LOG_LEVEL"] = "debug"
+        environment.setdefault("AETHER_LOG_LEVEL", "debug")
         self._process = self._spawn(fresh, before, ["serve", "--port", str(port), "--data", str(data)], environment)
         self.greeting = self._read_greeting()
         found = re.search(r"live at (http://\S+)", self.greeting)
