@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tests.proofs.watchers import AGAIN, ANSWER_SECONDS, HELLO, LONGEST_WAIT, Crowd
 from tests.proofs.line import Line, open_line
+from tests.proofs.watchers import AGAIN, ANSWER_SECONDS, HELLO, LONGEST_WAIT, Crowd
 
 KIND: Final = "reading"
 ROOMS: Final = 8

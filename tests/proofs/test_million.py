@@ -25,9 +25,9 @@ from hub.schema.registry import Registry
 from tests.proofs import cluster as clusters
 from tests.proofs.batcher import KIND, LEVELS, ROOMS, Batcher, Work
 from tests.proofs.cluster import Cluster, Fault
-from tests.proofs.watchers import Crowd, Member, unlike
 from tests.proofs.figures import SCALE, report
 from tests.proofs.readings import Reading
+from tests.proofs.watchers import Crowd, Member, unlike
 from tests.simulation.history import Spec, difference
 from tests.storage.mariadb_server import FAST, MariadbServer
 from tests.storage.mariadb_server import running as mariadb_running
