@@ -23,6 +23,7 @@ from handlers import people
 from handlers.base import MODULES, Operations, Services, system_clock
 from hub.access import SYSTEM, RightsTable
 from hub.edge import http
+from hub.edge.admission import Admission
 from hub.edge.connection import Hub
 from hub.edge.guard import Guard
 from hub.edge.health import Check, Health
@@ -221,7 +222,14 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         instance=secrets.token_hex(4),
         max_file_bytes=settings.max_file_bytes,
     )
-    hub = Hub(services, Operations(MODULES), set(), wheel=Wheel(settings.ping_seconds))
+    hub = Hub(
+        services,
+        Operations(MODULES),
+        set(),
+        wheel=Wheel(settings.ping_seconds),
+        admission=Admission(settings.admit_per_second, settings.admit_burst),
+        requests_per_second=settings.requests_per_second,
+    )
     checks = [
         Check("storage", storage.probe, needed=True),
         Check("storage:writing", storage.probe_writing, needed=False),

@@ -96,6 +96,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ping_seconds: Annotated[
         float, Meta(ge=1, le=300, description="How often a silent socket is pinged, in seconds.")
     ] = 20.0
+    admit_per_second: Annotated[
+        float,
+        Meta(ge=0, le=100_000, description="How many sockets are let in a second, on average; 0: all that come."),
+    ] = 500.0
+    admit_burst: Annotated[
+        int, Meta(ge=1, le=100_000, description="How many sockets are let in at once, after a quiet time.")
+    ] = 1000
+    requests_per_second: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="How many requests of one socket are taken a second, on average (twice as many at once); what "
+            "comes faster is read later. 0: all that come.",
+        ),
+    ] = 5000
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least level logged.")] = (
         "info"
     )

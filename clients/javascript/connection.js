@@ -300,7 +300,7 @@ export class Connection extends Emitter {
     const now = this.platform.now();
     let seconds = this.backoff.lost(now);
     if (error?.retry_after) seconds += error.retry_after;
-    if (this.#not_before !== null) seconds = Math.max(0, this.#not_before - now);
+    if (this.#not_before !== null) seconds = Math.max(seconds, this.#not_before - now);
     this.#retry = this.platform.later(() => {
       this.#not_before = null;
       this.#connect();

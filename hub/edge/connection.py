@@ -19,10 +19,12 @@ from datetime import UTC, datetime
 
 from channels.outlet import Outlet
 from handlers.base import Answer, Call, Operations, Peer, Services
+from hub.edge.admission import Admission
 from hub.edge.incidents import told
 from hub.edge.light import Light
 from hub.edge.seam import Edge
 from hub.edge.step import step
+from hub.edge.weights import LIGHT, TASKS, WEIGHTS
 from hub.edge.wheel import Wheel
 from hub.logs import naming, request_id, session_id
 from hub.schema.times import parse_time
@@ -30,45 +32,12 @@ from hub.session import Received, Session
 from hub.wire import close
 from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES, Codec, Frame
 from hub.wire.errors import HubError
-from hub.wire.requests import (
-    ActionCall,
-    FileGrant,
-    LookupList,
-    LookupResolve,
-    ManifestGet,
-    RecordAggregate,
-    RecordBatch,
-    RecordCreate,
-    RecordDelete,
-    RecordFind,
-    RecordGet,
-    RecordHistory,
-    RecordSearch,
-    RecordUpdate,
-    RecordUpsert,
-    Request,
-    SchemaDescribe,
-    SessionAuth,
-    SessionBeat,
-    SessionHello,
-    WatchStart,
-    op_name,
-)
+from hub.wire.requests import Request, SessionAuth, SessionHello, op_name
 
 log = logging.getLogger("hub.edge")
 
 STALL_SECONDS = 10.0
 """How long one write may make no progress before the socket counts as slow."""
-TASKS = (ActionCall, FileGrant, ManifestGet)
-"""Requests that run as a task from the start: they may use time-outs before they first wait."""
-LIGHT = frozenset(
-    {SessionBeat, RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch}
-)
-"""Requests that never need a task: they wait for nothing but futures."""
-_PAGES = (RecordFind, RecordSearch, RecordHistory, RecordAggregate, WatchStart, ManifestGet, SchemaDescribe, LookupList)
-WEIGHTS: dict[type[Request], int] = {ActionCall: 0} | dict.fromkeys((*_PAGES, LookupResolve), 8)
-"""What a running request counts for; 1 where nothing is said. Actions run long and answer little; a record with
-what it includes is an eighth of a page at most."""
 LOAD = 64
 """How much may run at once for one socket; what comes later starts in its order when there is room.
 
@@ -78,6 +47,9 @@ WRITE_BYTES = 128 * 1024
 """About how much is handed to the socket in one write."""
 READ_PAUSE_BYTES = 256 * 1024
 """Above this many waiting bytes no further request is started, so answers cannot pile up."""
+AHEAD_SECONDS = 2
+"""How many seconds' worth of requests a socket may send at once, after a rest."""
+UNLIMITED = 1 << 62
 
 
 @dataclass(slots=True)
@@ -90,14 +62,18 @@ class Hub:
     draining: bool = False
     wheel: Wheel = field(default_factory=lambda: Wheel(20.0))
     """Asks the sockets whether they live."""
+    admission: Admission = field(default_factory=lambda: Admission(0, 1))
+    """Lets sockets in."""
+    requests_per_second: int = 0
+    """How many requests one socket may send on average; 0: as many as it can."""
 
 
 class Connection:
     """The shell of one socket. Create it when the socket was accepted, feed it, end it once."""
 
     __slots__ = (
-        "_edge", "_ended", "_flush_task", "_flushing", "_load", "_loop", "_queue", "_room", "_starting", "_tasks",
-        "_timer", "closing", "core", "hub", "outlet", "peer",
+        "_credit", "_credit_at", "_edge", "_ended", "_flush_task", "_flushing", "_held", "_load", "_loop", "_queue",
+        "_room", "_starting", "_tasks", "_timer", "closing", "core", "hub", "outlet", "peer",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, codec: Codec, edge: Edge, *, operator: bool = False) -> None:
@@ -118,6 +94,13 @@ class Connection:
         self._starting = False
         self._room = True
         """Whether further frames may come; where not, the edge is told when there is room again."""
+        limited = hub.requests_per_second and not operator
+        self._credit = hub.requests_per_second * AHEAD_SECONDS if limited else UNLIMITED
+        """How many requests may come before the clock is looked at."""
+        self._credit_at = self.core.started
+        """When `_credit` was filled up last."""
+        self._held: asyncio.TimerHandle | None = None
+        """Runs while nothing is read because more came than may."""
         self._timer: asyncio.TimerHandle | None = None
         """First for the hello, then for the end of the token."""
         self.closing: close.Close | None = None
@@ -137,6 +120,9 @@ class Connection:
             self.core.receive(frame, now, out)
         for answer in out.frames:
             self.outlet.answer(answer)
+        self._credit -= len(out.requests) + len(out.frames)
+        if self._credit < 0:
+            self._overdrawn(now)
         if out.requests:
             self._start_all(out.requests)
         if out.close is not None:
@@ -144,6 +130,19 @@ class Connection:
         if self._queue or self.outlet.size > READ_PAUSE_BYTES:
             self._room = False
         return not self._room
+
+    def _overdrawn(self, now: float) -> None:
+        """Fill up the credit of this socket for the time that passed; where it is none, read nothing for a while."""
+        rate = self.hub.requests_per_second
+        self._credit = min(self._credit + int((now - self._credit_at) * rate), rate * AHEAD_SECONDS)
+        self._credit_at = now
+        if self._credit < 0 and self._held is None:
+            self._room = False
+            self._held = self._loop.call_later(-self._credit / rate, self._go_on)
+
+    def _go_on(self) -> None:
+        self._held = None
+        self._has_room()
 
     def _start_all(self, requests: list[Request]) -> None:
         """Start requests in order as far as there is room; the others wait."""
@@ -176,7 +175,7 @@ class Connection:
         """Go on where there is room: with what waits, then with reading."""
         if self._queue:
             self._start_next()
-        if not self._room and not self._queue and self.outlet.size <= READ_PAUSE_BYTES:
+        if not self._room and not self._queue and not self._held and self.outlet.size <= READ_PAUSE_BYTES:
             self._room = True
             self._edge.resume()
 
@@ -391,6 +390,9 @@ class Connection:
         self.core.end()
         self._queue = None
         self._stop_timer()
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         self._room = True
         self._edge.resume()
         if self._flush_task is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +16,11 @@ from hub.edge.guard import is_operator
 from hub.wire import frames
 from hub.wire.errors import HubError
 
+BODY_SECONDS: Final = 10.0
+"""How long the body of a request may take that is read as a whole."""
+_BROKEN: Final = frozenset({"frame.malformed", "frame.too_large"})
+"""Behind these, what the connection still brings may be the rest of a body."""
+
 
 def answer(message: dict[str, Any], status: int = 200) -> Response:
     """Return a JSON answer."""
@@ -26,7 +32,10 @@ def answer(message: dict[str, Any], status: int = 200) -> Response:
 
 def refused(refusal: HubError, request: int | None = None) -> Response:
     """Return the answer of a refused request."""
-    return answer(frames.error(request, refusal), refusal.kind.http)
+    response = answer(frames.error(request, refusal), refusal.kind.http)
+    if refusal.code in _BROKEN:
+        response.headers["connection"] = "close"
+    return response
 
 
 def bearer(request: Request) -> str | None:
@@ -52,15 +61,21 @@ async def peer_of(services: Services, request: Request) -> Peer:
 
 
 async def body_of(request: Request, limit: int) -> bytes:
-    """Return the body of a request; raise `frame.too_large`, or `frame.malformed` where the client left."""
+    """Return the body of a request.
+
+    Raises `frame.too_large`, or `frame.malformed` where the client left or took longer than `BODY_SECONDS`.
+    """
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                raise HubError("frame.too_large", f"The body has at most {limit} bytes here.")
-            parts.append(part)
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise HubError("frame.too_large", f"The body has at most {limit} bytes here.")
+                parts.append(part)
     except ClientDisconnect:
         raise HubError("frame.malformed", "The body broke off; send it again whole.") from None
+    except TimeoutError:
+        raise HubError("frame.malformed", f"The body did not come within {BODY_SECONDS:g} s; send it whole.") from None
     return b"".join(parts)

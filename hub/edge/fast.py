@@ -39,7 +39,11 @@ TURN: Final = 128
 UNCOMMON: Final = 4
 """As how many frames one counts that is no whole message: its parser costs more."""
 PINGS: Final = 256
-"""How many pings and pongs a socket may send between two looks of the wheel, which are ten seconds by default."""
+"""How many pings and pongs a socket may send in ten seconds."""
+PIECES: Final = 10_000
+"""How many pieces of messages a socket may send in ten seconds."""
+LATE_BYTES: Final = 64 * 1024
+"""How far the peer's close is looked for behind ours."""
 _TEXT: Final = 0x81
 _WHOLE: Final = frozenset({_TEXT, 0x82})
 """The first byte of a frame that holds a whole text or binary message."""
@@ -58,9 +62,9 @@ class FastSocket(asyncio.Protocol):
     """One socket from its takeover to its end. An `Edge` of its connection."""
 
     __slots__ = (
-        "_connection", "_cut", "_failed", "_first", "_fragments", "_heard", "_kind", "_limit", "_loop", "_over",
-        "_parser", "_parts", "_paused", "_pinged", "_pings", "_registered", "_rest", "_room", "_slot", "_wanted",
-        "_wheel", "_writable", "transport",
+        "_connection", "_cut", "_failed", "_first", "_fragments", "_heard", "_kind", "_late", "_limit", "_loop",
+        "_over", "_parser", "_parts", "_paused", "_pieces", "_pinged", "_pings", "_registered", "_rest", "_room",
+        "_slot", "_wanted", "_wheel", "_writable", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, limit: int, *, binary: bool, registered: set[Any], wheel: Wheel) -> None:
@@ -92,10 +96,13 @@ class FastSocket(asyncio.Protocol):
         """Whether a close was sent: what the peer still sends is thrown away, but for its own close."""
         self._failed = False
         """Whether the peer broke the protocol: nothing that it still sends is even looked at."""
+        self._late = 0
+        """How many bytes came behind our close."""
         self._cut: asyncio.TimerHandle | None = None
         self._heard = True
         self._pinged = False
         self._pings = 0
+        self._pieces = 0
         self._wheel = wheel
         self._slot = wheel.add(self)
         registered.add(self)
@@ -185,8 +192,9 @@ class FastSocket(asyncio.Protocol):
 
     def _await_close(self, data: bytes) -> None:
         """Look for nothing but the peer's close: `_wanted` is how much of a frame is still to be passed over."""
-        if self._failed:
-            return
+        self._late += len(data)
+        if self._failed or self._late > LATE_BYTES:
+            return  # a flood would cost more to look through than it costs to send
         if self._rest is not None:
             data, self._rest, self._wanted = bytes(self._rest) + data, None, 0
         at, size = self._wanted, len(data)
@@ -251,6 +259,10 @@ class FastSocket(asyncio.Protocol):
         if event.opcode in {Opcode.PING, Opcode.PONG}:
             return self._control(parser)
         self._fragments += 1
+        self._pieces += 1
+        if self._pieces > PIECES * self._wheel.tens:
+            self._fail(close.PIECES)
+            return False
         if event.opcode is not Opcode.CONT:
             self._kind = event.opcode
         self._parts.append(bytes(event.data))
@@ -271,7 +283,7 @@ class FastSocket(asyncio.Protocol):
         """Answer a ping, unless the peer does not read what it asked for."""
         pong = b"".join(parser.data_to_send())
         self._pings += 1
-        if self._pings > PINGS:
+        if self._pings > PINGS * self._wheel.tens:
             self._fail(close.PINGS)
             return False
         if pong and self._writable and not self.transport.is_closing():
@@ -369,7 +381,7 @@ class FastSocket(asyncio.Protocol):
 
     def beat(self) -> None:
         """Look whether the peer was heard of since the last time; ask, and then cut the socket."""
-        self._pings = 0
+        self._pings = self._pieces = 0
         if self._heard or self._over or self._paused:
             self._heard = self._pinged = False
         elif self._pinged:

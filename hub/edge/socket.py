@@ -1,6 +1,6 @@
 """The websocket endpoint as plain ASGI: any ASGI server can carry it.
 
-Admission first: subprotocol (HTTP 400), then origin and draining, which are accepted and closed with
+Admission first: subprotocol (HTTP 400), then origin, draining and overload, which are accepted and closed with
 their code because browsers cannot read a refusal. Then frames go to the connection until the end.
 """
 
@@ -21,7 +21,7 @@ from hub.edge.protocol import TAKE_OVER
 from hub.wire import close
 from hub.wire.codec import CODECS, Codec, Frame
 from hub.wire.errors import HubError
-from hub.wire.frames import goaway
+from hub.wire.frames import Message, goaway
 
 log = logging.getLogger("hub.edge")
 _CLEAN = frozenset({1000, 1001})
@@ -62,6 +62,15 @@ class SocketEndpoint:
         self._hub = hub
         self._origins = origins
 
+    def _refusal(self, operator: bool) -> tuple[Message, close.Close] | None:
+        """Return what a new socket is told and closed with, or None where it may come in."""
+        if self._hub.draining:
+            return goaway("draining", 1, 5), close.RESTART
+        seconds = None if operator else self._hub.admission.admit(asyncio.get_running_loop().time())
+        if seconds is None:
+            return None
+        return goaway("overload", round(seconds, 3), max(1.0, round(seconds / 4, 3))), close.OVERLOAD
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket from its upgrade to its end."""
         await receive()  # websocket.connect
@@ -78,17 +87,19 @@ class SocketEndpoint:
         if not origin_allowed(Headers(scope=scope), self._origins, scope.get("scheme", "ws")):
             await shut(close.FORBIDDEN.code, close.FORBIDDEN.reason)
             return
-        if self._hub.draining:
-            await _Plain(send, shut, binary=codec.binary).send([codec.encode(goaway("draining", 1, 5))])
-            await shut(close.RESTART.code, close.RESTART.reason)
+        refusal = self._refusal(operator := is_operator(scope))
+        if refusal is not None:
+            push, why = refusal
+            await _Plain(send, shut, binary=codec.binary).send([codec.encode(push)])
+            await shut(why.code, why.reason)
             return
         take_over = scope.get("extensions", {}).get(TAKE_OVER)
         if take_over is not None:
             fast, early = take_over(binary=codec.binary, wheel=self._hub.wheel)
-            fast.begin(Connection(self._hub, codec, fast, operator=is_operator(scope)), early)
+            fast.begin(Connection(self._hub, codec, fast, operator=operator), early)
             return
         plain = _Plain(send, shut, binary=codec.binary)
-        connection = Connection(self._hub, codec, plain, operator=is_operator(scope))
+        connection = Connection(self._hub, codec, plain, operator=operator)
         clean = False
         try:
             while True:

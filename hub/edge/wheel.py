@@ -24,6 +24,8 @@ class Wheel:
     """Sockets by the turn in which they are looked at; each is looked at twice in `seconds`."""
 
     def __init__(self, seconds: float) -> None:
+        self.tens = seconds / 20
+        """How many times ten seconds pass between two looks at a socket."""
         self._step = seconds / 2 / SLOTS
         self._slots: list[set[Heart]] = [set() for _ in range(SLOTS)]
         self._at = 0

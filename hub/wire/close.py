@@ -29,6 +29,7 @@ SLOW = Close(4409, "socket too slow")
 IDLE = Close(4410, "idle")
 RATE = Close(4411, "too many bad frames")
 PINGS = Close(4411, "too many pings")
+PIECES = Close(4411, "too many pieces of messages")
 RESUMED = Close(4412, "its session came back on another socket")
 NOT_AUTHENTICATED = Close(4503, "not authenticated")
 FORBIDDEN = Close(4504, "wrong origin or forbidden")
@@ -43,11 +44,11 @@ MEANINGS: dict[int, str] = {
     1009: "A frame over 1 MiB or 256 fragments. Do not come back unchanged.",
     1011: "An unexpected fault of the server. Come back.",
     1012: "The server restarts (after `goaway`). Come back.",
-    1013: "Overload. Come back later.",
+    1013: "Overload (after `goaway`). Come back later.",
     4408: "No `session.hello` in time. Come back.",
     4409: "The socket did not read for too long. Come back and resume.",
     4410: "No sign of life. Come back.",
-    4411: "More than 20 undecodable frames in a minute, or a flood of pings. Come back.",
+    4411: "More than 20 undecodable frames in a minute, or a flood of pings or of pieces of messages. Come back.",
     4412: "The session came back on another socket. Come back, with a session of your own.",
     4503: "Not authenticated. Come back with a new token.",
     4504: "Wrong origin, or forbidden. Do not come back unchanged.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from hub.edge.fast import PINGS, TURN, FastSocket
+from hub.edge.fast import LATE_BYTES, PIECES, PINGS, TURN, FastSocket
 from hub.edge.wheel import SLOTS, Wheel
 from tests.simulation.clock import run
 
@@ -163,6 +163,54 @@ def test_a_flood_of_pings_ends_the_socket_with_4411() -> None:
         socket.data_received(masked(b"", 0x89))
         assert transport.written[-1][2:4] == (4411).to_bytes(2, "big")
         assert listener.ended == [False]
+
+    run(story())
+
+
+def test_messages_in_pieces_without_end_end_the_socket_with_4411() -> None:
+    async def story() -> None:
+        wheel = Wheel(20.0)
+        socket, transport, listener = opened(wheel)
+        two = masked(b"a", 0x01) + masked(b"b", 0x80)
+        for _ in range(PIECES // 2):
+            socket.data_received(two)
+        assert (len(listener.fed), listener.ended) == (PIECES // 2, [])
+        socket.data_received(two)
+        assert transport.written[-1][2:4] == (4411).to_bytes(2, "big")
+        assert listener.ended == [False]
+        patient, written, _ = opened(wheel)
+        for _ in range(3 * PIECES // 4):
+            patient.data_received(two)
+            await asyncio.sleep(0.002)  # half as many again, but in fifteen seconds
+        assert all(frame[0] != 0x88 for frame in written.written)
+
+    run(story())
+
+
+def test_pings_are_counted_by_the_time_between_two_looks() -> None:
+    async def story() -> None:
+        socket, transport, _ = opened(Wheel(40.0))
+        for _ in range(2 * PINGS):
+            socket.data_received(masked(b"", 0x89))
+        assert len(transport.written) == 2 * PINGS
+        socket.data_received(masked(b"", 0x89))
+        assert transport.written[-1][2:4] == (4411).to_bytes(2, "big")
+
+    run(story())
+
+
+def test_a_flood_behind_our_close_is_not_looked_through() -> None:
+    async def story() -> None:
+        for size, answered in ((LATE_BYTES - 100, True), (LATE_BYTES + 100, False)):
+            socket, transport, _ = opened(Wheel(20.0))
+            await socket.shut(1000, "bye")
+            flood = masked(b"") * (size // 6)
+            for at in range(0, len(flood), 5000):
+                socket.data_received(flood[at : at + 5000])
+            socket.data_received(masked((1000).to_bytes(2, "big"), 0x88))
+            assert transport.closing == answered
+            await asyncio.sleep(5.1)
+            assert transport.closing, "it is cut in any case"
 
     run(story())
 

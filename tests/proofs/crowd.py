@@ -68,8 +68,8 @@ class Crowd:
         lost = client.connection._requests.lost
 
         def counted() -> list[Entry]:
-            open_now = client.connection._requests._open.values()
-            member.unanswered += sum(entry.sent and not entry.paused for entry in open_now)
+            asked = [entry for entry in client.connection._requests._open.values() if entry.op != "session.hello"]
+            member.unanswered += sum(entry.sent and not entry.paused for entry in asked)
             return lost()
 
         client.connection._requests.lost = counted  # type: ignore[method-assign]  # what a socket was still owed

@@ -75,7 +75,7 @@ async def end_a_hub(folder: Path, number: signal.Signals) -> Ending:
     finally:
         await crowd.close()
         await asyncio.to_thread(hub.stop)
-    first = [member.dialled[1] for member in crowd.members]
+    first = [min(moment for moment in member.dialled if moment > begun) for member in crowd.members]
     unanswered = sum(member.unanswered for member in crowd.members)
     returned = spread(first, begun + LEAST, JITTER * SHARE)
     return Ending(crowd, code, ended - begun, unanswered, returned, stored, log)

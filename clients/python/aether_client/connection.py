@@ -118,7 +118,7 @@ class Connection:
                         return self._end(self.error)
                     seconds = self.backoff.lost(loop.time()) + (lost.retry_after or 0.0)
                     if self._not_before is not None:
-                        seconds = max(0.0, self._not_before - loop.time())
+                        seconds = max(seconds, self._not_before - loop.time())
                         self._not_before = None
                     self._enter("offline", self.error)
                     await asyncio.sleep(seconds)

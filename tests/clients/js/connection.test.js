@@ -176,6 +176,22 @@ test("goaway holds new requests back and says when to come back", () => {
   assert.equal(online().take("record.get").rec, "e1");
 });
 
+test("a hub that goes on refusing sockets is asked less and less often", () => {
+  const { hub, clock, peers } = fakeHub();
+  hub.start();
+  const waits = [];
+  for (let n = 0; n < 6; n += 1) {
+    const peer = peers[n];
+    peer.open();
+    peer.push({ op: "goaway", why: "overload", retry_after: 2, jitter: 0 });
+    peer.close(1013);
+    const before = clock.now;
+    while (peers.length === n + 1) clock.advance(0.25);
+    waits.push(clock.now - before);
+  }
+  assert.deepEqual(waits, [2, 2, 2, 2, 4, 8]);
+});
+
 test("retry_after of a refused hello is waited for", () => {
   const { hub, clock, peers } = fakeHub();
   hub.start();

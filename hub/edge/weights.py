@@ -1,0 +1,47 @@
+"""How the requests of a socket are run, and what each counts for while it runs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hub.wire.requests import (
+    ActionCall,
+    FileGrant,
+    LookupList,
+    LookupResolve,
+    ManifestGet,
+    RecordAggregate,
+    RecordBatch,
+    RecordCreate,
+    RecordDelete,
+    RecordFind,
+    RecordGet,
+    RecordHistory,
+    RecordSearch,
+    RecordUpdate,
+    RecordUpsert,
+    Request,
+    SchemaDescribe,
+    SessionBeat,
+    WatchStart,
+)
+
+TASKS: Final = (ActionCall, FileGrant, ManifestGet)
+"""Requests that run as a task from the start: they may use time-outs before they first wait."""
+LIGHT: Final = frozenset(
+    {SessionBeat, RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch}
+)
+"""Requests that never need a task: they wait for nothing but futures."""
+_PAGES: Final = (
+    RecordFind,
+    RecordSearch,
+    RecordHistory,
+    RecordAggregate,
+    WatchStart,
+    ManifestGet,
+    SchemaDescribe,
+    LookupList,
+)
+WEIGHTS: Final[dict[type[Request], int]] = {ActionCall: 0} | dict.fromkeys((*_PAGES, LookupResolve), 8)
+"""What a running request counts for; 1 where nothing is said. Actions run long and answer little; a record with
+what it includes is an eighth of a page at most."""
