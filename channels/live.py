@@ -196,7 +196,7 @@ class Live:
                 raise HubError("action.cancelled", "The session has changed its account meanwhile.")
             self._admit(session, query)  # again: others may have started meanwhile
             if outlet is not None and session.outlet is outlet:
-                group.outlets[outlet] = group.outlets.get(outlet, 0) + 1
+                group.join(outlet, self.watches.fanout)
                 session.watches[query.id] = group
             return started
         finally:

@@ -7,15 +7,32 @@ woken and takes frames as fast as its socket accepts them. Knows no socket.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from hub.wire.codec import Codec
 from hub.wire.frames import Message
 
 MAX_BYTES = 1024 * 1024
 """How many bytes of pushes may wait for one socket before its watches fall back to `reset`."""
+
+
+class Writer(Protocol):
+    """What takes the bytes of a socket."""
+
+    def write(self, data: bytes) -> object:
+        """Write bytes, now or as soon as the peer reads; never wait."""
+
+
+class Waiting(Protocol):
+    """Pushes that wait for many sockets together (`channels.fanout`)."""
+
+    runs: list[Any]
+    """Empty where nothing waits."""
+
+    def settle(self, outlet: Outlet) -> None:
+        """Queue what waits for one of the sockets."""
 
 
 class Encoded:
@@ -49,7 +66,7 @@ class Outlet:
     can be dropped together: the pushes of one watch.
     """
 
-    __slots__ = ("_items", "_wake", "closed", "codec", "max_bytes", "size")
+    __slots__ = ("_items", "_wake", "closed", "codec", "direct", "framed", "max_bytes", "shared", "size")
 
     def __init__(self, codec: Codec, wake: Callable[[], None], max_bytes: int = MAX_BYTES) -> None:
         self.codec = codec
@@ -57,6 +74,12 @@ class Outlet:
         self.size = 0
         """Bytes that wait."""
         self.closed = False
+        self.direct: Writer | None = None
+        """What takes bytes of the socket at once, as its edge says; None while something waits here."""
+        self.framed: Callable[[Sequence[bytes]], bytes] | None = None
+        """How the edge makes such bytes of frames; None where it takes none."""
+        self.shared: Waiting | None = None
+        """What may wait for this socket and others together; it goes before whatever is queued here."""
         self._wake = wake
         self._items: list[tuple[bytes | Iterator[bytes], Hashable]] = []
         """What waits, the oldest first. Most outlets are empty most of the time: an empty list is small."""
@@ -68,26 +91,41 @@ class Outlet:
         """Queue an answer, which is never dropped: reading from the socket stops before answers pile up."""
         if self.closed:
             return
+        if self.shared is not None and self.shared.runs:
+            self.shared.settle(self)
         items = self._items
         items.append((frame, None))
         self.size += len(frame)
         if len(items) == 1:
+            self.direct = None
             self._wake()
 
     def push(self, frame: bytes, owner: Hashable, *, force: bool = False) -> bool:
         """Queue a push; return False, and queue nothing, where that would break the bound and is not forced."""
-        size = len(frame)
-        if self.size + size > self.max_bytes and not force:
+        if self.shared is not None and self.shared.runs:
+            self.shared.settle(self)
+        if self.size + len(frame) > self.max_bytes and not force:
             return False
-        self._put(frame, owner, size)
+        self._put(frame, owner, len(frame))
+        return True
+
+    def append(self, frame: bytes, owner: Hashable) -> bool:
+        """Queue a push that was waiting for others too; return False where that would break the bound."""
+        if self.size + len(frame) > self.max_bytes:
+            return False
+        self._put(frame, owner, len(frame))
         return True
 
     def pages(self, frames: Iterator[bytes], owner: Hashable) -> None:
         """Queue frames that are made one at a time, each only when the one before was taken."""
+        if self.shared is not None and self.shared.runs:
+            self.shared.settle(self)
         self._put(frames, owner, 0)
 
     def begin(self, owner: Hashable, frames: Iterator[bytes] | None = None) -> None:
         """Note that the answer queued last begins something, and queue its further pages."""
+        if self.shared is not None and self.shared.runs:
+            self.shared.settle(self)
         self._put(iter(()), _Begin(owner), 0)
         if frames is not None:
             self.pages(frames, owner)
@@ -156,6 +194,7 @@ class Outlet:
     def close(self) -> None:
         """Forget everything; later frames are dropped."""
         self.closed = True
+        self.direct = None
         self._items.clear()
         self.size = 0
 
@@ -166,4 +205,5 @@ class Outlet:
         self._items.append((item, owner))
         self.size += size
         if quiet:
+            self.direct = None
             self._wake()

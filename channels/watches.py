@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from channels.fanout import MAX_PUSH, Fanout, Reset, Run
 from channels.matching import Index
 from channels.outlet import Encoded, Outlet
 from hub.access import Rights
@@ -24,9 +25,6 @@ from hub.schema.record import Image, RecordType
 from hub.schema.where import Matcher, Node, canonical, matcher
 from hub.schema.writes import ChangeRow, ChangeSet
 from hub.wire import frames
-
-MAX_PUSH = 1024 * 1024 - 4096
-"""The largest change push; a commit that needs more becomes a `reset`, and the client pages a snapshot."""
 
 _HEAD = frozenset({"id", "type", "version"})
 """What every record of a watch has."""
@@ -162,6 +160,19 @@ class WatchGroup:
         self.outlets: dict[Outlet, int] = {}
         """How many times each socket started this watch."""
         self.recorders: list[Recorder] = []
+        self.fanout: Fanout | None = None
+        """Where pushes to many sockets are kept once, if a socket of this group can be written to so."""
+        self.run: Run | None = None
+        """What takes in this group's pushes in this turn of the loop."""
+
+    def join(self, outlet: Outlet, fanout: Fanout) -> None:
+        """Push to a socket from now on; count how often it was asked for."""
+        count = self.outlets.get(outlet, 0)
+        self.outlets[outlet] = count + 1
+        if outlet.framed is not None:
+            outlet.shared = self.fanout = fanout
+            if count == 0 and fanout.runs:
+                fanout.begins(self, outlet)
 
     @property
     def idle(self) -> bool:
@@ -183,14 +194,12 @@ class WatchGroup:
             return
         watch = self.query.id
         shared = Encoded(frames.change(watch, seq, origin, events))
+        if self.fanout is not None and len(self.outlets) >= self.fanout.many and self.fanout.add(self, shared, reset):
+            return
         for outlet in list(self.outlets):
             frame = shared.frame(outlet.codec)
             if len(frame) > MAX_PUSH or not outlet.push(frame, watch):
                 reset(self, outlet, "slow")
-
-
-Reset = Callable[[WatchGroup, Outlet, str], None]
-"""Ends a watch of one socket: the group, the socket, why."""
 
 
 class Watches:
@@ -200,6 +209,7 @@ class Watches:
         self._groups: dict[tuple[str, str], dict[str, WatchGroup]] = {}
         self._indexes: dict[tuple[str, str], Index[WatchGroup]] = {}
         self._on_reset: Callable[[Outlet, str], None] = lambda outlet, watch: None
+        self.fanout = Fanout()
 
     def listen(self, on_reset: Callable[[Outlet, str], None]) -> None:
         """Set who is told that a socket lost a watch."""

@@ -84,6 +84,7 @@ class Connection:
         self.outlet = Outlet(codec, self._wake)
         self.peer = Peer(operator=operator, outlet=self.outlet, closing=self.close)
         self._edge = edge
+        self.outlet.framed = edge.framed
         self._flushing = False
         """Whether a flush is scheduled or under way."""
         self._flush_task: asyncio.Task[None] | None = None
@@ -339,6 +340,8 @@ class Connection:
                 self._flush_task = self._loop.create_task(self._wait_for_room(full))
                 return
         self._flushing = False
+        if not self._ended:
+            self.outlet.direct = self._edge.direct  # nothing waits any more
         self._has_room()
         if self.closing is not None and not self._ended:
             self.outlet.close()  # nothing can follow the close

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.frames import Close, Opcode
@@ -20,6 +21,7 @@ from websockets.frames import Frame as WireFrame
 from websockets.protocol import OPEN, SERVER
 from websockets.protocol import Protocol as Parser
 
+from channels.outlet import Writer
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, Frame
 
@@ -45,7 +47,8 @@ PIECES: Final = 10_000
 LATE_BYTES: Final = 64 * 1024
 """How far the peer's close is looked for behind ours."""
 _TEXT: Final = 0x81
-_WHOLE: Final = frozenset({_TEXT, 0x82})
+_BINARY: Final = 0x82
+_WHOLE: Final = frozenset({_TEXT, _BINARY})
 """The first byte of a frame that holds a whole text or binary message."""
 _PING: Final = b"\x89\x00"
 _HEADS: Final = {
@@ -64,7 +67,7 @@ class FastSocket(asyncio.Protocol):
     __slots__ = (
         "_connection", "_cut", "_failed", "_first", "_fragments", "_heard", "_kind", "_late", "_limit", "_loop",
         "_over", "_parser", "_parts", "_paused", "_pieces", "_pinged", "_pings", "_registered", "_rest", "_room",
-        "_slot", "_wanted", "_wheel", "_writable", "transport",
+        "_slot", "_wanted", "_wheel", "_writable", "direct", "framed", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, limit: int, *, binary: bool, registered: set[Any], wheel: Wheel) -> None:
@@ -75,6 +78,8 @@ class FastSocket(asyncio.Protocol):
         """The largest message on this socket, in bytes."""
         self._first = 0x82 if binary else _TEXT
         """The first byte of our frames."""
+        self.direct: Writer | None = transport
+        self.framed = _binary_framed if binary else _text_framed
         self._registered = registered
         """Where the server keeps what it ends when it stops."""
         self._rest: bytearray | None = None
@@ -293,6 +298,7 @@ class FastSocket(asyncio.Protocol):
     def _closed_by_peer(self, parser: Parser) -> None:
         received = parser.close_rcvd
         self._over = self._failed = True
+        self._not_direct()
         if not self.transport.is_closing():
             self.transport.write(b"".join(parser.data_to_send()))
         self.transport.close()
@@ -303,25 +309,13 @@ class FastSocket(asyncio.Protocol):
     def write(self, frames: list[bytes]) -> bool:
         """Write whole messages with one call to the kernel, unless the peer does not read; say whether it was done.
 
-        Raises ConnectionError where the socket is gone or closing. No frame of ours is fragmented or compressed.
+        Raises ConnectionError where the socket is gone or closing.
         """
         if not self._writable:
             return False
         if self._over or self.transport.is_closing():
             raise ConnectionAbortedError("the socket is closing")
-        first = self._first
-        heads = _HEADS[first]
-        parts: list[bytes] = []
-        for frame in frames:
-            size = len(frame)
-            if size < 4096:
-                parts.append(heads[size])
-            elif size < 65536:
-                parts.append(bytes((first, 126, size >> 8, size & 255)))
-            else:
-                parts.append(bytes((first, 127)) + size.to_bytes(8, "big"))
-            parts.append(frame)
-        self.transport.write(b"".join(parts))
+        self.transport.write(self.framed(frames))
         return True
 
     async def send(self, frames: list[bytes]) -> None:
@@ -339,10 +333,19 @@ class FastSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Note that the peer does not read."""
         self._writable = False
+        self._not_direct()
+
+    def _not_direct(self) -> None:
+        """Whatever is to be written goes through the connection."""
+        self.direct = None
+        if self._connection is not None:
+            self._connection.outlet.direct = None
 
     def resume_writing(self) -> None:
         """Note that the peer reads again."""
         self._writable = True
+        if not self._over:
+            self.direct = self.transport
         if self._room is not None:
             room, self._room = self._room, None
             room.set_result(None)
@@ -369,6 +372,7 @@ class FastSocket(asyncio.Protocol):
 
     def _end_with(self, frame: bytes) -> None:
         self._over = True
+        self._not_direct()
         self._parser, self._parts, self._wanted = None, [], 0
         self.transport.write(frame)
         # What waits for the peer to read learns that it is over.
@@ -399,6 +403,7 @@ class FastSocket(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell the connection that the socket is gone."""
         self._over = True
+        self._not_direct()
         self._registered.discard(self)
         self._wheel.discard(self, self._slot)
         self.resume_writing()
@@ -410,6 +415,30 @@ class FastSocket(asyncio.Protocol):
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.end(clean=clean)
+
+
+def _framed(first: int, frames: Sequence[bytes]) -> bytes:
+    """Return the bytes of whole messages; none of ours is fragmented or compressed."""
+    heads = _HEADS[first]
+    parts: list[bytes] = []
+    for frame in frames:
+        size = len(frame)
+        if size < 4096:
+            parts.append(heads[size])
+        elif size < 65536:
+            parts.append(bytes((first, 126, size >> 8, size & 255)))
+        else:
+            parts.append(bytes((first, 127)) + size.to_bytes(8, "big"))
+        parts.append(frame)
+    return b"".join(parts)
+
+
+def _text_framed(frames: Sequence[bytes]) -> bytes:
+    return _framed(_TEXT, frames)
+
+
+def _binary_framed(frames: Sequence[bytes]) -> bytes:
+    return _framed(_BINARY, frames)
 
 
 def _close_frame(code: int, reason: str) -> bytes:

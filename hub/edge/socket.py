@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
+from channels.outlet import Writer
 from hub.edge.connection import Connection, Hub
 from hub.edge.guard import is_operator, refuse_websocket
 from hub.edge.protocol import TAKE_OVER
@@ -116,6 +117,9 @@ class SocketEndpoint:
 
 class _Plain:
     """The edge of a socket that another server than ours carries: one message a call, and nothing at once."""
+
+    direct: Writer | None = None
+    framed: Callable[[Sequence[bytes]], bytes] | None = None
 
     def __init__(self, send: Send, shut: Callable[[int, str], Coroutine[Any, Any, None]], *, binary: bool) -> None:
         self._send = send

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from channels.fanout import MAX_PUSH
 from channels.starts import fold
-from channels.watches import MAX_PUSH, Recorder, Watches
+from channels.watches import Recorder, Watches
 from hub.schema.writes import ChangeSet, Create, Delete, Update
 from hub.wire.codec import JSON, MSGPACK
 from tests.channels.scene import ACCOUNT, EVENT, RIGHTS, Listener, Message, Store, query

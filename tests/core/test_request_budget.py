@@ -19,6 +19,9 @@ BEAT = '{"op":"session.beat","id":1}'
 class Edge:
     """Takes down what is written, and when it may be read again."""
 
+    direct = None
+    framed = None
+
     def __init__(self) -> None:
         self.resumed: list[float] = []
 

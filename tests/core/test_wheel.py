@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 from hub.edge.fast import LATE_BYTES, PIECES, PINGS, TURN, FastSocket
@@ -51,6 +52,7 @@ class Listener:
         self.fed: list[list[Any]] = []
         self.full = False
         self.ended: list[bool] = []
+        self.outlet = SimpleNamespace(direct=None)
 
     def feed(self, frames: list[Any]) -> bool:
         self.fed.append(frames)

@@ -76,7 +76,7 @@ class DeskClient:
         self.socket = _Trusting()
         self.pushes = 0
         self._codec = codec
-        self._edge = SimulatedEdge(self._receive, self._closed)
+        self._edge = SimulatedEdge(self._receive, self._closed, self._take)
         self._connection = Connection(desk.hub, codec, self._edge, operator=True)
         self._answers: dict[int, dict[str, Any]] = {}
         self._missing: set[int] = set()
@@ -84,6 +84,9 @@ class DeskClient:
         self._next = 0
 
     async def _receive(self, frames: list[bytes]) -> None:
+        self._take(frames)
+
+    def _take(self, frames: list[bytes]) -> bool:
         for frame in frames:
             message = self._codec.decode(frame)
             if message["op"] in {"ok", "error"}:
@@ -97,6 +100,7 @@ class DeskClient:
                 self.pushes += 1
                 if self.socket.push(message) is not None:
                     raise Wrong("a watch was reset although its socket is quick")
+        return True
 
     async def _closed(self, code: int, reason: str) -> None:
         raise Wrong(f"the hub closed the socket with {code} {reason}")

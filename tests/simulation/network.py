@@ -232,6 +232,13 @@ class Link:
             self._unread += len(frame)
             self._later("down", self._arrive, frame)
 
+    def at_once(self, frames: list[bytes]) -> bool:
+        """Send frames to the client without waiting; say whether there is room for more."""
+        for frame in frames:
+            self._unread += len(frame)
+            self._later("down", self._arrive, frame)
+        return self._unread <= self._window
+
     async def shut(self, code: int, reason: str) -> None:
         """The server closes the socket, after everything that it sent."""
         self._later("down", self.break_off)

@@ -66,6 +66,8 @@ class Core:
         self.storage = SlowStorage(REGISTRY, world.database, rng, world.faults)
         self.bus = LossyBus(rng, world.faults, world.ends)
         self.live = live.Live(self.storage, self.bus, read_gaps=world.read_gaps)
+        if name == "a":
+            self.live.watches.fanout.many = 1  # here every push is kept once for all its sockets, elsewhere none
         services = Services(
             registry=REGISTRY,
             rights=RIGHTS,
@@ -96,8 +98,8 @@ class Core:
 
     def accept(self, link: Link, binary: bool, outlet_bytes: int) -> None:
         """Serve a link until it is cut."""
-        edge = SimulatedEdge(link.down, link.shut)
-        connection = Connection(self.hub, MSGPACK if binary else JSON, edge, operator=True)
+        edge = SimulatedEdge(link.down, link.shut, link.at_once)
+        connection = edge.connection = Connection(self.hub, MSGPACK if binary else JSON, edge, operator=True)
         connection.outlet.max_bytes = outlet_bytes
         self.links.append(link)
 
