@@ -115,6 +115,7 @@ class Live:
                 session.gone.cancel()
         self._sessions.clear()
         self.feeds.close_all()
+        self._starts.shared.close()
         self.windows.close()
         await self.dispatcher.close()
 
@@ -132,6 +133,8 @@ class Live:
                 self._withdraw(commit.account, row, row.before)
             if row.kind in {"delete", "purge"}:
                 self.deletions += 1
+                if row.kind == "purge":
+                    self._starts.shared.forget(commit.account)
                 self._end_channel(commit.account, f"{row.type}:{row.rec}")
         self.watches.tell(commit)
         self.feeds.tell(commit.account)

@@ -1,8 +1,9 @@
 """How a watch begins: with a snapshot, or with what a client has missed.
 
-Record what the group is told from now on; read one consistent snapshot, or the log since the client's position; wait
-until the dispatcher has reached it; fold what was recorded into it. A window is begun by its group, whose content is
-exact at all times; it is resumed by comparing what the client has with what is shown.
+Record what the group is told from now on; read one consistent snapshot, or the log since the client's position, once
+for all who ask at that time (`channels.replays`); wait until the dispatcher has reached it; fold what was recorded
+into it. A window is begun by its group, whose content is exact at all times; it is resumed by comparing what the
+client has with what is shown.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ import msgspec
 from channels.dispatch import Dispatcher
 from channels.outlet import Outlet
 from channels.refills import WindowGroup, Windows
-from channels.watches import Event, Recorder, WatchGroup
-from hub.schema.query import Query
+from channels.replays import Shared, missed
+from channels.watches import Recorder, WatchGroup
 from hub.schema.record import Image
-from hub.wire.errors import HubError
-from storage.base import FIND_CEILING, Storage
+from storage.base import Storage
 
 REPLAY_EVENTS: Final = 10_000
 REPLAY_BYTES: Final = 768 * 1024
-REPLAY_PAGE: Final = 500
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -55,6 +54,7 @@ class Starts:
     def __init__(
         self, storage: Storage, dispatcher: Dispatcher, windows: Windows, resume_from: Callable[[], str]
     ) -> None:
+        self.shared = Shared(storage)
         self._storage = storage
         self._dispatcher = dispatcher
         self._windows = windows
@@ -74,13 +74,13 @@ class Starts:
                 if isinstance(group, WindowGroup):
                     started = await self._compare(group, outlet, since)
                 else:
-                    started = await self._replay(group, recorder, outlet, since.seq)
+                    started = await self._replay(group, recorder, outlet, epoch, since.seq)
                 why = "expired" if started is None else None
         if started is None:
             if isinstance(group, WindowGroup):
                 started = await self._shown(group, outlet)
             else:
-                started = await self._snapshot(group, recorder, outlet)
+                started = await self._snapshot(group, outlet)
         started.mark, started.why = group.query.mark(epoch), why
         return started
 
@@ -94,49 +94,40 @@ class Starts:
             await self._dispatcher.reached(account, since)
         return True
 
-    async def _snapshot(self, group: WatchGroup, recorder: Recorder, outlet: Outlet | None) -> Started:
-        query = group.query
-        found = await self._storage.find(query.account, Query(query.type, query.where))
-        if found.more:
-            raise HubError(
-                "watch.too_large",
-                f"The query matches more than {FIND_CEILING} records; narrow the filter, or give it a limit.",
-                path="where",
-            )
-        await self._dispatcher.reached(query.account, found.seq)
-        await self._windows.settled(outlet)
-        seq = self._dispatcher.position(query.account)
-        records: list[Image] = [query.view(image) for image in found.records]
-        late = [events for n, _, events in recorder.commits if n > found.seq]
-        if late:
-            records = fold(records, late)
-        return Started(group, "", max(seq, found.seq), records=records)
+    async def _snapshot(self, group: WatchGroup, outlet: Outlet | None) -> Started:
+        account = group.query.account
+        async with self.shared.snapshot(group) as kept:
+            await self._dispatcher.reached(account, kept.seq)
+            await self._windows.settled(outlet)
+            seq = max(self._dispatcher.position(account), kept.seq)
+            return Started(group, "", seq, records=kept.brought_to(seq))
 
-    async def _replay(self, group: WatchGroup, recorder: Recorder, outlet: Outlet | None, since: int) -> Started | None:
+    async def _replay(
+        self, group: WatchGroup, recorder: Recorder, outlet: Outlet | None, epoch: str, since: int
+    ) -> Started | None:
         """Return what was missed since a position, or None where only a snapshot can help."""
         query = group.query
         if not await self._catches_up(query.account, since):
             return None
         target = self._dispatcher.position(query.account)
-        missed: list[dict[str, Any]] = []
+        told: list[dict[str, Any]] = []
         position, count, size = since, 0, 0
         while position < target:
-            commits = await self._storage.changes(query.account, position, REPLAY_PAGE)
-            if not commits or commits[0].seq != position + 1 or commits[0].at < self._resume_from():
+            stretch = await self.shared.stretch(query.account, epoch, position, target)
+            first = stretch.after(position)
+            if first is None or first.seq != position + 1 or first.at < self._resume_from():
                 return None
-            for commit in commits:
-                position = commit.seq
-                events = query.events(commit)
-                if events:
-                    missed.append(_missed(commit.seq, commit.session, events))
-                    count += len(events)
-                    size += len(_ENCODER.encode(events))
+            for each in stretch.missed(query, position):
+                told.append(each.told)
+                count += each.events
+                size += each.size
+            position = stretch.last
             if count > REPLAY_EVENTS or size > REPLAY_BYTES:
                 return None
         await self._dispatcher.reached(query.account, position)
         await self._windows.settled(outlet)
-        missed += [_missed(n, origin, events) for n, origin, events in recorder.commits if n > position]
-        return Started(group, "", max(self._dispatcher.position(query.account), position), events=missed)
+        told += [missed(n, origin, events) for n, origin, events in recorder.commits if n > position]
+        return Started(group, "", max(self._dispatcher.position(query.account), position), events=told)
 
     async def _shown(self, group: WindowGroup, outlet: Outlet | None) -> Started:
         """Return what a window shows, when it is filled."""
@@ -153,25 +144,4 @@ class Starts:
         if len(_ENCODER.encode(events)) > REPLAY_BYTES:
             return None
         seq = self._dispatcher.position(account)
-        return Started(group, "", seq, events=[_missed(seq, None, events)] if events else [])
-
-
-def _missed(seq: int, origin: str | None, events: list[Event]) -> dict[str, Any]:
-    if origin is None:
-        return {"seq": seq, "events": events}
-    return {"seq": seq, "origin": origin, "events": events}
-
-
-def fold(records: list[Image], commits: list[list[Event]]) -> list[Image]:
-    """Return a snapshot brought forward by the events of later commits."""
-    by_id = {record["id"]: record for record in records}
-    for events in commits:
-        for event in events:
-            rec = event["rec"]
-            if event["kind"] == "enter":
-                by_id[rec] = event["record"]
-            elif event["kind"] == "leave":
-                by_id.pop(rec, None)
-            elif rec in by_id:
-                by_id[rec] = {**by_id[rec], **event["patch"], "version": event["version"]}
-    return list(by_id.values())
+        return Started(group, "", seq, events=[missed(seq, None, events)] if events else [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from channels.fanout import MAX_PUSH
-from channels.starts import fold
+from channels.replays import fold
 from channels.watches import Recorder, Watches
 from hub.schema.writes import ChangeSet, Create, Delete, Update
 from hub.wire.codec import JSON, MSGPACK

@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from unittest import mock
 
-from channels import dispatch, live, starts, windows
+from channels import dispatch, live, replays, starts, windows
 from handlers import people
 from handlers import watches as watch_handlers
 from handlers.base import MODULES, Operations, Services
@@ -50,7 +50,8 @@ def narrow_limits(rng: Random) -> Iterator[bool]:
     replay = rng.choice((3, 10_000))
     with (
         mock.patch.multiple(dispatch, AHEAD=rng.choice((2, 1000)), PAGE=rng.choice((2, 500))),
-        mock.patch.multiple(starts, REPLAY_EVENTS=replay, REPLAY_PAGE=rng.choice((2, 500))),
+        mock.patch.multiple(starts, REPLAY_EVENTS=replay),
+        mock.patch.multiple(replays, STRETCH=rng.choice((2, 500))),
         mock.patch.multiple(windows, LEAST_RESERVE=rng.choice((0, 1, 20))),
         mock.patch.multiple(watch_handlers, PAGE_RECORDS=rng.choice((2, 500))),
     ):
