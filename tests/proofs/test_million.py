@@ -60,7 +60,7 @@ class Size:
 
 
 SMALL: Final = Size(10_000 * SCALE, min(1000, 90 + 10 * SCALE), 2, 2, 20, 0.08, 60, 4.0)
-FULL: Final = Size(10_000 * SCALE, 1000, 4, 2, 25, 0.1, 200, 60.0)
+FULL: Final = Size(10_000 * SCALE, 1000, 4, 2, 100, 0.2, 225, 90.0)
 SIZE: Final = SMALL if SCALE < 10 else FULL
 
 

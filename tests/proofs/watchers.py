@@ -27,9 +27,9 @@ from tests.simulation.history import History, Spec
 
 TICK_SECONDS: Final = 0.25
 BEAT_SECONDS: Final = 4.0
-ANSWER_SECONDS: Final = 6.0
+ANSWER_SECONDS: Final = 8.0
 """After so long without an answer a client takes its socket for dead."""
-LONGEST_WAIT: Final = 2.0
+LONGEST_WAIT: Final = 4.0
 STALL_SECONDS: Final = 3.0
 """For how long at most a client reads nothing."""
 HELLO: Final = 1
