@@ -35,9 +35,9 @@ class Scene:
         self._find, self._changes = store.storage.find, store.storage.changes
         store.storage.find, store.storage.changes = self.find, self.changes  # type: ignore[method-assign]  # counted
 
-    async def find(self, account: str, asked: Query) -> Found:
+    async def find(self, account: str, query: Query) -> Found:
         """Find, slowly."""
-        found = await self._find(account, asked)
+        found = await self._find(account, query)
         self.finds.append(found.seq)
         await asyncio.sleep(0.01)
         return found
