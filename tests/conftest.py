@@ -30,6 +30,7 @@ LONGEST = (
     "simulation/",
     "proofs/test_kill9_socket",
     "proofs/test_million",
+    "proofs/test_slow_handshakes",
     "wire/test_account_matrix",
     "storage/test_mariadb",
     "wire/test_slow_socket",

@@ -36,6 +36,8 @@ except ImportError:  # an installation without the C extension: slower, the same
 
 CLOSE_SECONDS: Final = 5.0
 """How long a peer has to take in our close and to answer it, before its connection is cut."""
+STRANGER_SECONDS: Final = 0.5
+"""How long one has for that who never said hello."""
 TURN: Final = 128
 """How many frames of one socket are taken in before the others get their turn."""
 UNCOMMON: Final = 4
@@ -355,7 +357,8 @@ class FastSocket(asyncio.Protocol):
     async def shut(self, code: int, reason: str) -> None:
         """Close the socket with a code."""
         if not self._over and not self.transport.is_closing():
-            self._end_with(_close_frame(code, reason))
+            seconds = STRANGER_SECONDS if code == close.HELLO_LATE.code else CLOSE_SECONDS
+            self._end_with(_close_frame(code, reason), seconds)
             self._gone(clean=code in _CLEAN)
 
     def _fail(self, why: close.Close) -> None:
@@ -370,7 +373,7 @@ class FastSocket(asyncio.Protocol):
             self.transport.write_eof()
         self._gone(clean=False)
 
-    def _end_with(self, frame: bytes) -> None:
+    def _end_with(self, frame: bytes, seconds: float = CLOSE_SECONDS) -> None:
         self._over = True
         self._not_direct()
         self._parser, self._parts, self._wanted = None, [], 0
@@ -381,7 +384,7 @@ class FastSocket(asyncio.Protocol):
             self.transport.resume_reading()
         self._paused = False
         if self._cut is None:
-            self._cut = self._loop.call_later(CLOSE_SECONDS, self.transport.abort)
+            self._cut = self._loop.call_later(seconds, self.transport.abort)
 
     def beat(self) -> None:
         """Look whether the peer was heard of since the last time; ask, and then cut the socket."""

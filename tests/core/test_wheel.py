@@ -228,6 +228,19 @@ def test_what_came_before_the_upgrade_was_answered_is_not_lost() -> None:
     run(story())
 
 
+def test_who_never_said_hello_is_cut_soon_after_the_close() -> None:
+    async def story() -> None:
+        for code, seconds in ((4408, 0.5), (4409, 5.0)):
+            socket, transport, _ = opened(Wheel(20.0))
+            await socket.shut(code, "why")
+            await asyncio.sleep(seconds - 0.1)
+            assert not transport.closing
+            await asyncio.sleep(0.2)
+            assert transport.closing
+
+    run(story())
+
+
 def test_behind_our_close_only_the_close_of_the_peer_counts() -> None:
     async def story() -> None:
         reply = masked((1000).to_bytes(2, "big"), 0x88)

@@ -48,7 +48,7 @@ FLOODS: Final[dict[str, bytes]] = {
     "empty messages": frame(b"") * 2000,
     "pings": frame(b"", PING) * 2000,
     "pongs": frame(b"x" * 125, PONG) * 500,
-    "empty fragments": frame(b"", TEXT_PIECE) + frame(b"", PIECE) * 2000,
+    "empty fragments": frame(b"", PIECE) * 2000,
     "messages in pieces": (frame(_BEAT[:9], TEXT_PIECE) + frame(_BEAT[9:], LAST_PIECE)) * 500,
     "beats": frame(_BEAT) * 1000,
     "arrays of beats": frame(b"[" + b",".join([_BEAT] * 1000) + b"]") * 4,
@@ -58,11 +58,14 @@ FLOODS: Final[dict[str, bytes]] = {
     "arrays of large finds": frame(b"[" + b",".join([_FIND] * 500) + b"]"),
 }
 """What an attacker writes again and again, by the name of the flood."""
+BEFORE: Final[dict[str, bytes]] = {"empty fragments": frame(b"", TEXT_PIECE)}
+"""What it writes once before, on each of its sockets."""
 
 
-def _attack(port: int, token: str, flood: bytes, *, reads: bool) -> None:
+def _attack(port: int, token: str, name: str, *, reads: bool) -> None:
     os.nice(19)
-    hello = frame(said("session.hello", token=token))
+    flood = FLOODS[name]
+    hello = frame(said("session.hello", token=token)) + BEFORE.get(name, b"")
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as attacker:
             attacker.sendall(UPGRADE + hello)
@@ -87,7 +90,7 @@ def _pour(attacker: socket.socket, flood: memoryview, *, reads: bool) -> None:
 @contextmanager
 def attacking(port: int, token: str, flood: str, *, reads: bool = True) -> Iterator[None]:
     """Run an attacker until the block ends. It does not read what it is answered where that is asked for."""
-    attacker = CONTEXT.Process(target=_attack, args=(port, token, FLOODS[flood]), kwargs={"reads": reads}, daemon=True)
+    attacker = CONTEXT.Process(target=_attack, args=(port, token, flood), kwargs={"reads": reads}, daemon=True)
     attacker.start()
     try:
         yield
