@@ -8,6 +8,7 @@ SQLAlchemy expressions and the meaning of terms; runs nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from sqlalchemy import (
     BindParameter,
     ColumnElement,
     FromClause,
+    Index,
     and_,
     bindparam,
     exists,
@@ -27,6 +29,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    tuple_,
     union_all,
 )
 from sqlalchemy.dialects import sqlite
@@ -306,12 +309,19 @@ class Filters:
         return found if positive else ~found
 
 
+def _partial(index: Index) -> bool:
+    return index.dialect_options["sqlite"]["where"] is not None
+
+
 class Compiler(Filters):
     """Makes the statements of one record type's finds on SQLite, and remembers them by shape."""
 
     def __init__(self, rows: Rows, tables: Tables) -> None:
         super().__init__(rows, tables)
         self.statement: Callable[..., Text] = lru_cache(512)(self._statement)
+        led = [[column.name for column in index.columns] for index in self._table.indexes if not _partial(index)]
+        # What the indexes that begin with the account have behind it.
+        self._indexes = [names[1:] for names in led if names[0] == "account_pk"]
 
     def find(self, query: Query, account_pk: int, limit: int, *, whole: bool) -> tuple[str, list[Any]]:
         """Return the statement of a find and its parameters.
@@ -333,7 +343,7 @@ class Compiler(Filters):
         count: str,
         whole: bool,
     ) -> Text:
-        table, counter = self._table, self._tables.account
+        table = self._table
         # An id says more than its account; as an expression, the account does not tempt to its index.
         account = table.c.account_pk + literal_column("0") if names_ids(shape) else table.c.account_pk
         terms = [account == bindparam("account")]
@@ -343,12 +353,19 @@ class Compiler(Filters):
         total: Any = null()
         if count:
             total = self.counted(terms, capped=count == "capped")
+        if whole and self._walked(shape, order):
+            # An index has the order, so it ends with the page: each record is looked at once.
+            ranges = [] if pattern is None else self._behind(order, pattern)
+            if len(ranges) < 2:
+                answer = select(func.json_array(*self._rows.outputs).label("j")).select_from(self._rows.source)
+                answer = answer.where(*terms, *ranges).order_by(*(sorted_by(self.key(key), key) for key in order))
+                return self._answer(total, answer.limit(bindparam("limit")).subquery("answer").c.j)
         # Only keys are sorted; what is returned is made for the chosen records alone.
         by_target = any(key.field in self._rows.home.targets for key in order)
         keys = [self.key(key).label(f"k{n}") for n, key in enumerate(order)]
         found = select(table.c.pk.label("chosen_pk"), *keys)
         found = found.select_from(self._rows.source if by_target else table).where(*terms)
-        ranges = [] if pattern is None else [part for part, _ in self._after(order, pattern)]
+        ranges = [] if pattern is None else self._behind(order, pattern)
         if len(ranges) > 1:
             # One by one, since SQLite walks from the first record to the place where they are joined by `or`.
             every = union_all(*(found.where(part) for part in ranges))
@@ -357,18 +374,46 @@ class Compiler(Filters):
         else:
             ordered_by = [sorted_by(self.key(key), key) for key in order]
             chosen = found.where(*ranges).order_by(*ordered_by).limit(bindparam("limit")).subquery("chosen")
-        answer: FromClause = chosen
-        if whole:
-            answer = (
-                select(func.json_array(*self._rows.outputs).label("j"))
-                .select_from(self._rows.joined(chosen.join(table, table.c.pk == chosen.c.chosen_pk)))
-                .order_by(*(sorted_by(chosen.c[f"k{n}"], key) for n, key in enumerate(order)))
-                .limit(bindparam("limit"))
-                .subquery("answer")
-            )
-        joined = select(func.group_concat(answer.c.j if whole else answer.c.chosen_pk)).scalar_subquery()
+        if not whole:
+            return self._answer(total, chosen.c.chosen_pk)
+        # What was chosen comes first in every plan, in its order: the others are only looked up.
+        looked_up = self._rows.joined(chosen.outerjoin(table, table.c.pk == chosen.c.chosen_pk))
+        answer = select(func.json_array(*self._rows.outputs).label("j")).select_from(looked_up)
+        return self._answer(total, answer.subquery("answer").c.j)
+
+    def _answer(self, total: Any, column: ColumnElement[Any]) -> Text:
+        """Return the statement of one row: the account's seq, the total, and what a column holds, joined by commas."""
+        counter = self._tables.account
+        joined = select(func.group_concat(column)).scalar_subquery()
         seq = select(counter.c.seq).where(counter.c.account_pk == bindparam("account")).scalar_subquery()
         return compiled(select(seq, total, joined))
+
+    def _walked(self, shape: Shape, order: tuple[SortKey, ...]) -> bool:
+        """Say whether an index has the records that match some values in this order."""
+        down = order[0].descending
+        targets = self._rows.home.targets  # sorted by their public ids, which are elsewhere
+        if any(key.joined is not None or key.field in targets or key.descending != down for key in order):
+            return False
+        equal = {part[1] for part in (shape[1:] if shape[0] == "and" else [shape]) if part[0] == "eq"}
+        wanted = tuple(key.field for key in order)
+        for index in self._indexes:
+            rest = tuple(itertools.dropwhile(equal.__contains__, index))
+            if rest == wanted:
+                return True
+        return False
+
+    def _behind(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> list[ColumnElement[bool]]:
+        """Return the conditions of standing behind the sort key: one, where the keys say it together.
+
+        SQLite walks from there on where an index has the keys. A null is neither more nor less than anything, so it
+        must not stand behind the place: it may where a key descends.
+        """
+        down = order[0].descending
+        if any(pattern) or any(key.descending != down or (down and self._may_be_null(key)) for key in order):
+            return [part for part, _ in self._after(order, pattern)]
+        place = tuple_(*(bindparam(f"a{n}") for n in range(len(order))))
+        keys = tuple_(*(self.key(key) for key in order))
+        return [keys < place if down else keys > place]
 
     def _among(self, column: ColumnElement[Any], kind: str, bound: Any) -> ColumnElement[bool]:
         if kind == "number":

@@ -1,7 +1,8 @@
 """The readers: a few threads with a read-only connection each, answering questions in the order they come.
 
-A question is a function of a connection. One that runs for too long is interrupted. Knows threads and
-connections, nothing of what is read.
+A question is a function of a connection. Of those who are idle the one that answered last is asked: what it has in its
+caches is what the next question needs. One that runs for too long is interrupted. Knows threads and connections,
+nothing of what is read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +35,8 @@ class _Reader:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
+        # What it is to answer next while it is idle; None ends its thread.
+        self.asked: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._guard = threading.Lock()
         self._since: float | None = None
 
@@ -59,14 +63,17 @@ class Readers:
         self._path = path
         self._count = count
         self._seconds = seconds
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Who hands a question over holds this: it goes to somebody idle, or waits for whoever is idle next.
+        self._turn = threading.Lock()
+        self._waiting: deque[_Job] = deque()
+        self._idle: list[_Reader] = []
         self._threads: list[threading.Thread] = []
         self._readers: list[_Reader] = []
 
     @property
     def waiting(self) -> int:
         """Return how many questions are queued."""
-        return self._queue.qsize()
+        return len(self._waiting)
 
     def open(self) -> None:
         """Open the connections; blocking. The writer is already open."""
@@ -83,7 +90,12 @@ class Readers:
     def ask(self, run: Read[T]) -> asyncio.Future[T]:
         """Queue a question; called on the loop, where the future will be done."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put(_Job(run, future))
+        job = _Job(run, future)
+        with self._turn:
+            if self._idle:
+                self._idle.pop().asked.put(job)
+            else:
+                self._waiting.append(job)
         return future
 
     def interrupt_slow(self) -> None:
@@ -94,8 +106,8 @@ class Readers:
 
     def close(self) -> None:
         """Answer what is queued, end the threads, close the connections; blocking."""
-        for _ in self._threads:
-            self._queue.put(None)
+        for reader in self._readers:
+            reader.asked.put(None)
         for thread in self._threads:
             thread.join()
         for reader in self._readers:
@@ -103,16 +115,30 @@ class Readers:
         self._threads.clear()
         self._readers.clear()
 
+    def _take(self, reader: _Reader) -> _Job | None:
+        """Return a question that waits; where none does, from now on the reader is idle."""
+        with self._turn:
+            if self._waiting:
+                return self._waiting.popleft()
+            self._idle.append(reader)
+        return None
+
     def _run(self, reader: _Reader, loop: asyncio.AbstractEventLoop) -> None:
-        while (job := self._queue.get()) is not None:
+        job = self._take(reader)
+        while job := job or reader.asked.get():
             if job.future.cancelled():
+                job = self._take(reader)
                 continue
+            tell: Callable[[asyncio.Future[Any], Any], None]
+            value: Any
             try:
-                value = reader.answer(job.run)
+                tell, value = _settle, reader.answer(job.run)
             except Exception as error:
-                loop.call_soon_threadsafe(_fail, job.future, error)
-            else:
-                loop.call_soon_threadsafe(_settle, job.future, value)
+                tell, value = _fail, error
+            # Idle first and then the answer, so that who asks again at once asks this one.
+            answered, job = job, self._take(reader)
+            loop.call_soon_threadsafe(tell, answered.future, value)
+            del answered, value
 
 
 def _settle(future: asyncio.Future[Any], value: Any) -> None:

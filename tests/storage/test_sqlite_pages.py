@@ -89,7 +89,9 @@ def test_the_last_page_takes_no_more_steps_than_the_first(file: Path, order: lis
         page, taken, plan = _page(file, query)
         if not page:
             break
-        chosen = plan[: plan.index("SCAN chosen")]
+        # One walk, unless nulls may stand behind the place or are what it stands on.
+        assert "SCAN chosen" not in plan or keys[0].descending or None in (query.after or ())
+        chosen = plan[: plan.index("SCAN chosen")] if "SCAN chosen" in plan else plan
         assert [line for line in chosen if "TEMP B-TREE" in line or line.startswith("SCAN event_session")] == []
         found += page
         steps.append(taken)
@@ -97,7 +99,7 @@ def test_the_last_page_takes_no_more_steps_than_the_first(file: Path, order: lis
     assert [image["id"] for image in found] == [image["id"] for image in sort_images(found, keys)]
     assert len({image["id"] for image in found}) == COUNT
     assert max(steps[1:]) <= steps[1] * 1.2
-    assert max(steps) <= steps[0] * 1.4  # the first page has no place to begin behind
+    assert max(steps) <= steps[0] * 1.6  # the first page has no place to begin behind, nor anything beside it
 
 
 def test_an_order_without_an_index_is_seen_by_the_same_measure(file: Path) -> None:
