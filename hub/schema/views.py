@@ -59,9 +59,13 @@ class Hop:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Joined:
-    """A field of a view: where it is found, and what it is. `many`: a list with a value of each record there."""
+    """A field of a view: where it is found, and what it is. `many`: a list with a value of each record there.
+
+    `origin` is the type of the records that are seen.
+    """
 
     name: str
+    origin: RecordType
     hops: tuple[Hop, ...]
     field: str
     kind: str
@@ -72,6 +76,16 @@ class Joined:
     def type(self) -> RecordType:
         """The type that has the field."""
         return self.hops[-1].type
+
+    def shows(self, hidden: Callable[[RecordType], frozenset[str]]) -> bool:
+        """Say whether nothing that it tells of is hidden: the field, the references on the way, the order."""
+        told = [(self.type, self.field)]
+        told += [(self.hops[0].type, key.removeprefix("-")) for key in self.order]
+        here = self.origin
+        for hop in self.hops:
+            told += [(here, hop.near), (hop.type, hop.far)]
+            here = hop.type
+        return all(wire not in hidden(kind) for kind, wire in told)
 
     @property
     def sortable(self) -> bool:
@@ -87,8 +101,8 @@ class Sight:
     fields: dict[str, Joined]
 
     def without(self, hidden: Callable[[RecordType], frozenset[str]]) -> Sight:
-        """Return the same view without the fields whose sources are hidden."""
-        return Sight(self.name, {n: f for n, f in self.fields.items() if f.field not in hidden(f.type)})
+        """Return the same view without the fields that tell of something hidden."""
+        return Sight(self.name, {name: field for name, field in self.fields.items() if field.shows(hidden)})
 
     def types(self) -> dict[str, RecordType]:
         """Return every type that something is taken from, by name."""
@@ -110,6 +124,7 @@ def resolve(kind: RecordType, name: str, view: View, types: Mapping[str, RecordT
 
 def _joined(kind: RecordType, name: str, source: str | Each, types: Mapping[str, RecordType], at: str) -> Joined:
     hops: list[Hop] = []
+    origin = kind
     way = source.take if isinstance(source, Each) else source
     if isinstance(source, Each):
         kind = _pointing(kind, source, types, at, hops)
@@ -132,7 +147,7 @@ def _joined(kind: RecordType, name: str, source: str | Each, types: Mapping[str,
     if any(hop.type.system for hop in hops):
         raise DeclarationError(f"{at}: records of a system type are not seen in views")
     many = isinstance(source, Each)
-    return Joined(name, tuple(hops), field, found, many, source.order if isinstance(source, Each) else ())
+    return Joined(name, origin, tuple(hops), field, found, many, source.order if isinstance(source, Each) else ())
 
 
 def _pointing(kind: RecordType, source: Each, types: Mapping[str, RecordType], at: str, hops: list[Hop]) -> RecordType:

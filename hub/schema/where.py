@@ -126,11 +126,16 @@ class _Parser:
                 nodes.append(Not(self.node(kind, value, here, depth + 1)))
             elif key.startswith("$"):
                 raise HubError("where.invalid", f"There is no operator {key[:40]}.", path=here)
-            elif key not in kind.kinds and (key in STEPS or key in kind.steps):
+            elif self.is_step(kind, key):
                 nodes.append(self.step(kind, key, value, here, depth + 1))
             else:
                 nodes.extend(self.field(kind, key, value, here))
         return nodes[0] if len(nodes) == 1 else All(tuple(nodes))
+
+    def is_step(self, kind: RecordType, key: str) -> bool:
+        if key in kind.kinds:
+            return False
+        return key in STEPS or (key in kind.steps and kind.steps[key] not in self.hidden)
 
     def step(self, kind: RecordType, key: str, value: Any, path: str, depth: int) -> Step:
         if self.watched:

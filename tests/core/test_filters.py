@@ -181,6 +181,7 @@ def test_a_field_that_is_hidden_from_the_caller_is_an_unknown_field() -> None:
         lambda: parse_where(SESSION, {"title": "a"}, frozenset({"title"})),
         lambda: parse_where(SESSION, {"titel": "a"}),
         lambda: parse_order(SESSION, ["title"], frozenset({"title"})),
+        lambda: parse_where(SESSION, {"location": {"name": "a"}}, frozenset({"location_id"}), reach=REGISTRY),
     ):
         with pytest.raises(HubError) as refused:
             parse()

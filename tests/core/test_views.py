@@ -29,12 +29,13 @@ class House(Record, access=_RULE):
     notes: list[str] = []
 
 
-class Hall(Record, parent=House, access=_RULE, indexes=(("twin",),)):
+class Hall(Record, parent=House, access=_RULE, indexes=(("twin",), ("back",))):
     """What is looked at."""
 
     size: int = 0
     twin: Ref[House] | None = None
     other: Ref[House] | None = None
+    back: Annotated[Ref[House], Field(hidden_from="editor")] | None = None
 
 
 class Chair(Record, parent=Hall, access=_RULE):
@@ -94,6 +95,19 @@ def test_a_field_whose_source_is_hidden_is_unknown_in_the_view_too() -> None:
     with pytest.raises(HubError, match=r"where\.invalid at where\.value"):
         parse_where(HALL, {"value": 1}, view=narrow)
     assert parse_where(HALL, {"value": 1}, view=sight) != parse_where(HALL, {"value": 2}, view=sight)
+
+
+def test_a_field_is_hidden_with_any_reference_on_the_way_to_it_and_with_what_it_is_ordered_by() -> None:
+    hidden = RightsTable(registry_of(*TYPES.values())).of("editor").hidden
+    for kind, view in (
+        (HALL, View(name="parent.name", far="back.name")),
+        (type_of(Chair), View(name="parent.size", far="parent.back.name")),
+        (HOUSE, View(name=Each("hall", "size"), far=Each("hall.back", "size"))),
+        (HOUSE, View(name=Each("hall", "twin.name"), far=Each("hall", "back.name"))),
+    ):
+        assert set(resolve(kind, "v", view, TYPES).without(hidden).fields) == {"name"}
+    by_size = resolve(HOUSE, "v", View(sizes=Each("hall", "twin.name", order=("size",))), TYPES)
+    assert by_size.without(lambda kind: frozenset({"size"} if kind is HALL else ())).fields == {}
 
 
 def test_the_hash_of_the_schema_tells_of_views() -> None:
