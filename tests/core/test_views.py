@@ -100,12 +100,12 @@ def test_a_field_whose_source_is_hidden_is_unknown_in_the_view_too() -> None:
 def test_a_field_is_hidden_with_any_reference_on_the_way_to_it_and_with_what_it_is_ordered_by() -> None:
     hidden = RightsTable(registry_of(*TYPES.values())).of("editor").hidden
     for kind, view in (
-        (HALL, View(name="parent.name", far="back.name")),
-        (type_of(Chair), View(name="parent.size", far="parent.back.name")),
-        (HOUSE, View(name=Each("hall", "size"), far=Each("hall.back", "size"))),
-        (HOUSE, View(name=Each("hall", "twin.name"), far=Each("hall", "back.name"))),
+        (HALL, View(near="parent.name", far="back.name")),
+        (type_of(Chair), View(near="parent.size", far="parent.back.name")),
+        (HOUSE, View(near=Each("hall", "size"), far=Each("hall.back", "size"))),
+        (HOUSE, View(near=Each("hall", "twin.name"), far=Each("hall", "back.name"))),
     ):
-        assert set(resolve(kind, "v", view, TYPES).without(hidden).fields) == {"name"}
+        assert set(resolve(kind, "v", view, TYPES).without(hidden).fields) == {"near"}
     by_size = resolve(HOUSE, "v", View(sizes=Each("hall", "twin.name", order=("size",))), TYPES)
     assert by_size.without(lambda kind: frozenset({"size"} if kind is HALL else ())).fields == {}
 
