@@ -315,7 +315,8 @@ async def raw_pages(options: argparse.Namespace) -> dict[str, float]:
 
     async def one() -> None:
         at = first + _random.randrange(9 * 10**7) * 1000
-        found = [dict(zip(names, row)) for row in connection.execute(page, (account, parent, at, "A")).fetchall()]
+        rows = connection.execute(page, (account, parent, at, "A")).fetchall()
+        found = [dict(zip(names, row, strict=True)) for row in rows]
         assert len(found) == 50
 
     found = await measured(1, options.seconds, one)
