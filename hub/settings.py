@@ -99,10 +99,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     admit_per_second: Annotated[
         float,
         Meta(ge=0, le=100_000, description="How many sockets are let in a second, on average; 0: all that come."),
-    ] = 500.0
+    ] = 1000.0
     admit_burst: Annotated[
         int, Meta(ge=1, le=100_000, description="How many sockets are let in at once, after a quiet time.")
-    ] = 1000
+    ] = 10_000
     requests_per_second: Annotated[
         int,
         Meta(
