@@ -23,6 +23,8 @@ from tests.storage import redis_server
 
 PROTOCOL = "aether.v1.json"
 SECRET = "the-secret-of-the-cluster-of-benchmarks"
+AT_ONCE = 100
+"""How many watchers are opened together."""
 SAMPLES = 100_000
 """About how many latencies are kept."""
 
@@ -33,7 +35,7 @@ def _pair(mariadb: Mariadb, folder: Path) -> Iterator[tuple[servers.Server, serv
     with redis_server.running() as redis:
         servers.pin(servers.LOAD_CORE, redis.pid)
         url = mariadb.server.url(mariadb.server.new_database())
-        settings = {"database_url": url, "redis_url": redis.url, "cluster_secret": SECRET}
+        settings = {"database_url": url, "redis_url": redis.url, "cluster_secret": SECRET, "admit_per_second": "0"}
         with contextlib.ExitStack() as stack:
             hubs = []
             for name in ("one", "two"):
@@ -75,14 +77,15 @@ async def _latencies(
     hello = masked(json.dumps({"op": "session.hello", "id": 1, "token": key}).encode())
     watch = masked(json.dumps({"op": "watch.start", "id": 2, "type": "event"}).encode())
     clients: list[RawClient] = []
-    for n in range(watchers):
-        client = await connect(two.port, "/ws", PROTOCOL, on_watcher)
-        client.transport.write(hello + watch)
-        clients.append(client)
-        if n % 200 == 199:  # nobody's hello may wait for too long behind the others'
-            async with asyncio.timeout(60):
-                while sum(greeted.values()) < 2 * len(clients):
-                    await asyncio.sleep(0.01)
+    while len(clients) < watchers:
+        many = min(AT_ONCE, watchers - len(clients))
+        opened = [connect(two.port, "/ws", PROTOCOL, on_watcher) for _ in range(many)]
+        for client in await asyncio.gather(*opened):
+            client.transport.write(hello + watch)
+            clients.append(client)
+        async with asyncio.timeout(60):  # nobody's hello waits for long behind the others'
+            while sum(greeted.values()) < 2 * len(clients):
+                await asyncio.sleep(0.002)
     publisher = await connect(one.port, "/ws", PROTOCOL, on_publisher)
     publisher.transport.write(hello)
     async with asyncio.timeout(60):
