@@ -23,9 +23,9 @@ from hub.schema.writes import ChangeSet
 from hub.wire.errors import HubError
 from storage.base import FIND_CEILING, Storage
 
-STRETCH: Final = 250
-"""How many commits make a stretch: those from 1 on, from 251 on, and so on."""
-STRETCHES: Final = 8
+STRETCH: Final = 50
+"""How many commits make a stretch: those from 1 on, from 51 on, and so on."""
+STRETCHES: Final = 32
 """How many stretches are kept; the one that was used longest ago makes room."""
 KEPT_SECONDS: Final = 1.0
 """How long what was read is kept after its last use."""
@@ -74,6 +74,10 @@ class Stretch:
                     return  # it is forgotten
                 self._commits += commits
                 self.last = commits[-1].seq
+
+    def changes(self, since: int) -> int:
+        """Return how many records were changed by the commits behind a number."""
+        return sum(len(commit.rows) for commit in self._commits if commit.seq > since)
 
     def after(self, seq: int) -> ChangeSet | None:
         """Return the first commit behind a number."""

@@ -24,6 +24,8 @@ from storage.base import Storage
 
 REPLAY_EVENTS: Final = 10_000
 REPLAY_BYTES: Final = 768 * 1024
+REPLAY_CHANGES: Final = 20_000
+"""How many changes of the log are looked at for a resume, whatever they mean to it."""
 _ENCODER: Final = msgspec.json.Encoder()
 
 
@@ -111,7 +113,7 @@ class Starts:
             return None
         target = self._dispatcher.position(query.account)
         told: list[dict[str, Any]] = []
-        position, count, size = since, 0, 0
+        position, count, size, looked = since, 0, 0, 0
         while position < target:
             stretch = await self.shared.stretch(query.account, epoch, position, target)
             first = stretch.after(position)
@@ -121,8 +123,9 @@ class Starts:
                 told.append(each.told)
                 count += each.events
                 size += each.size
+            looked += stretch.changes(position)
             position = stretch.last
-            if count > REPLAY_EVENTS or size > REPLAY_BYTES:
+            if count > REPLAY_EVENTS or size > REPLAY_BYTES or (looked > REPLAY_CHANGES and position < target):
                 return None
         await self._dispatcher.reached(query.account, position)
         await self._windows.settled(outlet)

@@ -191,7 +191,11 @@ class Storage(Protocol):
         """Return what the live records add up to and the `seq` they were read at, as one consistent state."""
 
     async def changes(self, account: str, after: int, limit: int) -> list[ChangeSet]:
-        """Return the commits with `seq` above `after`, in order, at most `limit`."""
+        """Return the commits with `seq` above `after`, in order, at most `limit`.
+
+        They are fewer where they hold many changes, but at least one where there is one: how much is in memory goes
+        by changes, of which a commit may have thousands.
+        """
 
     async def history(self, account: str, kind: RecordType, rec: str, below: int | None, limit: int) -> list[ChangeSet]:
         """Return the changes of one record, newest first: each as its commit, with that row alone.

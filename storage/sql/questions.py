@@ -164,20 +164,23 @@ class Questions:
         return run
 
     def changes(self, account: str, after: int, limit: int) -> Read[list[ChangeSet]]:
-        """Return the commits with `seq` above `after`, in order."""
+        """Return the commits with `seq` above `after`, in order: as many as a page of rows holds, or one."""
 
         def run(connection: sqlite3.Connection) -> list[ChangeSet]:
             account_pk = self.account(connection, account)
             if account_pk is None:
                 return []
             rows = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
-            if len(rows) == PAGE:
+            if len(rows) == PAGE and rows[0][0] != rows[-1][0]:
+                rows = [row for row in rows if row[0] != rows[-1][0]]  # the last may go on: it is read next time
+            elif len(rows) == PAGE:
                 # It may go on while the beginning of the log is forgotten: what belongs together is read together.
+                only = rows[0][0]
                 connection.execute("BEGIN")
                 try:
-                    rows = page = self._page(connection, account_pk, (after, _LAST_PART), after + limit)
+                    rows = page = self._page(connection, account_pk, (only - 1, _LAST_PART), only)
                     while len(page) == PAGE:
-                        page = self._page(connection, account_pk, (page[-1][0], page[-1][1]), after + limit)
+                        page = self._page(connection, account_pk, (only, page[-1][1]), only)
                         rows = [*rows, *page]
                 finally:
                     connection.execute("COMMIT")

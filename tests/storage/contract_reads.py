@@ -342,7 +342,8 @@ class ReadContract:
         log = await use.log()
         assert [(s.seq, len(s.rows)) for s in log] == [(1, 1), (2, 700), (3, 3), (4, 501), (5, 500)]
         assert log == use.told
-        assert [s.seq for s in await use.storage.changes("main", 1, 3)] == [2, 3, 4]
+        some = [s.seq for s in await use.storage.changes("main", 1, 3)]
+        assert some == [2, 3, 4][: len(some)] != [], "fewer than were asked for, for they are large, but one at least"
 
     async def test_before_images_lead_back_to_the_beginning(self, use: Use) -> None:
         parent = (await use.create(box, name="a"))["id"]

@@ -267,4 +267,7 @@ class Use:
 
     async def log(self, account: str = "main") -> list[ChangeSet]:
         """Return the account's whole log."""
-        return await self.storage.changes(account, 0, 100_000)
+        found: list[ChangeSet] = []
+        while more := await self.storage.changes(account, found[-1].seq if found else 0, 100_000):
+            found += more
+        return found
