@@ -13,15 +13,21 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=$PWD/var/autobahn
 mkdir -p "$folder"
 
-python=${PYTHON27:-$(command -v python2.7 || ls "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python2.7 2>/dev/null | tail -1 || true)}
+python=
+for candidate in "${PYTHON27:-}" python2.7 "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python2.7; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (2, 7))' 2>/dev/null; then
+        python=$candidate
+        break
+    fi
+done
 if [ -z "$python" ]; then
     echo "autobahn: Python 2.7 is needed (pyenv install 2.7.18), or name one: PYTHON27=/where/python2.7 $0" >&2
     exit 1
 fi
 if [ ! -x "$folder/env/bin/wstest" ]; then
-    "$python" -m pip install -q --disable-pip-version-check --target "$folder/virtualenv" virtualenv==20.15.1
+    "$python" -W ignore -m pip install -q -q --disable-pip-version-check --target "$folder/virtualenv" virtualenv==20.15.1
     PYTHONPATH="$folder/virtualenv" "$python" -m virtualenv -q "$folder/env"
-    "$folder/env/bin/pip" install -q --disable-pip-version-check --require-hashes -r scripts/autobahn.txt
+    "$folder/env/bin/pip" install -q -q --disable-pip-version-check --require-hashes -r scripts/autobahn.txt
 fi
 
 scripts/bootstrap.sh --dev

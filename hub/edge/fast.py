@@ -67,7 +67,7 @@ class FastSocket(asyncio.Protocol):
     """One socket from its takeover to its end. An `Edge` of its connection."""
 
     __slots__ = (
-        "_connection", "_cut", "_failed", "_first", "_fragments", "_heard", "_kind", "_late", "_limit", "_loop",
+        "_connection", "_cut", "_failed", "_first", "_gathered", "_heard", "_kind", "_late", "_limit", "_loop",
         "_over", "_parser", "_parts", "_paused", "_pieces", "_pinged", "_pings", "_registered", "_rest", "_room",
         "_slot", "_wanted", "_wheel", "_writable", "direct", "framed", "transport",
     )  # fmt: skip
@@ -98,7 +98,8 @@ class FastSocket(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._kind = 0
         """The opcode of the message that is arriving in fragments."""
-        self._fragments = 0
+        self._gathered = 0
+        """How many bytes of it are here."""
         self._over = False
         """Whether a close was sent: what the peer still sends is thrown away, but for its own close."""
         self._failed = False
@@ -255,7 +256,7 @@ class FastSocket(asyncio.Protocol):
         for event in parser.events_received():
             if isinstance(event, WireFrame) and not self._event(parser, event):
                 return False
-        if not self._fragments:
+        if not self._parts:
             self._parser = None
         return True
 
@@ -265,7 +266,6 @@ class FastSocket(asyncio.Protocol):
             return False
         if event.opcode in {Opcode.PING, Opcode.PONG}:
             return self._control(parser)
-        self._fragments += 1
         self._pieces += 1
         if self._pieces > PIECES * self._wheel.tens:
             self._fail(close.PIECES)
@@ -273,11 +273,12 @@ class FastSocket(asyncio.Protocol):
         if event.opcode is not Opcode.CONT:
             self._kind = event.opcode
         self._parts.append(bytes(event.data))
-        if self._fragments > FRAGMENTS or sum(map(len, self._parts)) > self._limit:
+        self._gathered += len(event.data)
+        if len(self._parts) > FRAGMENTS or self._gathered > self._limit:
             self._fail(close.TOO_LARGE)
             return False
         if event.fin:
-            whole, self._parts, self._fragments = b"".join(self._parts), [], 0
+            whole, self._parts, self._gathered = b"".join(self._parts), [], 0
             try:
                 message: Frame = whole.decode("utf-8") if self._kind == Opcode.TEXT else whole
             except UnicodeDecodeError:
