@@ -68,7 +68,8 @@ async def count_up(uses: list[Use], writers: int, increments: int, *, expecting:
     await asyncio.gather(*(write(uses[n % len(uses)]) for n in range(writers)))
     image = await uses[-1].get(box, made["id"])
     assert image is not None
-    assert image["version"] == int(image["note"]) + 1
+    if expecting:  # else one that comes late may write a lower number
+        assert image["version"] == int(image["note"]) + 1
     return acknowledged, int(image["note"]), refused
 
 
