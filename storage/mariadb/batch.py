@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from storage.mariadb.compile import spread
+from storage.mariadb.literals import insert_rows
 from storage.mariadb.statements import REMOVED, Statements, change_rows
 
 
@@ -63,7 +64,7 @@ class Batch:
 
     def _insert(self) -> None:
         if self._new:
-            self._connection.exec_driver_sql(self._statements.inserts[self._kind], self._new)
+            insert_rows(self._connection, self._statements.inserts[self._kind], self._new)
             self._new = []
 
     def _release(self) -> None:

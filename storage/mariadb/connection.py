@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
@@ -25,6 +27,8 @@ Durability = Literal["full", "normal"]
 DRIVER: Final = "mysql+aiomysql"
 CONNECT_SECONDS: Final = 2
 PING_SECONDS: Final = 1.0
+HEARD_SECONDS: Final = 0.25
+"""So long after its last answer a connection counts as alive: nobody is asked again before the next statement."""
 STATEMENT_SECONDS: Final = 4
 LOCK_SECONDS: Final = 3
 IDLE_SECONDS: Final = 10
@@ -62,6 +66,15 @@ log: Final = logging.getLogger(__name__)
 class Driver(aiomysql.Connection):  # type: ignore[misc]  # it ships no types
     """aiomysql's connection, which by itself leaves its socket open when it is cut off while connecting or closing."""
 
+    heard = -math.inf
+    """When the server last answered a statement, by the monotonic clock."""
+
+    async def query(self, sql: str | bytes, unbuffered: bool = False) -> Any:
+        """Run a statement."""
+        affected = await super().query(sql, unbuffered)
+        self.heard = time.monotonic()
+        return affected
+
     async def _connect(self) -> None:
         try:
             await super()._connect()
@@ -71,6 +84,8 @@ class Driver(aiomysql.Connection):  # type: ignore[misc]  # it ships no types
 
     async def ping(self, reconnect: bool = False) -> None:
         """Ask whether somebody is there; no answer in time is a lost connection, and all older ones go with it."""
+        if time.monotonic() - self.heard < HEARD_SECONDS:
+            return
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await super().ping(reconnect)
@@ -137,10 +152,17 @@ def rolled_back(connection: Connection) -> Iterator[None]:
         raise
 
 
+_BEGIN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION"
+
+
 def begin(connection: Connection) -> None:
     """Begin a transaction that writes: what it reads is what is true now, and no gap between rows is locked."""
-    connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-    connection.exec_driver_sql("START TRANSACTION")
+    connection.exec_driver_sql(begun_with())
+
+
+def begun_with(sql: str = "") -> str:
+    """Return the statement that begins such a transaction and runs another one in it, in one way to the server."""
+    return f"BEGIN NOT ATOMIC {_BEGIN}; {sql}{';' if sql else ''} END"
 
 
 @contextlib.contextmanager

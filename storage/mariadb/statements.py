@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from hub.schema.registry import Registry
 from storage.mariadb.aging import Aging
 from storage.mariadb.compile import MariaCompiler, MariaRows, ask, compiled, possible_id
+from storage.mariadb.connection import begun_with
 from storage.mariadb.feeds import FeedPositions
 from storage.mariadb.past import Past
 from storage.mariadb.totals import MariaTotals
@@ -68,6 +69,7 @@ class Statements:
         mine = account.c.account == bindparam("account")
         self.account = compiled(select(account.c.account_pk, account.c.seq).where(mine)).sql
         self.lock_account = compiled(select(account.c.account_pk, account.c.seq).where(mine).with_for_update()).sql
+        self.begin_locked = begun_with(self.lock_account)
         self.open_account = compiled(insert(account).prefix_with("IGNORE")).sql
         self.move_head = compiled(
             update(account).values(seq=bindparam("s")).where(account.c.account_pk == bindparam("a"))
@@ -192,9 +194,8 @@ def _change(
 
 
 def _insert(table: Table, columns: Sequence[str]) -> str:
-    """Return an insert of one row; the driver makes one statement of many."""
-    names = ", ".join(map(_quote, columns))
-    return f"INSERT INTO {_quote(table.name)} ({names}) VALUES ({', '.join(['%s'] * len(columns))})"
+    """Return an insert up to its rows, for `insert_rows`."""
+    return f"INSERT INTO {_quote(table.name)} ({', '.join(map(_quote, columns))}) VALUES"
 
 
 def _quote(name: str) -> str:

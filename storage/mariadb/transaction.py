@@ -22,7 +22,7 @@ from storage.base import KEY_HOURS
 from storage.decide import Decision, KeyRow, Put
 from storage.mariadb.batch import Batch
 from storage.mariadb.compile import ask
-from storage.mariadb.connection import begin
+from storage.mariadb.literals import insert_rows
 from storage.mariadb.statements import BLOCK, TAKE, Statements
 from storage.removal import reborn
 from storage.sql.asked import Asked
@@ -93,8 +93,7 @@ class Transaction:
 
     def _lock(self) -> tuple[int, int]:
         connection, statements = self._connection, self._statements
-        begin(connection)
-        row = connection.exec_driver_sql(statements.lock_account, (self._account,)).one_or_none()
+        row = connection.exec_driver_sql(statements.begin_locked, (self._account,)).one_or_none()
         if row is None:
             # Two may open an account at once: one row is ignored, and both lock the other.
             fresh = (self._pks.take(connection), self._account, self._pks.epoch, 0)
@@ -254,7 +253,7 @@ class Transaction:
             statements.words[name].write(connection, texts, texts.keys() - fresh)
         if changes:
             connection.exec_driver_sql(statements.move_head, (self.seq, self._account_pk))
-            connection.exec_driver_sql(statements.change, changes)
+            insert_rows(connection, statements.change, changes)
         if erased:
             again = reborn(decision.log for decision in decisions if decision.log is not None)
             for name, recs in erased.items():
@@ -263,7 +262,7 @@ class Transaction:
         if keys:
             for outdated in self._outdated:
                 connection.exec_driver_sql(statements.forget, outdated)
-            connection.exec_driver_sql(statements.key, keys)
+            insert_rows(connection, statements.key, keys)
 
     def _put(self, put: Put, batch: Batch) -> None:
         key = (self._account, put.type.name, put.image["id"])
