@@ -16,6 +16,7 @@ from typing import Any, Final
 from channels.after import AfterCommit
 from channels.dispatch import Dispatcher
 from channels.feeds import Feeds
+from channels.messages import Messages
 from channels.outlet import Outlet
 from channels.refills import Windows
 from channels.rosters import Rosters
@@ -27,6 +28,7 @@ from hub.wire import close
 from hub.wire.errors import HubError
 from storage.base import Storage
 from storage.bus import Bus
+from storage.channel_log import ChannelLog, InProcessLog
 
 WATCHES_PER_SOCKET: Final = 100
 WINDOW_RECORDS_PER_SOCKET: Final = 10_000
@@ -75,6 +77,7 @@ class Live:
         read_gaps: bool = True,
         after: AfterCommit | None = None,
         resume_from: Callable[[], str] = lambda: "",
+        log: ChannelLog | None = None,
     ) -> None:
         """Run over a keeper and a bus; `resume_from` returns the time in wire form before which nothing is resumed."""
         self.storage = storage
@@ -83,6 +86,7 @@ class Live:
         """The hooks of packs, where there are any."""
         self.watches = Watches()
         self.rosters = Rosters()
+        self.messages = Messages(log or InProcessLog(), self._too_slow)
         self.feeds = Feeds(storage)
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
         self.windows = Windows(storage, self.dispatcher, self.watches)
@@ -104,6 +108,7 @@ class Live:
     async def start(self) -> None:
         """Begin to hear of others, to beat and to look at the logs."""
         await self.bus.start()
+        await self.messages.log.start()
         self._pulse = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -117,6 +122,7 @@ class Live:
         self.feeds.close_all()
         self._starts.shared.close()
         self.windows.close()
+        await self.messages.log.close()
         await self.dispatcher.close()
 
     def _committed(self, commits: list[ChangeSet]) -> None:
@@ -141,10 +147,15 @@ class Live:
 
     def _end_channel(self, account: str, name: str) -> None:
         """The record of a channel is deleted: everybody leaves, and nobody is in it any more."""
-        for outlet in self.rosters.end((account, name)):
+        for outlet in {*self.rosters.end((account, name)), *self.messages.end((account, name))}:
             session = self._by_outlet.get(outlet)
             if session is not None:
                 session.channels.discard(name)
+
+    def _too_slow(self, outlet: Outlet) -> None:
+        session = self._by_outlet.get(outlet)
+        if session is not None and session.closing is not None:
+            session.closing(close.SLOW.code, close.SLOW.reason)
 
     def _withdraw(self, account: str, row: ChangeRow, before: dict[str, Any]) -> None:
         """End the sessions whose key, token, user or membership is gone, or means something else now."""
@@ -308,6 +319,7 @@ class Live:
             for group in session.watches.values():
                 self.watches.stop(group, outlet)
             self.rosters.drop(outlet, session.id, ended=clean)
+            self.messages.drop(outlet)
             self.feeds.drop(outlet)
             outlet.close()
         session.watches.clear()
@@ -339,6 +351,7 @@ class Live:
             if session.account is not None:
                 for channel in session.channels:
                     self.rosters.leave((session.account, channel), outlet, session.id)
+            self.messages.drop(outlet)
             self.feeds.drop(outlet)
         session.watches.clear()
         session.channels.clear()

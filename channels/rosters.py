@@ -113,13 +113,16 @@ class Rosters:
         state: dict[str, Any] | None,
         now: str,
         status: str = "active",
+        *,
+        sees: bool = True,
     ) -> tuple[list[dict[str, Any]], int]:
         """Let a socket hear a channel; with `state`, show its session there. Return members and version.
 
-        Joining again replaces the state and begins a new count of versions.
+        Joining again replaces the state and begins a new count of versions. Who does not see is told of nobody.
         """
         room = self._rooms.setdefault(channel, _Room())
-        room.joins[outlet] = _Join(session)
+        if sees:
+            room.joins[outlet] = _Join(session)
         if who is not None and state is not None:
             key = (who.kind, who.rec)
             member = room.members.get(key)
@@ -131,7 +134,8 @@ class Rosters:
             if known != entry:
                 member.sessions[session] = entry
                 self._tell(channel, room, "join" if fresh else "update", member, but=outlet)
-        return [m.wire() for m in list(room.members.values())[:MEMBERS]], room.joins[outlet].version
+        self._forget(channel, room)
+        return [m.wire() for m in list(room.members.values())[:MEMBERS]] if sees else [], 0
 
     def joined(self, channel: ChannelKey, outlet: Outlet) -> bool:
         """Say whether a socket hears a channel."""

@@ -1,34 +1,43 @@
-"""channel.join, channel.leave, presence.update: who is here."""
+"""channel.join, channel.leave, channel.send, presence.update: who is here, and what is said."""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+from channels.messages import entry_of, told_of
 from channels.rosters import ChannelKey, Who, check_state
 from handlers.base import Answer, Call, Needs, handles
 from hub.schema.access import rank
+from hub.schema.channels import Channel
 from hub.schema.record import RecordType
 from hub.wire.errors import HubError
 from hub.wire.names import split_channel
-from hub.wire.requests import ChannelJoin, ChannelLeave, PresenceUpdate
+from hub.wire.requests import ChannelJoin, ChannelLeave, ChannelSend, PresenceUpdate, Target
+from storage.channel_log import Place
 
-CHANNELS_PER_SOCKET = 100
+CHANNELS_PER_SOCKET: Final = 100
 
 
-async def allowed(call: Call, name: str) -> ChannelKey:
-    """Return the channel of a name that the caller may join; raise `channel.unknown` or `access.denied`."""
+async def allowed(call: Call, name: str, *, known: bool = False, sending: bool = False) -> tuple[ChannelKey, Channel]:
+    """Return the channel of a name that the caller may join or send to; raise `channel.unknown` or `access.denied`.
+
+    `known`: the caller is in it, so that its record is there.
+    """
     parts = split_channel(name)
     if parts is None:
         raise HubError("channel.unknown", "A channel is named namespace:id.", path="channel")
     namespace, rec = parts
-    registry = call.services.registry
-    if namespace in registry.types:
+    channel = call.services.registry.channel(namespace)
+    kind = None
+    if channel.record is not None:
         kind = call.kind(namespace, "read", path="channel")
+    elif call.peer.role is None or rank(call.peer.role) < rank(channel.join):
+        raise HubError("access.denied", f"Role {call.peer.role} may not join {namespace}.", path="channel")
+    if sending and not channel.may_send(call.peer.role):
+        raise HubError("access.denied", f"Role {call.peer.role} may not send to {namespace}.", path="channel")
+    if kind is not None and not known:
         await _look(call, kind, rec)
-    elif namespace in registry.channels:
-        if call.peer.role is None or rank(call.peer.role) < rank(registry.channels[namespace].join):
-            raise HubError("access.denied", f"Role {call.peer.role} may not join {namespace}.", path="channel")
-    else:
-        raise HubError("channel.unknown", path="channel")
-    return call.account, name
+    return (call.account, name), channel
 
 
 async def _look(call: Call, kind: RecordType, rec: str) -> None:
@@ -54,7 +63,7 @@ def member(call: Call) -> Who | None:
 async def join(call: Call, request: ChannelJoin) -> Answer:
     """Hear a channel; with `presence`, be seen there."""
     session = call.session
-    channel = await allowed(call, request.channel)
+    key, channel = await allowed(call, request.channel)
     session = call.session  # once more: the account may have changed while the record was looked up
     if request.channel not in session.channels and len(session.channels) >= CHANNELS_PER_SOCKET:
         raise HubError("rate.limited", f"A socket joins at most {CHANNELS_PER_SOCKET} channels.", retry_after=1)
@@ -62,24 +71,36 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     if request.presence is not None:
         state = request.presence.state
         check_state(state, "presence.state")
+        if not channel.presence:
+            raise HubError("data.invalid", f"Nobody is shown in the channels of {channel.namespace}.", path="presence")
     live = call.services.live
     outlet = session.outlet
     if outlet is None:
         raise HubError("data.invalid", "The socket is gone.", path="op")
-    now = call.services.clock()
-    members, version = live.rosters.join(channel, outlet, session.id, member(call), state, now, session.status)
+    who, recover = member(call), request.recover
+    after = Place(recover.epoch, recover.offset) if recover is not None and channel.history else None
+    past = await live.messages.join(key, outlet, session.id, who, channel, after)
+    if call.moved or session.outlet is not outlet:
+        live.messages.leave(key, outlet)
+        raise HubError("action.cancelled", "The session has changed its account meanwhile.")
+    members: list[dict[str, Any]] = []
+    version = 0
+    if channel.presence:
+        now, sees = call.services.clock(), channel.may_see(call.peer.role)
+        members, version = live.rosters.join(key, outlet, session.id, who, state, now, session.status, sees=sees)
     session.channels.add(request.channel)
-    return Answer(
-        {
-            "members": members,
-            "version": version,
-            "epoch": call.services.instance,
-            "offset": 0,
-            "recovered": request.recover is not None
-            and request.recover.epoch == call.services.instance
-            and request.recover.offset == 0,
-        }
-    )
+    data: dict[str, Any] = {
+        "members": members,
+        "version": version,
+        "epoch": past.place.epoch,
+        "offset": past.place.offset,
+        "recovered": past.recovered,
+    }
+    if past.entries:
+        data["messages"] = [told_of(entry) for entry in past.entries]
+    if past.why is not None:
+        data["why"] = past.why
+    return Answer(data)
 
 
 @handles(Needs.ACCOUNT)
@@ -88,9 +109,39 @@ async def leave(call: Call, request: ChannelLeave) -> Answer:
     session = call.session
     if request.channel not in session.channels or session.outlet is None:
         raise HubError("channel.unknown", "This session is not in that channel.", path="channel")
-    call.services.live.rosters.leave((call.account, request.channel), session.outlet, session.id)
+    key = (call.account, request.channel)
+    call.services.live.rosters.leave(key, session.outlet, session.id)
+    call.services.live.messages.leave(key, session.outlet)
     session.channels.discard(request.channel)
     return Answer({})
+
+
+@handles(Needs.ACCOUNT)
+async def send(call: Call, request: ChannelSend) -> Answer:
+    """Say something in a channel, with its history where it has one; also over HTTP."""
+    session = call.peer.session if call.peer.outlet is not None else None
+    if session is not None:
+        session = call.session  # raises where the account has changed meanwhile
+    known = session is not None and request.channel in session.channels
+    key, channel = await allowed(call, request.channel, known=known, sending=True)
+    to = None if request.to is None else _target(request.to)
+    sender = None if session is None else session.id
+    who = member(call) if channel.named else None
+    body = {
+        "event": request.event,
+        "data": request.data,
+        "from": None if who is None else {"kind": who.kind, "rec": who.rec, "name": who.name, "session": sender},
+    }
+    entry = entry_of(body, channel, sender, to, echo=request.echo, ttl=request.ttl)
+    offset, then = await call.services.live.messages.send(key, channel, entry, call.peer.outlet)
+    return Answer({"offset": offset} if offset else {}, then=then)
+
+
+def _target(target: Target) -> tuple[str, str]:
+    given = [(name, rec) for name in ("session", "user", "device") if (rec := getattr(target, name)) is not None]
+    if len(given) != 1:
+        raise HubError("data.invalid", "Name one session, user or device; without `to` it is for all.", path="to")
+    return given[0]
 
 
 @handles(Needs.ACCOUNT)

@@ -13,7 +13,8 @@ from hub.version import VERSION
 if TYPE_CHECKING:
     from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
     from hub.schema.access import Access
-    from hub.schema.actions import Channel, action
+    from hub.schema.actions import action
+    from hub.schema.channels import Channel
     from hub.schema.core.identity import Account, User
     from hub.schema.core.lookups import Site
     from hub.schema.fields import Field, Ref
@@ -35,7 +36,7 @@ _HOMES = {
     "ActionWrite": "hub.context",
     "Change": "hub.schema.hooks",
     "ChangeRecord": "hub.context",
-    "Channel": "hub.schema.actions",
+    "Channel": "hub.schema.channels",
     "Committed": "hub.schema.writes",
     "Context": "hub.context",
     "DeleteRecord": "hub.context",

@@ -1,4 +1,4 @@
-"""Declaring actions and channel namespaces. Values only: the hub collects them from the packs.
+"""Declaring actions. Values only: the hub collects them from the packs.
 
 @action("journal.archive", needs="journal.update", target=Journal)
 async def archive(ctx: Context, args: ArchiveArgs) -> ArchiveResult:
@@ -14,7 +14,6 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
-from hub.schema.access import rank
 from hub.schema.fields import DeclarationError
 from hub.schema.record import Record, RecordType, type_of
 from hub.wire.names import OPERATION
@@ -75,18 +74,3 @@ def action(name: str, *, needs: str, target: type[Record] | None = None, operato
         return function
 
     return declare
-
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A declared channel namespace that belongs to no record type.
-
-    `join` is the least role that may join; `presence` says whether members are shown.
-    """
-
-    namespace: str
-    join: str
-    presence: bool = True
-
-    def __post_init__(self) -> None:
-        rank(self.join)

@@ -16,7 +16,8 @@ from typing import Any
 
 import msgspec
 
-from hub.schema.actions import ActionSpec, Channel
+from hub.schema.actions import ActionSpec
+from hub.schema.channels import Channel, of_type
 from hub.schema.fields import DeclarationError
 from hub.schema.hooks import Hook
 from hub.schema.lookups import Lookup
@@ -36,6 +37,8 @@ class Registry:
         self.actions: dict[str, ActionSpec] = {}
         self.channels: dict[str, Channel] = {}
         self.lookups: dict[str, Lookup] = {}
+        # The channels of record types that declare none, as they were asked for.
+        self._presence: dict[str, Channel] = {}
         # Hooks by the name of the type, in the order of their declaration.
         self.before: dict[str, list[Hook]] = {}
         self.after: dict[str, list[Hook]] = {}
@@ -122,9 +125,9 @@ class Registry:
         for name in (*self.before, *self.after):
             if name not in self.types:
                 raise DeclarationError(f"a hook is for {name}, which is not registered")
-        for name in self.channels:
-            if name in self.types:
-                raise DeclarationError(f"channel {name}: the namespace is that of a record type")
+        for name, channel in self.channels.items():
+            if self.types.get(name) is not channel.record:
+                raise DeclarationError(f"channel {name}: declare the channels of a record type with Channel.of(type)")
 
     def type(self, name: str, path: str = "type") -> RecordType:
         """Return the type of that name; raise `type.unknown`."""
@@ -140,6 +143,16 @@ class Registry:
             known = ", ".join(sorted(views)) or "none"
             raise HubError("data.invalid", f"{kind.name} has no view {name[:48]!r}; it has: {known}.", path=path)
         return views[name]
+
+    def channel(self, namespace: str) -> Channel:
+        """Return what the channels of a namespace are; raise `channel.unknown`."""
+        found = self.channels.get(namespace)
+        if found is None:
+            kind = self.types.get(namespace)
+            if kind is None:
+                raise HubError("channel.unknown", path="channel")
+            found = self._presence.setdefault(namespace, of_type(kind))
+        return found
 
     def checked_lookups(self) -> list[Lookup]:
         """Return the lookups that fields are checked against."""

@@ -64,6 +64,7 @@ KINDS: dict[str, ErrorKind] = _kinds(
     ("lookup.unknown", 404, False, "There is no such lookup."),
     ("lookup.too_large", 422, False, "More rows lie over this lookup here than one question may read."),
     ("channel.unknown", 404, False, "There is no such channel, or this session may not know of it."),
+    ("message.too_large", 413, False, "The data of a channel message is larger than its namespace allows."),
     ("state.too_large", 413, False, "The presence state is larger than its limit."),
     ("command.absent", 404, True, "The client that the command is for is not connected."),
     ("command.timeout", 504, True, "The other client did not answer in time."),

@@ -66,6 +66,18 @@ def presence(channel: str, version: int, events: list[Message] | msgspec.Raw) ->
     return {"op": "presence", "channel": channel, "version": version, "events": events}
 
 
+def message(channel: str, offset: int, body: Message) -> Message:
+    """Build the push of one message; `offset` is 0 where it is not kept, `body` has `event`, `data` and `from`."""
+    if offset:
+        return {"op": "message", "channel": channel, "offset": offset, **body}
+    return {"op": "message", "channel": channel, **body}
+
+
+def channel_reset(channel: str, why: str) -> Message:
+    """Build the push that tells a client that a channel's messages do not go on: it has to be joined again."""
+    return {"op": "reset", "channel": channel, "why": why}
+
+
 def progress(call: int, n: int, fraction: float | None, message: str | None) -> Message:
     """Build a progress push of a running action call."""
     body: Message = {"op": "progress", "call": call, "n": n}

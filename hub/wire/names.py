@@ -8,6 +8,7 @@ import re
 TYPE = re.compile(r"[a-z][a-z0-9_]{0,47}\Z")
 FIELD = re.compile(r"[a-z][a-z0-9_]{0,47}\Z")
 OPERATION = re.compile(r"[a-z][a-z0-9_]{0,31}\.[a-z][a-z0-9_]{0,31}\Z")
+NAMESPACE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 CHANNEL = re.compile(r"([a-z][a-z0-9_]{0,31}):([A-Za-z0-9_-]{1,64})\Z")
 PUBLIC_ID = re.compile(r"[A-Za-z0-9_-]{11,22}\Z")
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")

@@ -320,6 +320,28 @@ class ChannelLeave(Request, frozen=True, tag="channel.leave", kw_only=True):
     channel: ChannelName
 
 
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom a message is for, of those in the channel: one session, or every session of one user or device."""
+
+    session: PublicId | None = None
+    user: PublicId | None = None
+    device: PublicId | None = None
+
+
+EventName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.:-]{0,63}\Z")]
+
+
+class ChannelSend(Request, frozen=True, tag="channel.send", kw_only=True):
+    """Send a message to who is in a channel; kept there for who comes back, where the namespace says so."""
+
+    channel: ChannelName
+    event: EventName
+    data: Any
+    to: Target | None = None
+    echo: bool = True
+    ttl: Annotated[float, Meta(gt=0, le=604_800)] | None = None
+
+
 class PresenceUpdate(Request, frozen=True, tag="presence.update", kw_only=True):
     """Change what this session shows in a channel."""
 
@@ -391,8 +413,8 @@ REQUESTS: tuple[type[Request], ...] = (
     SessionHello, SessionAuth, SessionBeat,
     RecordGet, RecordFind, RecordAggregate, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
-    FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, PresenceUpdate,
-    LookupList, LookupResolve, ActionCall, SchemaDescribe, FileGrant, ManifestGet,
+    FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, ChannelSend,
+    PresenceUpdate, LookupList, LookupResolve, ActionCall, SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
 
 BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in REQUESTS}

@@ -157,6 +157,7 @@ def test_the_short_way_of_decoding_takes_nothing_that_the_long_way_would_refuse_
 
 _GOOD: dict[str, dict[str, Any]] = {
     "record.get": {"type": "event", "rec": "x"},
+    "channel.send": {"channel": "event:x", "event": "a", "data": {"n": [1]}},
     "record.find": {"type": "event"},
     "record.search": {"q": "x"},
     "record.aggregate": {"type": "event", "values": {}},

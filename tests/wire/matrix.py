@@ -177,6 +177,9 @@ def _of_record(book: Book, t: str) -> None:
     book.add("channel.join", f"channel of a {t}, seen", lambda x: {
         "channel": f"{t}:{x.records[t]}", "presence": {"state": {"page": 1}}, "recover": {"epoch": "e", "offset": 0},
     })  # fmt: skip
+    book.add("channel.send", f"channel of a {t}", lambda x: {
+        "channel": f"{t}:{x.records[t]}", "event": "said", "data": 1,
+    })  # fmt: skip
     book.add("file.grant", f"{t} by id", rec)
     book.add("manifest.get", f"{t} by id", lambda x: {"container": {"type": t, "rec": x.records[t]}})
 
@@ -349,6 +352,16 @@ def _of_live(book: Book) -> None:
     book.add("feed.ack", "a name", lambda x: {"name": x.name, "seq": 1})
     book.add("feed.stop", "a name", lambda x: {"name": x.name, "forget": True})
     book.add("session.beat", "telemetry", lambda x: {"status": "idle", "telemetry": {"event": x.records["event"]}})
+
+    def say(vector: str, channel: str, target: Callable[[Things], Fields]) -> None:
+        book.add("channel.send", vector, lambda x: {"channel": channel, "event": "said", "data": 1, "to": target(x)})
+
+    say("to a user", "cursors:shared", lambda x: {"user": x.records["user"]})
+    say("to a device", f"event:{book.own.records['event']}", lambda x: {"device": x.records["api_key"]})
+    book.add("channel.join", "a name that both use", lambda x: {"channel": "audience:shared"})
+    book.add("channel.join", "a place of the other", lambda x: {
+        "channel": "audience:shared", "recover": {"epoch": x.mark[:32], "offset": 1},
+    })  # fmt: skip
     book.add("schema.describe", "a hash", lambda x: {"have": x.mark})
 
 

@@ -1,0 +1,269 @@
+"""What is said in channels: who hears it on this instance, from where on, and in which order.
+
+    send -> ChannelLog.append -> told -> every socket that joined, encoded once per codec
+
+The log gives the order (storage/channel_log.py); a join takes its place in it and hears everything behind that place
+once. A socket that cannot keep up loses messages with a hole in the offsets that it sees, and recovers them by joining
+again; where the log itself may have lost something, they are told with a `reset`. Nothing here waits for a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from channels.outlet import Encoded, Outlet
+from channels.rosters import Who
+from hub.schema.channels import Channel
+from hub.wire import frames
+from hub.wire.errors import HubError
+from storage.channel_log import ChannelKey, ChannelLog, Entry, Past, Place
+
+HELD: Final = 1000
+"""How many messages wait for the answer of a `send` without echo; beyond, the channel is joined again."""
+
+
+@dataclass(slots=True, eq=False)
+class Join:
+    """A socket in a channel. `place`: everything up to it was told."""
+
+    session: str
+    who: Who | None
+    channel: Channel
+    place: Place
+    sending: int = 0
+    """How many sends without echo are not yet answered."""
+    passed: int = 0
+    """How many of them were told to the others: the answer comes before whatever is told next."""
+    held: list[Encoded] = field(default_factory=list)
+    """What waits for these answers."""
+
+
+@dataclass(slots=True, eq=False)
+class _Recorder:
+    """What is told of a channel while somebody is joining it."""
+
+    entries: list[Entry] = field(default_factory=list)
+    broken: bool = False
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class _Room:
+    joins: dict[Outlet, Join] = field(default_factory=dict)
+    recorders: list[_Recorder] = field(default_factory=list)
+
+
+class Messages:
+    """The channels in which somebody of this instance is, as far as messages go."""
+
+    def __init__(self, log: ChannelLog, too_slow: Callable[[Outlet], None]) -> None:
+        """Hear of a log; `too_slow` closes a socket that does not keep up with a channel which wants that."""
+        self.log = log
+        self._too_slow = too_slow
+        self._rooms: dict[ChannelKey, _Room] = {}
+        self._by_outlet: dict[Outlet, set[ChannelKey]] = {}
+        log.listen(self._told, self._broken)
+
+    async def join(
+        self, key: ChannelKey, outlet: Outlet, session: str, who: Who | None, channel: Channel, after: Place | None
+    ) -> Past:
+        """Let a socket hear a channel; return what was said, behind a place where it is known.
+
+        What is told from the return on is queued for the socket: the caller queues its answer in the same turn of
+        the loop, and has to leave again where it does not. Raises `server.unavailable`, `channel.unknown`.
+        """
+        self.leave(key, outlet)  # what is told meanwhile is in the answer
+        room = self._rooms.setdefault(key, _Room())
+        recorder = _Recorder()
+        room.recorders.append(recorder)
+        self.log.follow(key)
+        try:
+            past = await self.log.past(key, channel.kept, after, channel.last)
+            while recorder.broken:
+                recorder.broken = False
+                recorder.entries.clear()
+                past = await self.log.past(key, channel.kept, after, channel.last)
+        except BaseException:
+            self.log.unfollow(key)
+            self._tidy(key, room)
+            raise
+        finally:
+            room.recorders.remove(recorder)
+        if recorder.ended:
+            self.log.unfollow(key)
+            self._tidy(key, room)
+            raise HubError("channel.unknown", path="channel")
+        missed = tuple(e for e in recorder.entries if e.place.epoch == past.place.epoch and _behind(e, past.place))
+        place = missed[-1].place if missed else past.place
+        if outlet in room.joins:  # joined twice at a time: the later answer counts
+            self.log.unfollow(key)
+        room.joins[outlet] = Join(session, who, channel, place)
+        self._by_outlet.setdefault(outlet, set()).add(key)
+        own = [e for e in (*past.entries, *missed) if e.echo or e.sender != session]
+        return Past(place, tuple(own), past.recovered, past.why)
+
+    def leave(self, key: ChannelKey, outlet: Outlet) -> None:
+        """Let a socket hear a channel no more."""
+        room = self._rooms.get(key)
+        if room is None or room.joins.pop(outlet, None) is None:
+            return
+        found = self._by_outlet[outlet]
+        found.discard(key)
+        if not found:
+            del self._by_outlet[outlet]
+        self.log.unfollow(key)
+        self._tidy(key, room)
+
+    def drop(self, outlet: Outlet) -> None:
+        """Take a socket out of all channels."""
+        for key in list(self._by_outlet.get(outlet, ())):
+            self.leave(key, outlet)
+
+    def end(self, key: ChannelKey) -> list[Outlet]:
+        """The record of a channel is gone: what was said is forgotten. Return who was in it; they are told."""
+        room = self._rooms.get(key)
+        outlets: list[Outlet] = []
+        if room is not None:
+            outlets += room.joins
+            for recorder in room.recorders:
+                recorder.ended = True
+        for outlet in outlets:
+            self._reset(key, outlet, "ended")
+        self.log.forget(key)
+        return outlets
+
+    async def send(
+        self, key: ChannelKey, channel: Channel, entry: Entry, outlet: Outlet | None
+    ) -> tuple[int, Callable[[], None] | None]:
+        """Say something; return its offset, 0 where it is not kept, and what to call when the answer is queued.
+
+        Raises `server.unavailable`, `write.unknown`.
+        """
+        join = self._join_of(key, outlet) if not entry.echo and entry.to is None else None
+        if join is None:
+            return (await self.log.append(key, entry, channel.kept)).offset, None
+        sender = join
+        sender.sending += 1
+        try:
+            place = await self.log.append(key, entry, channel.kept)
+        except BaseException:
+            self._answered(key, outlet, sender)
+            raise
+        return place.offset, lambda: self._answered(key, outlet, sender)
+
+    def _join_of(self, key: ChannelKey, outlet: Outlet | None) -> Join | None:
+        room = self._rooms.get(key)
+        return room.joins.get(outlet) if room is not None and outlet is not None else None
+
+    def _answered(self, key: ChannelKey, outlet: Outlet | None, join: Join) -> None:
+        """A send without echo was answered: what was told after it may be told to the sender."""
+        join.sending -= 1
+        join.passed = min(max(join.passed - 1, 0), join.sending)
+        if join.passed == 0 and join.held:
+            held, join.held = join.held, []
+            if outlet is not None and self._join_of(key, outlet) is join:
+                for message in held:
+                    self._push(key, outlet, join, message)
+
+    def _told(self, key: ChannelKey, entry: Entry) -> None:
+        """Tell a message to everybody here whom it concerns."""
+        room = self._rooms.get(key)
+        if room is None:
+            return
+        for recorder in room.recorders:
+            recorder.entries.append(entry)
+        encoded: Encoded | None = None
+        for outlet, join in list(room.joins.items()):
+            if entry.place.offset:
+                if entry.place.epoch == join.place.epoch and entry.place.offset <= join.place.offset:
+                    continue  # it was in the answer of the join
+                if entry.place != (join.place.epoch, join.place.offset + 1):
+                    self._reset(key, outlet, "gap")
+                    continue
+                join.place = entry.place
+            if entry.to is not None and not _for(join, entry.to):
+                continue
+            if not entry.echo and entry.sender == join.session:
+                join.passed = min(join.passed + 1, join.sending)
+                continue
+            if encoded is None:
+                encoded = Encoded(message_of(key[1], entry))
+            if join.passed:
+                join.held.append(encoded)
+                if len(join.held) > HELD:
+                    self._reset(key, outlet, "slow")
+                continue
+            self._push(key, outlet, join, encoded)
+
+    def _push(self, key: ChannelKey, outlet: Outlet, join: Join, message: Encoded) -> None:
+        frame, owner = message.frame(outlet.codec), ("message", key[1])
+        if outlet.push(frame, owner):
+            return
+        if join.channel.slow == "close":
+            self._reset(key, outlet, "slow")
+            self._too_slow(outlet)
+            return
+        # What waits of this channel is forgotten. The hole in the offsets tells the client to join again, and no more
+        # than one message a channel waits for it.
+        outlet.drop(owner)
+        outlet.push(frame, owner, force=True)
+
+    def _reset(self, key: ChannelKey, outlet: Outlet, why: Literal["gap", "slow", "ended"]) -> None:
+        """A socket's messages do not go on: it has to join again, with the place that it has."""
+        self.leave(key, outlet)
+        outlet.push(Encoded(frames.channel_reset(key[1], why)).frame(outlet.codec), None, force=True)
+
+    def _broken(self, key: ChannelKey) -> None:
+        """Messages may be missing: everybody joins again."""
+        room = self._rooms.get(key)
+        if room is None:
+            return
+        for recorder in room.recorders:
+            recorder.broken = True
+        for outlet in list(room.joins):
+            self._reset(key, outlet, "gap")
+
+    def _tidy(self, key: ChannelKey, room: _Room) -> None:
+        if not room.joins and not room.recorders and self._rooms.get(key) is room:
+            del self._rooms[key]
+
+
+def message_of(channel: str, entry: Entry) -> frames.Message:
+    """Return the push of a message."""
+    return frames.message(channel, entry.place.offset, msgspec.msgpack.decode(entry.body))
+
+
+def told_of(entry: Entry) -> dict[str, Any]:
+    """Return a message as the answer of a join lists it."""
+    return {"offset": entry.place.offset, **msgspec.msgpack.decode(entry.body)}
+
+
+def entry_of(
+    body: dict[str, Any],
+    channel: Channel,
+    sender: str | None,
+    to: tuple[str, str] | None,
+    *,
+    echo: bool,
+    ttl: float | None,
+) -> Entry:
+    """Return a message that is ready to be ordered; raise `message.too_large`."""
+    if len(msgspec.json.encode(body["data"])) > channel.message_bytes:
+        text = f"The data of a message in {channel.namespace} has at most {channel.message_bytes} bytes as JSON."
+        raise HubError("message.too_large", text, path="data")
+    return Entry(msgspec.msgpack.encode(body), len(msgspec.json.encode(body)), sender, echo, to, ttl)
+
+
+def _behind(entry: Entry, place: Place) -> bool:
+    return entry.place.offset > place.offset
+
+
+def _for(join: Join, to: tuple[str, str]) -> bool:
+    kind, rec = to
+    if kind == "session":
+        return join.session == rec
+    return join.who is not None and (join.who.kind, join.who.rec) == (kind, rec)
