@@ -184,7 +184,8 @@ class InProcessLog:
         """Order a message and tell it."""
         now = self._clock()
         if entry.to is not None or not kept.messages:
-            self._on_entry(channel, replace(entry, at=now))
+            if self._followed(channel):
+                self._on_entry(channel, replace(entry, at=now))
             return NOWHERE
         account, log = self._log(channel)
         log.top += 1
@@ -195,7 +196,8 @@ class InProcessLog:
             self._shed(account, log)
         self._age(account, log, kept, now)
         self._bound(channel[0], account)
-        self._on_entry(channel, entry)
+        if log.followed:
+            self._on_entry(channel, entry)
         return entry.place
 
     def follow(self, channel: ChannelKey) -> None:
@@ -227,6 +229,11 @@ class InProcessLog:
         account = self._accounts.get(channel[0])
         if account is not None and channel[1] in account.logs:
             self._drop(channel[0], account, channel[1])
+
+    def _followed(self, channel: ChannelKey) -> bool:
+        account = self._accounts.get(channel[0])
+        log = None if account is None else account.logs.get(channel[1])
+        return log is not None and log.followed > 0
 
     def _log(self, channel: ChannelKey) -> tuple[_Account, _Log]:
         """Return a channel, which counts as used."""

@@ -1,8 +1,10 @@
 /**
  * Channels on a connection: joined with a state, joined again on every new socket, roster kept.
  *
- * Events of a channel: `roster` `{joined, updated, left}` · `message` a message push · `error` a HubError: the hub
- * refuses the channel and it has ended · `refused` a HubError: the hub did not take a new state.
+ * Events of a channel: `roster` `{joined, updated, left}` · `message` a message push, each once and in the order of the
+ * channel, also over reconnects · `gap` `{why}`: messages were missed that the hub no longer has (`epoch`, `expired`) ·
+ * `error` a HubError: the hub refuses the channel and it has ended · `ended`: its record was deleted · `refused` a
+ * HubError: the hub did not take a new state.
  */
 
 import { Emitter } from "./emitter.js";
@@ -24,7 +26,7 @@ export class Channel extends Emitter {
   /**
    * @param {Channels} book
    * @param {string} name `namespace:id`
-   * @param {any} state what the others see about this session
+   * @param {any} state what the others see about this session; null = joined without being seen
    */
   constructor(book, name, state) {
     super();
@@ -44,8 +46,11 @@ export class Channel extends Emitter {
   /** Say something new about this session; kept for the next join too. @param {any} state */
   setState(state) {
     if (JSON.stringify(state) === JSON.stringify(this.state)) return;
+    const unseen = this.state === null;
     this.state = state;
-    if (this.roster.version !== null) this.#sendState(); // else it goes out with the join
+    if (this.roster.version === null) return; // it goes out with the join
+    if (unseen) this.join();
+    else this.#sendState();
   }
 
   #sendState() {
@@ -60,12 +65,35 @@ export class Channel extends Emitter {
   }
 
   /**
-   * Send a message to the others.
+   * Send a message to everybody in the channel; resolves to `{offset?}`, its place where it is kept.
    * @param {string} event
    * @param {any} data
+   * @param {{to?: {session?: string, user?: string, device?: string}, echo?: boolean, ttl?: number}} [options] `to` names
+   *   for whom it is, `echo: false` leaves this session out, after `ttl` seconds nobody is told who comes late
+   * @returns {Promise<{offset?: number}>}
    */
-  send(event, data) {
-    return this.book.connection.request("channel.send", { channel: this.name, event, data });
+  send(event, data, options = {}) {
+    return new Promise((resolve, reject) => {
+      this.book.connection.ask("channel.send", { channel: this.name, event, data, ...options }, {
+        ok: (answer) => {
+          // without echo the answer stands where the message would
+          if (options.echo === false && answer.data.offset !== undefined) this.#pass(answer.data.offset);
+          resolve(answer.data);
+        },
+        fail: (error) => reject(new HubError(error)),
+      });
+    });
+  }
+
+  /** Move on to an offset, if it is the next; where there is a hole before it, recover. @param {number} offset */
+  #pass(offset) {
+    if (this.#joining || this.#place === null || offset <= this.#place.offset) return false; // in the answer of a join
+    if (offset > this.#place.offset + 1) {
+      this.join();
+      return false;
+    }
+    this.#place.offset = offset;
+    return true;
   }
 
   /** Leave for good. */
@@ -78,14 +106,15 @@ export class Channel extends Emitter {
     const { connection } = this.book;
     const { session } = connection;
     const state = this.state;
-    const recover = this.#place !== null && this.#place.offset > 0 ? { recover: this.#place } : {};
+    const recover = this.#place !== null ? { recover: { ...this.#place } } : {};
+    const presence = state === null ? {} : { presence: { state } };
     this.#joining = true;
     this.#early = [];
-    connection.ask("channel.join", { channel: this.name, presence: { state }, ...recover }, {
+    connection.ask("channel.join", { channel: this.name, ...presence, ...recover }, {
       ok: ({ data }) => {
         if (connection.session !== session) return;
         this.#joined(data);
-        if (this.state !== state) this.#sendState();
+        if (this.state !== state && this.state !== null) this.#sendState();
       },
       fail: (error) => {
         if (connection.session !== session) return;
@@ -103,8 +132,10 @@ export class Channel extends Emitter {
   /** @param {any} data */
   #joined(data) {
     this.#joining = false;
+    const again = this.#place !== null;
     this.#place = { epoch: data.epoch, offset: data.offset };
     this.emit("roster", this.roster.open(data));
+    if (again && data.why !== undefined) this.emit("gap", { why: data.why });
     for (const message of data.messages ?? []) this.emit("message", message);
     for (const push of this.#early) this.presence(push);
     this.#early = [];
@@ -123,8 +154,15 @@ export class Channel extends Emitter {
 
   /** @param {any} push */
   message(push) {
-    if (push.offset !== undefined && this.#place !== null) this.#place.offset = push.offset;
-    this.emit("message", push);
+    if (push.offset === undefined || this.#pass(push.offset)) this.emit("message", push);
+  }
+
+  /** Messages do not go on by themselves. @param {any} push */
+  reset(push) {
+    if (push.why === "ended") {
+      this.book.forget(this);
+      this.emit("ended", push);
+    } else if (!this.#joining) this.join();
   }
 
   /** The socket is gone. */
@@ -147,6 +185,7 @@ export class Channels {
       const channel = this.#joined.get(message.channel);
       if (message.op === "presence") channel?.presence(message);
       else if (message.op === "message") channel?.message(message);
+      else if (message.op === "reset") channel?.reset(message);
     });
   }
 

@@ -31,7 +31,7 @@ const WRITES = new Set([
   "record.revert", "record.update_where", "record.delete_where", "record.batch", "action.call",
 ]);
 
-const OF_THE_SOCKET = /^(session|watch|channel|feed)\.|^presence\.update$/;
+const OF_THE_SOCKET = /^(session|watch|channel|feed)\.(?!send$)|^presence\.update$/;
 
 /**
  * Say how an operation may be repeated after its socket was lost.

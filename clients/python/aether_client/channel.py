@@ -1,7 +1,8 @@
 """Channels on a connection: joined with a state, joined again on every new socket, roster kept.
 
-A `Channel` is read with `async for`: each item is a `RosterChange` or a `ChannelMessage`, in order. What waits for
-a slow reader is bounded; the roster itself is always current.
+A `Channel` is read with `async for`: each item is a `RosterChange`, a `ChannelMessage`, or a `ChannelGap` where messages
+were lost for good, in order. What was said while the socket was away is recovered by the place that was kept. What waits
+for a slow reader is bounded; the roster itself is always current.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ class ChannelMessage:
     offset: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelGap:
+    """Messages were missed that the hub no longer has. `why`: they are of another `epoch`, or `expired`."""
+
+    why: str
+
+
 class Channel:
     """One joined channel. Leave it with `leave`, or use it as a context manager."""
 
@@ -51,7 +59,7 @@ class Channel:
         """Presence pushes that overtook the answer of the join."""
         self._place: dict[str, Any] | None = None
         """Where the history of messages stands: epoch and offset."""
-        self._waiting: deque[RosterChange | ChannelMessage] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[RosterChange | ChannelMessage | ChannelGap] = deque(maxlen=MOST_WAITING)
         self._left = False
         self._wake = asyncio.Event()
 
@@ -71,10 +79,29 @@ class Channel:
         if self.joined:
             await self._channels.connection.call("presence.update", {"channel": self.name, "state": state}, 30.0)
 
-    async def send(self, event: str, data: Any) -> Answer:
-        """Send a message to the others."""
-        fields = {"channel": self.name, "event": event, "data": data}
-        return await self._channels.connection.call("channel.send", fields, 30.0)
+    async def send(
+        self,
+        event: str,
+        data: Any,
+        *,
+        to: Mapping[str, str] | None = None,
+        echo: bool = True,
+        ttl: float | None = None,
+    ) -> Answer:
+        """Send a message to everybody in the channel; its place is `offset` of the answer's data, where it is kept.
+
+        `to` names one `session`, `user` or `device` instead, `echo=False` leaves this session out, and after `ttl`
+        seconds nobody is told any more who comes late.
+        """
+        fields: dict[str, Any] = {"channel": self.name, "event": event, "data": data}
+        given = {"to": to, "echo": None if echo else False, "ttl": ttl}
+        fields |= {name: value for name, value in given.items() if value is not None}
+
+        def heard(result: Answer | HubError) -> None:
+            if not echo and isinstance(result, Answer) and "offset" in result.data:
+                self._pass(result.data["offset"])  # the answer stands where the message would
+
+        return await self._channels.connection.call("channel.send", fields, 30.0, heard)
 
     def leave(self) -> None:
         """Leave for good; a running `async for` ends."""
@@ -82,7 +109,7 @@ class Channel:
         self._wake.set()
         self._channels.forget(self)
 
-    async def __aiter__(self) -> AsyncIterator[RosterChange | ChannelMessage]:
+    async def __aiter__(self) -> AsyncIterator[RosterChange | ChannelMessage | ChannelGap]:
         while True:
             while self._waiting and not self._left:
                 yield self._waiting.popleft()
@@ -101,7 +128,7 @@ class Channel:
     ) -> None:
         self.leave()
 
-    def _put(self, item: RosterChange | ChannelMessage) -> None:
+    def _put(self, item: RosterChange | ChannelMessage | ChannelGap) -> None:
         self._waiting.append(item)
         self._wake.set()
 
@@ -112,7 +139,7 @@ class Channel:
         fields: dict[str, Any] = {"channel": self.name}
         if self.state is not None:
             fields["presence"] = {"state": self.state}
-        if self._place is not None and self._place["offset"] > 0:
+        if self._place is not None:
             fields["recover"] = dict(self._place)
         self._joining = True
         self._early.clear()
@@ -136,10 +163,12 @@ class Channel:
 
     def _joined(self, data: Mapping[str, Any]) -> None:
         self._joining = False
-        self._place = {"epoch": data["epoch"], "offset": data["offset"]}
+        again, self._place = self._place is not None, {"epoch": data["epoch"], "offset": data["offset"]}
         self._put(self._roster.open(data["members"], data["version"]))
+        if again and "why" in data:
+            self._put(ChannelGap(data["why"]))
         for message in data.get("messages") or ():
-            self.message(message)
+            self._put(_message(message))
         early, self._early = self._early, []
         for push in early:
             self.presence(push)
@@ -159,11 +188,27 @@ class Channel:
             self._put(change)
 
     def message(self, push: Message) -> None:
-        """Take a `message` push."""
-        offset = push.get("offset")
-        if offset is not None and self._place is not None:
-            self._place["offset"] = offset
-        self._put(ChannelMessage(push["event"], push["data"], push.get("from"), offset))
+        """Take a `message` push: once, and in the order of the channel."""
+        if "offset" not in push or self._pass(push["offset"]):
+            self._put(_message(push))
+
+    def _pass(self, offset: int) -> bool:
+        """Move on to an offset and say whether it was the next; where there is a hole before it, recover."""
+        if self._joining or self._place is None or offset <= self._place["offset"]:
+            return False  # it is, or was, in the answer of a join
+        if offset > self._place["offset"] + 1:
+            self.join()
+            return False
+        self._place["offset"] = offset
+        return True
+
+    def reset(self, why: str) -> None:
+        """Note that messages do not go on by themselves."""
+        if why == "ended":
+            self._channels.forget(self)
+            self.end(HubError("channel.unknown", "The record of this channel was deleted."))
+        elif not self._joining:
+            self.join()
 
     def lost(self) -> None:
         """Note that the socket is gone."""
@@ -174,6 +219,10 @@ class Channel:
         """Note that the channel will not come back."""
         self.error = error
         self._wake.set()
+
+
+def _message(message: Message) -> ChannelMessage:
+    return ChannelMessage(message["event"], message["data"], message.get("from"), message.get("offset"))
 
 
 class Channels:
@@ -234,6 +283,8 @@ class Channels:
             channel.presence(message)
         elif message["op"] == "message":
             channel.message(message)
+        elif message["op"] == "reset":
+            channel.reset(message["why"])
 
     def ended(self, error: HubError) -> None:
         """Tell every reader."""

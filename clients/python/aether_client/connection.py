@@ -299,11 +299,18 @@ class Connection:
         self._wake.set()
         return entry
 
-    async def call(self, op: str, fields: Mapping[str, Any], seconds: float) -> Answer:
-        """Ask the hub and wait for the answer; raise `HubError`."""
+    async def call(
+        self,
+        op: str,
+        fields: Mapping[str, Any],
+        seconds: float,
+        heard: Callable[[Answer | HubError], None] = lambda result: None,
+    ) -> Answer:
+        """Ask the hub and wait for the answer; raise `HubError`. `heard` is told of it before the next push is."""
         outcome: asyncio.Future[Answer | HubError] = asyncio.get_running_loop().create_future()
 
         def settle(result: Answer | HubError) -> None:
+            heard(result)
             if not outcome.done():
                 outcome.set_result(result)
 
