@@ -154,7 +154,7 @@ class Person:
             return
         recover = None if self.world.control == "no recovery" else self.place
         past = await instance.join(KEY, listener.outlet, self.name, None, TALK, recover)
-        if listener.outlet.closed:
+        if listener is not self.listener:
             instance.leave(KEY, listener.outlet)  # as the handler does for a socket that went meanwhile
             return
         data = {

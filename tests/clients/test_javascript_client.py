@@ -17,7 +17,13 @@ FILES = sorted(HERE.glob("*.test.js"))
 
 
 def test_there_are_tests_of_the_javascript_client() -> None:
-    assert {file.name for file in FILES} >= {"connection.test.js", "watch.test.js", "channel.test.js", "messages.test.js", "feed.test.js"}
+    assert {file.name for file in FILES} >= {
+        "connection.test.js",
+        "watch.test.js",
+        "channel.test.js",
+        "messages.test.js",
+        "feed.test.js",
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.removesuffix(".test.js"))

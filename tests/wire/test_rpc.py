@@ -42,6 +42,7 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.delete_where": {"type": "event", "where": {}, "limit": 1},
     "record.batch": {"ops": []},
     "action.call": {"action": "signin.link"},
+    "channel.send": {"channel": "cursors:x", "event": "moved", "data": 1},
     "lookup.list": {"lookup": "country"},
     "lookup.resolve": {"lookup": "country", "q": "DE"},
     "manifest.get": {"container": {"type": "event", "rec": "x"}},
