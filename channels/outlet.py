@@ -87,12 +87,23 @@ class Outlet:
     def __len__(self) -> int:
         return len(self._items)
 
-    def answer(self, frame: bytes) -> None:
-        """Queue an answer, which is never dropped: reading from the socket stops before answers pile up."""
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._items)
+
+    def answer(self, frame: bytes, *, alone: bool = False) -> None:
+        """Queue an answer, which is never dropped: reading from the socket stops before answers pile up.
+
+        With `alone` it is written at once where nothing waits before it.
+        """
         if self.closed:
             return
         if self.shared is not None and self.shared.runs:
             self.shared.settle(self)
+        if alone and self.direct is not None and self.framed is not None:
+            self.direct.write(self.framed((frame,)))
+            return
         items = self._items
         items.append((frame, None))
         self.size += len(frame)
@@ -166,6 +177,12 @@ class Outlet:
     def take_many(self, max_bytes: int) -> list[bytes]:
         """Return the next frames to write together: at least one where something waits, else none."""
         items = self._items
+        if len(items) == 1:
+            only = items[0][0]
+            if type(only) is bytes:
+                items.clear()
+                self.size = 0
+                return [only]
         if self.size <= max_bytes:
             whole = [item for item, _ in items if type(item) is bytes]
             if len(whole) == len(items):

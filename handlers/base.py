@@ -32,6 +32,7 @@ from hub.schema.record import RecordType
 from hub.schema.registry import Registry
 from hub.schema.times import from_millis
 from hub.schema.writes import Commit, Committed, KeyClaim, Refused, Write
+from hub.wire.codec import Shared
 from hub.wire.errors import HubError
 from hub.wire.names import public_ids
 from hub.wire.requests import REQUESTS, ActionCall, Request, op_name
@@ -72,6 +73,8 @@ class Services:
     random: Callable[[int], bytes] = secrets.token_bytes
     turns: Turns = field(default_factory=Turns)
     """What actions hold for themselves in this instance."""
+    beats: dict[str, Shared] = field(default_factory=dict)
+    """What heartbeats are answered in this millisecond, by account."""
     _ids: list[str] = field(default_factory=list)
     """The next ids: one call to the kernel for many, each used once."""
 
@@ -233,16 +236,21 @@ class Needs(Enum):
     ACCOUNT = "account"
 
 
+Instant = Callable[[Services, Peer, Any], Shared | None]
+"""Answers a request at once with what others are answered too, or returns None: then its handler is asked.
+
+It decides what the handler decides, so it is only for operations that need nothing, and whose answer owes nothing."""
 Handler = Callable[[Call, Any], Awaitable[Answer] | Answer]
 """Most are coroutines; what has nothing to wait for may answer at once."""
 _F = TypeVar("_F", bound=Handler)
 
 
-def handles(needs: Needs) -> Callable[[_F], _F]:
+def handles(needs: Needs, instant: Instant | None = None) -> Callable[[_F], _F]:
     """Declare a coroutine as the handler of the request type in its signature."""
 
     def declare(function: _F) -> _F:
         setattr(function, "__needs__", needs)  # noqa: B010  # how the table finds it
+        setattr(function, "__instant__", instant)  # noqa: B010
         return function
 
     return declare
@@ -263,6 +271,7 @@ class Operations:
 
     def __init__(self, modules: Iterable[str]) -> None:
         self.by_type: dict[type[Request], Operation] = {}
+        self.instants: dict[type[Request], Instant] = {}
         for name in modules:
             for function in vars(importlib.import_module(name)).values():
                 needs = getattr(function, "__needs__", None)
@@ -278,6 +287,9 @@ class Operations:
         if request in self.by_type:
             raise DeclarationError(f"two handlers for {op_name(request)}")
         self.by_type[request] = Operation(op_name(request), request, needs, function)
+        instant: Instant | None = getattr(function, "__instant__", None)
+        if instant is not None:
+            self.instants[request] = instant
 
     async def run(self, call: Call, request: Request) -> Answer:
         """Run a request to its answer; raise `HubError`.

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from channels.live import SessionState
 from handlers import people
-from handlers.base import Answer, Call, Needs, Peer, handles
+from handlers.base import Answer, Call, Needs, Peer, Services, handles
 from hub.access import GUEST, OPERATOR, Identity
 from hub.schema.record import Image
 from hub.session import OPEN
 from hub.wire import close
-from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES
+from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES, Shared
 from hub.wire.errors import HubError
 from hub.wire.names import public_id
 from hub.wire.requests import SessionAuth, SessionBeat, SessionHello
@@ -25,6 +25,8 @@ LIMITS: Final = {
     "find": 1000,
     "watches": 100,
 }
+BEATS: Final = 1000
+"""Of how many accounts the last answer to a heartbeat is kept."""
 FEATURES: Final[list[str]] = []
 """What this hub speaks beyond aether.v1."""
 
@@ -165,7 +167,21 @@ async def renew(call: Call, request: SessionAuth) -> Answer:
     return Answer({"expires_at": identity.expires_at, "roles": [role] if role else []})
 
 
-@handles(Needs.NOTHING)
+def beat_again(services: Services, peer: Peer, request: SessionBeat) -> Shared | None:
+    """Answer what the last heartbeat in this account was answered, where that is still true."""
+    account = peer.account
+    if account is None or peer.outlet is None or request.status is not None or services.live.windows.holding:
+        return None
+    seq, now = services.live.dispatcher.position(account), services.clock()
+    last = services.beats.get(account)
+    if last is None or last.seq != seq or last.data["now"] != now:
+        if len(services.beats) >= BEATS:
+            services.beats.clear()
+        last = services.beats[account] = Shared({"now": now, "seq": seq}, seq)
+    return last
+
+
+@handles(Needs.NOTHING, beat_again)
 def beat(call: Call, request: SessionBeat) -> Awaitable[Answer] | Answer:
     """Note that a client is alive."""
     peer = call.peer

@@ -16,9 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from hub.wire import close, frames
-from hub.wire.codec import FRAME_BYTES, Codec, Frame, Undecodable, convert, readable_id
+from hub.wire.codec import FRAME_BYTES, Codec, Frame, Shared, Undecodable, convert, readable_id
 from hub.wire.errors import HubError
-from hub.wire.requests import REQUESTS, Request, SessionHello
+from hub.wire.requests import Request, SessionHello
 
 HELLO_SECONDS: Final = 10.0
 WAITING: Final = 32
@@ -40,8 +40,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-_ORDINARY: Final = frozenset(REQUESTS) - {SessionHello}
-"""Requests that change nothing about where a session stands."""
+_READY: Final = Phase.READY
 
 
 def _size(frame: Frame) -> int:
@@ -88,6 +87,22 @@ class Session:
             return close.HELLO_LATE
         return None
 
+    def ordinary(self, frame: Frame) -> Request | None:
+        """Take in a frame that holds one good request of a session that is ready: the common case of `receive`.
+
+        None, and nothing taken in, where `receive` has to look closer.
+        """
+        if self.phase is not _READY or type(frame) is not self._kind or len(frame) * 4 > self.frame_bytes:
+            return None
+        request = self.codec.request(frame)
+        if request is None:
+            return None
+        number, opened = request.id, self._open
+        if number in opened or len(opened) >= OPEN or type(request) is SessionHello:
+            return None
+        opened.add(number)
+        return request
+
     def receive(self, frame: Frame, now: float, out: Received | None = None) -> Received:
         """Take in one frame. Frames that came together may share `out`."""
         out = Received() if out is None else out
@@ -102,12 +117,7 @@ class Session:
             return out
         good = self.codec.request(frame)
         if good is not None:
-            number, opened = good.id, self._open
-            if self.phase is Phase.READY and number not in opened and len(opened) < OPEN and type(good) in _ORDINARY:
-                opened.add(number)  # the common case of what `_request` looks at closely
-                out.requests.append(good)
-            else:
-                self._request(out, good)
+            self._request(out, good)
             return out
         try:
             value = self.codec.decode(frame)
@@ -189,6 +199,11 @@ class Session:
         """Return the `ok` frame of an open request, which is closed by it."""
         self._open.discard(request)
         return self.codec.encode(frames.ok(request, data, seq))
+
+    def share(self, request: int, shared: Shared) -> bytes:
+        """Return the `ok` frame of an open request that is answered what others are; it is closed by it."""
+        self._open.discard(request)
+        return self.codec.answer(request, shared)
 
     def refuse(self, request: int, error: HubError) -> bytes:
         """Return the `error` frame of an open request, which is closed by it."""

@@ -116,25 +116,47 @@ class Connection:
 
     def feed(self, frames: list[Frame]) -> bool:
         """Take in frames that came together; return whether the next one should wait for room."""
-        out, now = Received(), self._loop.time()
-        for frame in frames:
-            self.core.receive(frame, now, out)
-        for answer in out.frames:
-            self.outlet.answer(answer)
-        self._credit -= len(out.requests) + len(out.frames)
+        core, requests, closer = self.core, list[Request](), None
+        for n, frame in enumerate(frames):
+            request = core.ordinary(frame)
+            if request is None:
+                closer = self._look_closer(frames[n:], requests)
+                break
+            requests.append(request)
+        self._credit -= len(requests)
         if self._credit < 0:
-            self._overdrawn(now)
-        if out.requests:
-            self._start_all(out.requests)
-        if out.close is not None:
-            self.close(out.close.code, out.close.reason)
+            self._overdrawn()
+        free = self.outlet.direct is not None and not self._queue and self._load < LOAD
+        if free and closer is None and len(requests) == 1 and type(requests[0]) in LIGHT:
+            self._start_light(requests[0], alone=True)
+            return not self._room
+        # What is answered at once is written at once, together.
+        at_once = not self._flushing and self._edge.direct is not None
+        if at_once:
+            self._flushing = True
+        if requests:
+            self._start_all(requests)
+        if closer is not None and closer.close is not None:
+            self.close(closer.close.code, closer.close.reason)
+        if at_once:
+            self._flush_now()
         if self._queue or self.outlet.size > READ_PAUSE_BYTES:
             self._room = False
         return not self._room
 
-    def _overdrawn(self, now: float) -> None:
+    def _look_closer(self, frames: list[Frame], requests: list[Request]) -> Received:
+        """Take in frames of which the first is not an ordinary request; add to `requests` those that they hold."""
+        out, now = Received(requests), self._loop.time()
+        for frame in frames:
+            self.core.receive(frame, now, out)
+        for answer in out.frames:
+            self.outlet.answer(answer)
+        self._credit -= len(out.frames)
+        return out
+
+    def _overdrawn(self) -> None:
         """Fill up the credit of this socket for the time that passed; where it is none, read nothing for a while."""
-        rate = self.hub.requests_per_second
+        rate, now = self.hub.requests_per_second, self._loop.time()
         self._credit = min(self._credit + int((now - self._credit_at) * rate), rate * AHEAD_SECONDS)
         self._credit_at = now
         if self._credit < 0 and self._held is None:
@@ -147,14 +169,17 @@ class Connection:
 
     def _start_all(self, requests: list[Request]) -> None:
         """Start requests in order as far as there is room; the others wait."""
-        started, outlet = 0, self.outlet
+        started, outlet, greeted = 0, self.outlet, self.core.greeted_once
         if not self._queue and not self._starting:
             self._starting = True
             for request in requests:
                 if self._load >= LOAD or outlet.size > READ_PAUSE_BYTES:
                     break
                 started += 1
-                self._start(request)
+                if greeted and type(request) in LIGHT:
+                    self._start_light(request)
+                else:
+                    self._start(request)
             self._starting = False
         if started < len(requests):
             if self._queue is None:
@@ -196,12 +221,20 @@ class Connection:
         if task is not None:
             self._keep(task)
 
-    def _start_light(self, request: Request) -> None:
-        """Answer at once where that is possible, else as soon as what the handler waits for is there."""
-        operations, call = self.hub.operations, Call(self.hub.services, self.peer, request.id)
+    def _start_light(self, request: Request, *, alone: bool = False) -> None:
+        """Answer at once where that is possible, else when what the handler waits for is there. See `Outlet.answer`."""
+        hub = self.hub
+        operations = hub.operations
         try:
-            if self.hub.draining:
+            if hub.draining:
                 raise HubError("server.draining", retry_after=1)
+            instant = operations.instants.get(type(request))
+            if instant is not None:
+                shared = instant(hub.services, self.peer, request)
+                if shared is not None:
+                    self.outlet.answer(self.core.share(request.id, shared), alone=alone)
+                    return
+            call = Call(hub.services, self.peer, request.id)
             answer = operations.admit(call, request)
             if type(answer) is Answer and operations.may_go(call, answer):
                 self._answer(request, answer)
@@ -328,21 +361,23 @@ class Connection:
 
     def _flush_now(self) -> None:
         """Write everything that waits, without a task unless the socket is full."""
-        while not self._ended and (frames := self.outlet.take_many(WRITE_BYTES)):
+        outlet = self.outlet
+        frames = outlet.take_many(WRITE_BYTES)
+        while frames and not self._ended:
             try:
-                if self._edge.write(frames):
-                    continue
-                full = step(self._edge.send(frames))
+                full = None if self._edge.write(frames) else step(self._edge.send(frames))
             except OSError:
                 self.end(clean=False)  # the socket is gone; its reader will learn it as well
                 return
             if full is not None:
                 self._flush_task = self._loop.create_task(self._wait_for_room(full))
                 return
+            frames = outlet.take_many(WRITE_BYTES) if outlet.waits else []
         self._flushing = False
         if not self._ended:
-            self.outlet.direct = self._edge.direct  # nothing waits any more
-        self._has_room()
+            outlet.direct = self._edge.direct  # nothing waits any more
+        if self._queue or not self._room:
+            self._has_room()
         if self.closing is not None and not self._ended:
             self.outlet.close()  # nothing can follow the close
             self._spawn(self._edge.shut(self.closing.code, self.closing.reason))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from websockets.frames import Close, Opcode
@@ -22,6 +21,7 @@ from websockets.protocol import OPEN, SERVER
 from websockets.protocol import Protocol as Parser
 
 from channels.outlet import Writer
+from hub.edge.framing import BINARY, TEXT, binary_framed, text_framed
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, Frame
 
@@ -48,16 +48,9 @@ PIECES: Final = 10_000
 """How many pieces of messages a socket may send in ten seconds."""
 LATE_BYTES: Final = 64 * 1024
 """How far the peer's close is looked for behind ours."""
-_TEXT: Final = 0x81
-_BINARY: Final = 0x82
-_WHOLE: Final = frozenset({_TEXT, _BINARY})
+_WHOLE: Final = frozenset({TEXT, BINARY})
 """The first byte of a frame that holds a whole text or binary message."""
 _PING: Final = b"\x89\x00"
-_HEADS: Final = {
-    first: tuple(bytes((first, size) if size < 126 else (first, 126, size >> 8, size & 255)) for size in range(4096))
-    for first in sorted(_WHOLE)
-}
-"""What stands before our small messages, by the first byte and the size."""
 _CLEAN: Final = frozenset({1000, 1001})
 
 _QUIET: Final = logging.getLogger("hub.edge.parser")
@@ -78,10 +71,10 @@ class FastSocket(asyncio.Protocol):
         self._connection: Connection | None = None
         self._limit = limit
         """The largest message on this socket, in bytes."""
-        self._first = 0x82 if binary else _TEXT
+        self._first = BINARY if binary else TEXT
         """The first byte of our frames."""
         self.direct: Writer | None = transport
-        self.framed = _binary_framed if binary else _text_framed
+        self.framed = binary_framed if binary else text_framed
         self._registered = registered
         """Where the server keeps what it ends when it stops."""
         self._rest: bytearray | None = None
@@ -144,6 +137,21 @@ class FastSocket(asyncio.Protocol):
     def _look(self, data: bytes) -> None:
         """Cut the stream into frames, as many as it is this socket's turn for."""
         at, size, left, limit = 0, len(data), TURN, self._limit
+        if (
+            6 < size < 132
+            and data[1] == size + 0x7A
+            and data[0] == self._first
+            and self._parser is None
+            and size <= limit
+        ):
+            # The common case: one small message, and nothing else.
+            payload = apply_mask(data[6:], data[2:6])
+            if data[0] != TEXT:
+                self._hand_on([payload])
+                return
+            if payload.isascii():
+                self._hand_on([payload.decode("ascii")])
+                return
         wanted = 2
         messages: list[Frame] = []
         while size - at >= 2:
@@ -155,16 +163,20 @@ class FastSocket(asyncio.Protocol):
                     self._loop.call_soon(self.resume)
                 self._rest, self._wanted = bytearray(data[at:]), 2
                 return
-            first, length = data[at], data[at + 1]
-            masked, length = length & 0x80, length & 0x7F
-            head = 2 if length < 126 else 4 if length == 126 else 10
-            if size - at < head:
-                wanted = head
-                break
-            if head != 2:
-                length = int.from_bytes(data[at + 2 : at + head], "big")
-            if masked:
-                head += 4
+            first, second = data[at], data[at + 1]
+            masked = second & 0x80
+            if 0x80 <= second < 0xFE:
+                length, head = second - 0x80, 6  # nearly all: masked and small
+            else:
+                length = second & 0x7F
+                head = 2 if length < 126 else 4 if length == 126 else 10
+                if size - at < head:
+                    wanted = head
+                    break
+                if head != 2:
+                    length = int.from_bytes(data[at + 2 : at + head], "big")
+                if masked:
+                    head += 4
             stop = at + head + length
             if stop > size and length <= limit:
                 wanted = stop - at
@@ -173,7 +185,7 @@ class FastSocket(asyncio.Protocol):
                 payload = apply_mask(data[at + head : stop], data[at + head - 4 : at + head])
                 at = stop
                 left -= 1
-                if first == _TEXT:
+                if first == TEXT:
                     try:
                         messages.append(payload.decode("utf-8"))
                     except UnicodeDecodeError:
@@ -419,30 +431,6 @@ class FastSocket(asyncio.Protocol):
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.end(clean=clean)
-
-
-def _framed(first: int, frames: Sequence[bytes]) -> bytes:
-    """Return the bytes of whole messages; none of ours is fragmented or compressed."""
-    heads = _HEADS[first]
-    parts: list[bytes] = []
-    for frame in frames:
-        size = len(frame)
-        if size < 4096:
-            parts.append(heads[size])
-        elif size < 65536:
-            parts.append(bytes((first, 126, size >> 8, size & 255)))
-        else:
-            parts.append(bytes((first, 127)) + size.to_bytes(8, "big"))
-        parts.append(frame)
-    return b"".join(parts)
-
-
-def _text_framed(frames: Sequence[bytes]) -> bytes:
-    return _framed(_TEXT, frames)
-
-
-def _binary_framed(frames: Sequence[bytes]) -> bytes:
-    return _framed(_BINARY, frames)
 
 
 def _close_frame(code: int, reason: str) -> bytes:

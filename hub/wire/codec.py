@@ -11,12 +11,13 @@ import functools
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar, cast, runtime_checkable
 
 import msgspec
 
 from hub.wire.errors import HubError
+from hub.wire.frames import ok
 from hub.wire.requests import BY_NAME, REQUESTS, Request
 from hub.wire.sentences import in_words
 
@@ -45,6 +46,20 @@ class Undecodable(HubError):
         super().__init__("frame.malformed", message)
 
 
+class Shared:
+    """The `seq` and data of an answer that many requests get: encoded once per codec, each time with another id."""
+
+    __slots__ = ("data", "json", "msgpack", "seq")
+
+    def __init__(self, data: Any, seq: int | None) -> None:
+        self.data = data
+        self.seq = seq
+        self.json: bytes | None = None
+        """What stands behind the id."""
+        self.msgpack: tuple[bytes, bytes] | None = None
+        """What stands before the id, and behind it."""
+
+
 @runtime_checkable
 class Codec(Protocol):
     """One subprotocol: how plain values become frames and frames become plain values."""
@@ -60,6 +75,9 @@ class Codec(Protocol):
 
     def encode(self, message: Mapping[str, Any] | list[Any]) -> bytes:
         """Return the payload of the frame that holds one message, or a part of one for `msgspec.Raw`."""
+
+    def answer(self, request: int, shared: Shared) -> bytes:
+        """Return the payload of the frame that answers a request with what others are answered too."""
 
 
 _HALF_PAIR = re.compile(r"(?<!\\)(?:\\\\)*\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
@@ -141,6 +159,8 @@ def _texts_only(kind: msgspec.inspect.Type) -> bool:
         return all(map(_texts_only, kind.types))
     if isinstance(kind, msgspec.inspect.StructType):
         return all(_texts_only(field.type) for field in kind.fields)
+    if isinstance(kind, msgspec.inspect.LiteralType):
+        return all(isinstance(value, str) for value in kind.values)
     return isinstance(kind, msgspec.inspect.StrType | msgspec.inspect.NoneType)
 
 
@@ -153,6 +173,23 @@ _OPEN: Final[dict[type[Request], tuple[str, ...]]] = {
     for kind in REQUESTS
 }
 """Those of them that can hold anything but texts."""
+
+
+def _left_out(kind: type[Request], names: tuple[str, ...]) -> tuple[Callable[[Request], Any], Any]:
+    """Return what reads fields of a request, and what it reads where a client gave none of them."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    if not names:
+        return type, kind
+    values = tuple(defaults[name] for name in names)
+    return operator.attrgetter(*names), values[0] if len(values) == 1 else values
+
+
+_LEFT_OUT: Final = {
+    kind: _left_out(kind, names)
+    for kind, names in _OPEN.items()
+    if all(not field.required for field in msgspec.structs.fields(kind) if field.name in names)
+}
+"""How to see that a request has nothing in those fields: for each kind that can do without them."""
 
 
 _ANY_REQUEST: Any = functools.reduce(operator.or_, REQUESTS)
@@ -169,7 +206,10 @@ class JsonCodec:
         try:
             request: Request = self._requests.decode(frame)
             # Where the whole text is printable and nothing is escaped, so is every text in it.
-            if isinstance(frame, str) and frame.isprintable() and "\\" not in frame:
+            if type(frame) is str and frame.isprintable() and "\\" not in frame:
+                left_out = _LEFT_OUT.get(type(request))
+                if left_out is not None and left_out[0](request) == left_out[1]:
+                    return request
                 return _settled_texts(request)
             return _settled(request, _FREE[type(request)])
         except (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError, ValueError, HubError, _Unfit):
@@ -190,6 +230,13 @@ class JsonCodec:
     def encode(self, message: Mapping[str, Any] | list[Any]) -> bytes:
         """Return the payload of the frame that holds one message."""
         return self._encoder.encode(message)
+
+    def answer(self, request: int, shared: Shared) -> bytes:
+        """Return the payload of the frame that answers a request with what others are answered too."""
+        rest = shared.json
+        if rest is None:
+            rest = shared.json = self.encode(ok(0, shared.data, shared.seq)).removeprefix(b'{"op":"ok","id":0')
+        return b'{"op":"ok","id":%d%b' % (request, rest)
 
 
 def _refuse_extension(code: int, data: memoryview) -> Any:
@@ -229,6 +276,14 @@ class MsgpackCodec:
     def encode(self, message: Mapping[str, Any] | list[Any]) -> bytes:
         """Return the frame that holds one message."""
         return self._encoder.encode(message)
+
+    def answer(self, request: int, shared: Shared) -> bytes:
+        """Return the frame that answers a request with what others are answered too."""
+        parts = shared.msgpack
+        if parts is None:
+            head, _, rest = self.encode(ok(0, shared.data, shared.seq)).partition(b"\xa2id\x00")
+            parts = shared.msgpack = (head + b"\xa2id", rest)
+        return parts[0] + self._encoder.encode(request) + parts[1]
 
 
 JSON: Final = JsonCodec()

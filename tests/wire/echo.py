@@ -21,6 +21,7 @@ from hub.edge import fast
 from hub.edge.connection import Connection
 from hub.edge.door import DoorProtocol
 from hub.edge.fast import FastSocket
+from hub.edge.framing import binary_framed, text_framed
 from hub.edge.protocol import TAKE_OVER, HubProtocol
 from hub.edge.wheel import Wheel
 from hub.wire.codec import FRAME_BYTES, Frame
@@ -52,7 +53,7 @@ class Echo:
     def _framed(self) -> list[bytes]:
         """Return the next message, which goes back as what it came."""
         message = self._waiting[0]
-        self._socket.framed = fast._text_framed if isinstance(message, str) else fast._binary_framed
+        self._socket.framed = text_framed if isinstance(message, str) else binary_framed
         return [message.encode() if isinstance(message, str) else message]
 
     async def _send(self) -> None:
