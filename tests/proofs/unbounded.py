@@ -1,12 +1,13 @@
-"""The command that follows, in a process whose hub has no bounds at its door and waits for its clients: a control.
+"""The command that follows, in a process whose hub has no bounds at its door, or waits for its clients: a control.
 
-`python -m tests.proofs.unbounded aether serve …`
+`python -m tests.proofs.unbounded aether serve …`, `python -m tests.proofs.unbounded waiting aether serve …`
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Hashable
 from typing import Any, Final
 
 import channels.outlet
@@ -19,7 +20,10 @@ from aether_client.cli import app
 
 NEVER: Final = 10**6
 ENDLESS: Final = 10**12
+MUCH: Final = 3
+"""From how many pushes on that a client did not take, this hub waits for it."""
 UNBOUNDED: Final = (sys.executable, "-m", "tests.proofs.unbounded")
+WAITING: Final = (*UNBOUNDED, "waiting")
 
 
 def lift() -> None:
@@ -41,17 +45,25 @@ def lift() -> None:
     bound = channels.outlet.Outlet.__init__.__defaults__
     assert bound == (channels.outlet.MAX_BYTES,)
     channels.outlet.Outlet.__init__.__defaults__ = (ENDLESS,)
-    write = hub.edge.fast.FastSocket.write
 
-    def waiting(self: Any, frames: list[bytes]) -> bool:
-        if not self._writable:
-            time.sleep(0.02)  # whoever else is served meanwhile waits as well
-        return write(self, frames)
 
-    hub.edge.fast.FastSocket.write = waiting  # type: ignore[method-assign]
+def wait() -> None:
+    """Let the hub wait for a socket that does not take its pushes, as one does that awaits each write."""
+    put = channels.outlet.Outlet._put
+
+    def waiting(self: channels.outlet.Outlet, item: Any, owner: Hashable, size: int) -> None:
+        if len(self) >= MUCH:
+            time.sleep(0.2)
+        put(self, item, owner, size)
+
+    channels.outlet.Outlet._put = waiting  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
     lift()
-    sys.argv = sys.argv[1:]
+    words = sys.argv[1:]
+    if words[0] == "waiting":
+        wait()
+        del words[0]
+    sys.argv = words
     app()
