@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -103,14 +103,14 @@ class SocketEndpoint:
         connection = Connection(self._hub, codec, plain, operator=operator)
         clean = False
         try:
-            while True:
-                message = await receive()
+            while (message := await plain.next(receive)) is not None:
                 if message["type"] == "websocket.disconnect":
                     clean = message.get("code") in _CLEAN
                     return
                 frame: Frame | None = message.get("text")
                 if connection.feed([frame if frame is not None else message["bytes"]]):
                     await plain.room()
+            clean = plain.clean
         finally:
             connection.end(clean=clean)
 
@@ -125,7 +125,11 @@ class _Plain:
         self._send = send
         self._binary = binary
         self._resumed = asyncio.Event()
-        self.shut = shut
+        self._shut = shut
+        self._farewell: tuple[int, str] | None = None
+        """With what to close."""
+        self._receiver: asyncio.Task[Any] | None = None
+        """What waits for the next message."""
 
     def write(self, frames: list[bytes]) -> bool:
         """Write nothing: this server may have to be waited for."""
@@ -133,11 +137,47 @@ class _Plain:
 
     async def send(self, frames: list[bytes]) -> None:
         """Write messages; wait while the socket is full."""
-        for frame in frames:
-            if self._binary:
-                await self._send({"type": "websocket.send", "bytes": frame})
-            else:
-                await self._send({"type": "websocket.send", "text": frame.decode("utf-8")})
+        try:
+            for frame in frames:
+                if self._binary:
+                    await self._send({"type": "websocket.send", "bytes": frame})
+                else:
+                    await self._send({"type": "websocket.send", "text": frame.decode("utf-8")})
+        except RuntimeError as gone:  # what some servers say where others say OSError
+            raise ConnectionAbortedError(str(gone)) from gone
+
+    async def shut(self, code: int, reason: str) -> None:
+        """Have the socket closed by who waits for its next message: some servers close nothing beside that."""
+        self._farewell = (code, reason)
+        self._resumed.set()
+        if self._receiver is not None:
+            self._receiver.cancel()
+
+    @property
+    def clean(self) -> bool:
+        """Whether we closed, and with a code of a clean end."""
+        return self._farewell is not None and self._farewell[0] in _CLEAN
+
+    async def next(self, receive: Receive) -> MutableMapping[str, Any] | None:
+        """Return the next message; None where we have closed instead."""
+        farewell = self._farewell
+        if farewell is None:
+            task = self._receiver = asyncio.current_task()
+            try:
+                return await receive()
+            except asyncio.CancelledError:
+                farewell = self._asked()
+                if farewell is None or task is None:
+                    raise
+                task.uncancel()
+            finally:
+                self._receiver = None
+        await self._shut(*farewell)
+        return None
+
+    def _asked(self) -> tuple[int, str] | None:
+        """Return with what to close by now."""
+        return self._farewell
 
     def resume(self) -> None:
         """Let `room` return."""

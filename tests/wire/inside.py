@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import uvicorn
 
 from handlers import people
 from handlers.base import system_clock
@@ -20,6 +19,7 @@ from hub.edge.server import listen_tcp, make_server
 from hub.schema.registry import Registry
 from hub.settings import load
 from storage.memory import MemoryStorage
+from tests.wire.carriers import Carrier
 
 STOP_SECONDS: Final = 10.0
 
@@ -42,7 +42,7 @@ class Inside:
         return str(account["id"]), key
 
     @asynccontextmanager
-    async def running(self, server: uvicorn.Server | None = None) -> AsyncIterator[Inside]:
+    async def running(self, server: Carrier | None = None) -> AsyncIterator[Inside]:
         """Serve, with health checks, until the block ends; by the hub's own server where none is given."""
         parts = self.parts
         await parts.storage.start()

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 import pytest
-import uvicorn
 import websockets
 
 from hub.edge.connection import READ_PAUSE_BYTES
+from tests.wire.carriers import CARRIERS
 from tests.wire.inside import Inside, assembled_in_memory
 from tests.wire.talk import Client, connected
 
@@ -25,11 +25,17 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
     return assembled_in_memory(tmp_path / "data", monkeypatch)
 
 
+@pytest.fixture(params=CARRIERS)
+def carrier(request: pytest.FixtureRequest) -> str:
+    """Each of the servers."""
+    name: str = request.param
+    return name
+
+
 @asynccontextmanager
-async def plain(inside: Inside, codec: str) -> AsyncIterator[tuple[Client, str]]:
-    """Serve the hub by plain uvicorn; yield a client of an owner, and their key."""
-    config = uvicorn.Config(inside.parts.app, ws="websockets-sansio", lifespan="off", log_config=None)
-    async with inside.running(uvicorn.Server(config)):
+async def plain(inside: Inside, carrier: str, codec: str) -> AsyncIterator[tuple[Client, str]]:
+    """Serve the hub by another server; yield a client of an owner, and their key."""
+    async with inside.running(CARRIERS[carrier](inside.parts.app)):
         _, key = await inside.make_account("plain")
         narrow = socket.socket()
         narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -42,8 +48,8 @@ async def plain(inside: Inside, codec: str) -> AsyncIterator[tuple[Client, str]]
 
 
 @pytest.mark.parametrize("codec", ["json", "msgpack"])
-async def test_records_watches_and_refusals_are_the_same(inside: Inside, codec: str) -> None:
-    async with plain(inside, codec) as (client, key), connected(inside.socket_url, codec) as other:
+async def test_records_watches_and_refusals_are_the_same(inside: Inside, carrier: str, codec: str) -> None:
+    async with plain(inside, carrier, codec) as (client, key), connected(inside.socket_url, codec) as other:
         await other.greet(key)
         watch = (await other.ok("watch.start", type="event"))["watch"]
         event = await client.create("event", title="Ä")
@@ -57,8 +63,8 @@ async def test_records_watches_and_refusals_are_the_same(inside: Inside, codec: 
         assert await client.closed() == 1003
 
 
-async def test_reading_waits_for_a_client_that_does_not_read(inside: Inside) -> None:
-    async with plain(inside, "json") as (client, _):
+async def test_reading_waits_for_a_client_that_does_not_read(inside: Inside, carrier: str) -> None:
+    async with plain(inside, carrier, "json") as (client, _):
         event = await client.create("event", title="A")
         parent = {"type": "event", "rec": event["id"]}
         for n in range(4):
@@ -77,8 +83,8 @@ async def test_reading_waits_for_a_client_that_does_not_read(inside: Inside) -> 
             assert len((await client.answer(number))["data"]["records"]) == 4
 
 
-async def test_a_stopping_hub_tells_new_sockets_to_come_back(inside: Inside) -> None:
-    async with plain(inside, "json"):
+async def test_a_stopping_hub_tells_new_sockets_to_come_back(inside: Inside, carrier: str) -> None:
+    async with plain(inside, carrier, "json"):
         inside.parts.hub.draining = True
         async with websockets.connect(
             inside.socket_url, subprotocols=[websockets.Subprotocol("aether.v1.json")]
@@ -89,3 +95,10 @@ async def test_a_stopping_hub_tells_new_sockets_to_come_back(inside: Inside) -> 
             assert closed.value.rcvd is not None
             assert closed.value.rcvd.code == 1012
         inside.parts.hub.draining = False
+
+
+async def test_a_subprotocol_that_is_not_ours_is_refused(inside: Inside, carrier: str) -> None:
+    async with plain(inside, carrier, "json"):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            await websockets.connect(inside.socket_url, subprotocols=[websockets.Subprotocol("nothing")])
+        assert refused.value.response.status_code == 400
