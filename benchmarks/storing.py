@@ -221,20 +221,32 @@ def _order() -> tuple[SortKey, ...]:
 
 
 async def build(options: argparse.Namespace) -> dict[str, float]:
-    """Fill a file with sessions of one event at random times."""
-    keeper = SqliteStorage(REGISTRY, options.folder / "hub.db", clock, durability="normal")
+    """Fill a file with sessions of one event at random times: the first thousand through the keeper, the others are
+    copies of those in SQL, each with an id and a time of its own and without a row in the log."""
+    path, begun = options.folder / "hub.db", datetime(2026, 1, 1, tzinfo=UTC)
+    keeper = SqliteStorage(REGISTRY, path, clock, durability="normal")
     await keeper.start()
-    parent, begun = new_id(), datetime(2026, 1, 1, tzinfo=UTC)
+    parent = new_id()
     await keeper.submit(Commit("main", (Create(EVENT, parent, EVENT.accept_create({"title": "Bench"})),)))
     data = SESSION.accept_create({"title": "A talk", "abstract": "x" * 100, "starts_at": clock()}, trusted=True)
     measured_from, used = time.perf_counter(), cpu()
-    for _ in range(0, options.rows, 1000):
-        times = (format_time(begun + timedelta(seconds=_random.randrange(10**8))) for _ in range(1000))
-        writes = tuple(Create(SESSION, new_id(), {**data, "starts_at": starts_at}, parent) for starts_at in times)
-        await keeper.submit(Commit("main", writes))
-    seconds = time.perf_counter() - measured_from
+    times = (format_time(begun + timedelta(seconds=_random.randrange(10**8))) for _ in range(1000))
+    writes = tuple(Create(SESSION, new_id(), {**data, "starts_at": starts_at}, parent) for starts_at in times)
+    await keeper.submit(Commit("main", writes))
     await keeper.close()
-    return {"messages": options.rows, "seconds": seconds, "cpu": cpu() - used}
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.create_function("new_id", 0, new_id)
+    first = int(begun.timestamp()) * 1000
+    connection.create_function("new_time", 0, lambda: first + _random.randrange(10**8) * 1000)
+    names = [row[1] for row in connection.execute("PRAGMA table_info(event_session)")]
+    (highest,) = connection.execute("SELECT max(pk) FROM event_session").fetchone()
+    made = {"pk": "pk + ?", "id": "new_id()", "starts_at": "new_time()"}
+    columns = ", ".join(made.get(name, name) for name in names)
+    copy = f"INSERT INTO event_session ({', '.join(names)}) SELECT {columns} FROM event_session WHERE pk <= ?"
+    for n in range(1, options.rows // 1000):
+        connection.execute(copy, (n * 1000, highest))
+    connection.close()
+    return {"messages": options.rows, "seconds": time.perf_counter() - measured_from, "cpu": cpu() - used}
 
 
 async def _opened(options: argparse.Namespace) -> tuple[SqliteStorage, Query]:
