@@ -8,6 +8,7 @@ Knows which Python annotations a hub field may have, and nothing of tables or fr
 
 from __future__ import annotations
 
+import copy
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,6 +95,13 @@ class FieldSpec:
     ref: type | None = None
     choices: tuple[str, ...] | None = None
     option: Field = Field()
+
+    @property
+    def initial(self) -> Any:
+        """What an image holds where nobody says: the default in the form of an image; None also where there is none."""
+        if self.required or self.default is None:
+            return None
+        return self.plain(self.default) if self.plain is not None else copy.deepcopy(self.default)
 
     @property
     def sortable(self) -> bool:

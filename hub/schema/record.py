@@ -13,6 +13,8 @@ themselves travel as images: flat dicts of plain values, exactly as on the wire.
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -295,10 +297,15 @@ def _struct(name: str, fields: dict[str, FieldSpec], *, change: bool) -> type[ms
         elif spec.required:
             columns.append((wire, accepts))
         elif isinstance(spec.default, list | dict):
-            columns.append((wire, accepts, msgspec.field(default_factory=type(spec.default))))
+            columns.append((wire, accepts, msgspec.field(default_factory=_fresh(spec.default))))
         else:
             columns.append((wire, accepts, spec.default))
     return msgspec.defstruct(name, columns, kw_only=True, forbid_unknown_fields=True)
+
+
+def _fresh(value: list[Any] | dict[str, Any]) -> Callable[[], Any]:
+    """Return what makes such a value anew, for each record its own."""
+    return functools.partial(copy.deepcopy, value) if value else type(value)
 
 
 def _default(cls: type[Record], name: str) -> Any:

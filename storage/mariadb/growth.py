@@ -18,9 +18,10 @@ from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable, DDLElement
 from hub.schema.fold import fold
 from storage.base import StorageRefused
 from storage.mariadb.compile import DIALECT, ask
+from storage.mariadb.connection import begin, rolled_back
 from storage.mariadb.faults import TAKEN, code_of
 from storage.migrations.branches import Said
-from storage.sql.rows import to_json
+from storage.sql.growth import default_of
 from storage.sql.tables import FOLD, INTERNAL, Tables
 
 FOLDED: Final = 500
@@ -197,11 +198,9 @@ def _room(column: Column[Any]) -> int:
 
 def _default(tables: Tables, table: Table, column: Column[Any]) -> Any:
     """Return what rows that are there get in a new column, None for null; raise where nobody says."""
-    home = next((home for home in tables.homes() if home.table is table), None)
-    spec = home.kind.fields.get(column.name) if home is not None else None
-    if spec is not None and not spec.required and spec.default is not None:
-        value = spec.default
-        return value if isinstance(value, str | int | float) else to_json(value)
+    value = default_of(tables, table, column)
+    if value is not None:
+        return value
     if column.nullable:
         return None
     raise StorageRefused(
@@ -214,8 +213,14 @@ def _fold(connection: Connection, table: Table, column: Column[Any]) -> None:
     """Write the folded copies that are not there yet."""
     source = column.name.removesuffix(FOLD)
     missing = f"SELECT pk, `{source}` FROM `{table.name}` WHERE `{column.name}` IS NULL AND `{source}` IS NOT NULL"
-    while rows := ask(connection, f"{missing} LIMIT {FOLDED}"):
-        for pk, text in rows:
-            connection.exec_driver_sql(
-                f"UPDATE `{table.name}` SET `{column.name}` = %s WHERE pk = %s", (fold(text), pk)
-            )
+    write = f"UPDATE `{table.name}` SET `{column.name}` = %s WHERE pk = %s"
+    found = FOLDED
+    while found == FOLDED:
+        # Some at a time share a sync, and nobody changes a text between reading it and writing its copy.
+        with rolled_back(connection):
+            begin(connection)
+            rows = ask(connection, f"{missing} LIMIT {FOLDED} FOR UPDATE")
+            for pk, text in rows:
+                connection.exec_driver_sql(write, (fold(text), pk))
+            connection.exec_driver_sql("COMMIT")
+        found = len(rows)

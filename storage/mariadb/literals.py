@@ -30,8 +30,13 @@ _LITERALS: Final[dict[type, Callable[[Any], str]]] = {
 }
 
 
+def literal(value: Any) -> str:
+    """Return a value as SQL; raise `KeyError` for one of another type than columns hold."""
+    return _LITERALS[type(value)](value)
+
+
 def row_text(row: Iterable[Any]) -> str:
-    """Return a row as it stands behind VALUES; raise `KeyError` for a value of another type than columns hold."""
+    """Return a row as it stands behind VALUES; raises as `literal`."""
     return f"({','.join([_LITERALS[type(value)](value) for value in row])})"
 
 

@@ -19,11 +19,11 @@ from storage.mariadb.apart import apart, connected
 from storage.mariadb.connection import read_url
 from storage.mariadb.faults import sentence
 from storage.mariadb.growth import additions
+from storage.mariadb.literals import literal
 from storage.mariadb.schema import bring_up, changing, move, read, standing
 from storage.migrations import stamps
 from storage.migrations.base import Place, branch_of, places
 from storage.migrations.branches import Branch, Said, branches_of, owned
-from storage.sql.growth import literal
 from storage.sql.tables import Tables
 
 LOCK_SECONDS: Final = 60.0

@@ -7,7 +7,8 @@ sentence, because it needs a step. Decision 0003.
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from sqlalchemy import Column, Table
 from sqlalchemy.schema import CreateColumn
@@ -16,7 +17,7 @@ from hub.schema.fold import fold
 from storage.base import StorageRefused
 from storage.migrations.branches import Said
 from storage.sql.ddl import DIALECT, index_ddl, indexes, names, table_ddl
-from storage.sql.rows import to_json
+from storage.sql.rows import millis, to_json
 from storage.sql.tables import FOLD, INTERNAL, Tables
 
 
@@ -121,18 +122,23 @@ def _fold(add: _Adding, tables: Tables) -> None:
 
 
 def default_of(tables: Tables, table: Table, column: Column[Any]) -> Any:
-    """Return what a field is where nobody says, None where that is null or nothing is declared."""
+    """Return what a field is where nobody says, as its column holds it; None where that is null or nothing is
+    declared."""
     home = next((home for home in tables.homes() if home.table is table), None)
     spec = home.kind.fields.get(column.name) if home is not None else None
-    return spec.default if spec is not None and not spec.required else None
+    if spec is None or spec.initial is None:
+        return None
+    return _STORED.get(spec.kind, lambda value: value)(spec.initial)
+
+
+_STORED: Final[dict[str, Callable[[Any], Any]]] = {"time": millis, "list": to_json, "object": to_json}
 
 
 def literal(value: Any) -> str:
     """Return a default of a field as a SQL literal."""
     if isinstance(value, int | float):  # bool too
         return repr(float(value) if isinstance(value, float) else int(value))
-    text = value if isinstance(value, str) else to_json(value)
-    return "'" + text.replace("'", "''") + "'"
+    return "'" + str(value).replace("'", "''") + "'"
 
 
 def _class(type_name: str) -> str:

@@ -127,7 +127,7 @@ class Rows:
 
         self._keys = ("id", "type", "version", "account_id", *names[2:])
         self._places = {name: place for place, name in enumerate(self._keys)}
-        self._defaults = {w: None if s.required else s.default for w, s in kind.fields.items()}
+        self._defaults = {w: s.initial for w, s in kind.fields.items()}
         decoders: dict[str, Callable[[Any], Any]] = {name: from_millis for name in HEAD if name in _TIMES}
         decoders |= {wire: _DECODERS[what] for wire, what in kinds.items() if what in _DECODERS}
         # By the place of the value in an image.

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import types
 from collections.abc import Awaitable, Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,13 @@ def declared(
     return type_of(made)
 
 
+MORE_DEFAULTS = {
+    "since": datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC),
+    "day": date(2020, 1, 2),
+    "marks": ["a'b\\c", "100 %s"],
+    "cfg": {"it's": ["\\", 1]},
+    "share": 0.1,
+}
 TITLE = Annotated[str, Meta(max_length=50)]
 BEFORE = declared("Note", {"title": TITLE, "body": str | None})
 
@@ -119,13 +127,21 @@ def test_new_fields_have_their_default_in_rows_and_in_the_log(path: Place) -> No
             "done": bool,
             "by": TITLE,
             "maybe": float | None,
+            "since": datetime,
+            "day": date,
+            "marks": list[str],
+            "cfg": dict[str, Any],
+            "share": float,
         },
-        {"rank": 3, "tags": [], "done": True, "by": "it's me"},
+        {"rank": 3, "tags": [], "done": True, "by": "it's me", **MORE_DEFAULTS},
     )
     (note,) = notes(path, after)
     assert {k: note[k] for k in ("rank", "tags", "done", "by", "maybe")} == {
         "rank": 3, "tags": [], "done": True, "by": "it's me", "maybe": None,
     }  # fmt: skip
+    new = after.accept_create({"title": "x"})
+    assert {k: note[k] for k in MORE_DEFAULTS} == {k: new[k] for k in MORE_DEFAULTS}
+    assert (new["since"], new["day"], new["marks"]) == ("2020-01-02T03:04:05.000Z", "2020-01-02", ["a'b\\c", "100 %s"])
     changed = session(path, after, work=lambda use: use.update(after, note["id"], rank=4))
     assert changed.results[0].image["rank"] == 4
 
