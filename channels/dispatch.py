@@ -96,8 +96,12 @@ class Dispatcher:
                     task.cancel()
 
     def position(self, account: str) -> int:
-        """Return the last `seq` that was delivered of a followed account."""
-        return self._accounts[account].position
+        """Return the last `seq` that was delivered of a followed account; raise `server.draining` after the end."""
+        try:
+            return self._accounts[account].position
+        except KeyError:
+            text = "This hub is about to stop; come back to another one."
+            raise HubError("server.draining", text, retry_after=1) from None
 
     def epoch(self, account: str) -> str:
         """Return the epoch that the numbers of a followed account belong to."""

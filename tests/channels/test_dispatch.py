@@ -262,6 +262,8 @@ async def test_an_account_is_forgotten_with_its_last_follower(scene: Scene) -> N
 async def test_who_still_follows_when_everything_ends_may_leave_afterwards(scene: Scene) -> None:
     await scene.dispatcher.follow(ACCOUNT)
     await scene.dispatcher.close()
+    with pytest.raises(HubError, match="about to stop"):
+        scene.dispatcher.position(ACCOUNT)
     scene.dispatcher.unfollow(ACCOUNT)
 
 
