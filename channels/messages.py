@@ -97,8 +97,11 @@ class Messages:
             self.log.unfollow(key)
             self._tidy(key, room)
             raise HubError("channel.unknown", path="channel")
-        missed = tuple(e for e in recorder.entries if e.place.epoch == past.place.epoch and _behind(e, past.place))
-        place = missed[-1].place if missed else past.place
+        place, missed = past.place, list[Entry]()
+        for entry in recorder.entries:
+            if entry.place == (place.epoch, place.offset + 1):  # a hole shows with the next that is told
+                missed.append(entry)
+                place = entry.place
         if outlet in room.joins:  # joined twice at a time: the later answer counts
             self.log.unfollow(key)
         room.joins[outlet] = Join(session, who, channel, place)
@@ -256,10 +259,6 @@ def entry_of(
         text = f"The data of a message in {channel.namespace} has at most {channel.message_bytes} bytes as JSON."
         raise HubError("message.too_large", text, path="data")
     return Entry(msgspec.msgpack.encode(body), len(msgspec.json.encode(body)), sender, echo, to, ttl)
-
-
-def _behind(entry: Entry, place: Place) -> bool:
-    return entry.place.offset > place.offset
 
 
 def _for(join: Join, to: tuple[str, str]) -> bool:

@@ -40,6 +40,7 @@ from hub.wire.errors import HubError
 from storage.base import Storage, StorageRefused
 from storage.blobs.disk import DiskBlobs
 from storage.bus import Bus, InProcessBus, NoBus
+from storage.channel_log import ChannelLog, InProcessLog
 from storage.migrations.base import Migrator
 from storage.retention import Retention
 from storage.sql.sqlite import SqliteStorage
@@ -174,12 +175,13 @@ def keeper_of(settings: Settings, registry: Registry) -> Storage:
     return SqliteStorage(registry, file, system_clock, durability=durability, migrate=migrate)
 
 
-def bus_of(settings: Settings, storage: Storage) -> Bus:
-    """Return the bus between the hubs that share the database that the settings name."""
+def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog]:
+    """Return the bus and the channel log of the hubs that share the database that the settings name."""
     if not settings.redis_url:
-        return InProcessBus() if sqlite_file(settings) is not None else NoBus()
+        return InProcessBus() if sqlite_file(settings) is not None else NoBus(), InProcessLog()
     from storage.redis.address import Address, AddressError  # a hub without Redis needs no client of it
     from storage.redis.bus import RedisBus
+    from storage.redis.streams import RedisLog
 
     async def realm() -> str:
         return (await storage.heads([SYSTEM]))[SYSTEM].epoch
@@ -188,7 +190,8 @@ def bus_of(settings: Settings, storage: Storage) -> Bus:
         address = Address(settings.redis_url)
     except AddressError as error:
         raise StorageRefused(f"The setting redis_url cannot be used: {error}.") from None
-    return RedisBus(address, settings.cluster_secret.encode(), realm)
+    secret = settings.cluster_secret.encode()
+    return RedisBus(address, secret, realm), RedisLog(address, secret, realm)
 
 
 def migrator_of(settings: Settings, registry: Registry) -> Migrator:
@@ -207,9 +210,9 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
     storage = keeper_of(settings, registry)
-    bus = bus_of(settings, storage)
+    bus, said = between_hubs(settings, storage)
     shared = settings.cluster_secret.encode()
-    live = Live(storage, bus, after=AfterCommit(registry), resume_from=ago(settings.resume_days))
+    live = Live(storage, bus, after=AfterCommit(registry), resume_from=ago(settings.resume_days), log=said)
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
         registry=registry,

@@ -61,7 +61,7 @@ class Lane:
         # On a cluster the channels of one command must share a slot.
         groups = [(name,) for name in self._names] if self._sharded else [tuple(self._names)]
         commands = self._ears.pack_commands([(word, *names) for names in groups])
-        await _send(self._ears, commands)
+        await send(self._ears, commands)
         confirmed: set[bytes] = set()
         until = time.monotonic() + OPEN_SECONDS
         while confirmed != self._names:
@@ -114,7 +114,7 @@ class Lane:
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOLD_AT_ONCE))]
             self._waiting_bytes -= sum(len(data) for _, data in some)
             commands = self._mouth.pack_commands([(word, channel, data) for channel, data in some])
-            await _send(self._mouth, commands)
+            await send(self._mouth, commands)
             for _ in some:
                 await answer(self._mouth)
             if not self._waiting:
@@ -136,10 +136,12 @@ class Lane:
                 pass  # it is gone, which is what was wanted
 
 
-async def _send(connection: Any, commands: Any) -> None:
+async def send(connection: Any, commands: Any) -> None:
     """Send commands; raise `Lost`, `RedisError`, `OSError`."""
+    if not connection.is_connected:
+        raise Lost("it was closed")  # redis-py would open it again, in silence
     try:
         await connection.send_packed_command(commands, check_health=False)
-    except RuntimeError as fault:
-        # uvloop's word for a transport that was closed under it; redis-py passes it on as it is.
+    except (RuntimeError, AttributeError) as fault:
+        # uvloop's word for a transport that was closed under it, and redis-py's for a writer that is gone.
         raise Lost(f"it was closed: {fault}") from fault

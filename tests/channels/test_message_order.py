@@ -161,6 +161,7 @@ class Person:
             "epoch": past.place.epoch,
             "offset": past.place.offset,
             "recovered": past.recovered,
+            "why": past.why,
             "messages": [told_of(e) for e in past.entries],
         }
         listener.outlet.answer(listener.outlet.codec.encode(frames.ok(1, data)))
@@ -196,7 +197,7 @@ class Person:
         for message in data["messages"]:
             self.heard.append(message["data"])
         self.place = Place(data["epoch"], data["offset"])
-        assert fresh or data["recovered"] or self.world.control == "no recovery"
+        assert fresh or data["recovered"] or data["why"] is None
         if fresh:
             self.world.begun[self.name] = data["offset"]
 

@@ -334,10 +334,12 @@ async def test_a_wrong_password_is_a_reason_like_any_other(server: RedisServer) 
 class _Closed:
     """A connection whose transport is closed under it, as uvloop's is."""
 
+    is_connected = True
+
     async def send_packed_command(self, commands: object, check_health: bool) -> None:
         raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
 
 
 async def test_what_is_sent_over_a_closed_transport_means_a_lost_connection() -> None:
     with pytest.raises(Lost, match="it was closed"):
-        await lane._send(_Closed(), [])
+        await lane.send(_Closed(), [])

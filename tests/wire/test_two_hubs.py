@@ -214,3 +214,28 @@ async def test_a_hub_that_is_killed_takes_nothing_with_it_that_was_acknowledged(
         records = [event["record"]["id"] for push in seen for event in push["events"]]
         assert sorted(records) == sorted(record["id"] for record in found["data"]["records"])
     assert "Traceback" not in third.log
+
+
+async def test_what_is_said_at_one_hub_is_heard_and_recovered_at_the_other_in_one_order(pair: Pair, codec: str) -> None:
+    async with both(pair, codec) as (here, there):
+        channel = f"event:{(await here.create('event', title='x'))['id']}"
+        for client in (here, there):
+            first = await client.ok("channel.join", channel=channel)
+        numbers = [
+            (client, await client.send("channel.send", channel=channel, event="said", data=n))
+            for n in range(20)
+            for client in (here, there)
+        ]
+        offsets = [(await client.answer(number))["data"]["offset"] for client, number in numbers]
+        assert sorted(offsets) == list(range(1, 41))
+        heard = [[(await client.push("message"))["offset"] for _ in range(40)] for client in (here, there)]
+        assert heard == [list(range(1, 41))] * 2
+        await here.ok("channel.send", channel=channel, event="said", data="you", to={"session": there.hello["session"]})
+        assert (await there.push("message"))["data"] == "you"
+    async with pair.there.client("viewer", codec) as back:
+        data = await back.ok("channel.join", channel=channel, recover={"epoch": first["epoch"], "offset": 35})
+        assert (data["recovered"], [m["offset"] for m in data["messages"]]) == (True, [36, 37, 38, 39, 40])
+        pair.redis.run("FLUSHALL")
+        assert (await back.push("reset"))["why"] == "gap"
+        data = await back.ok("channel.join", channel=channel, recover={"epoch": first["epoch"], "offset": 40})
+        assert (data["recovered"], data["why"], data["offset"]) == (False, "epoch", 0)
