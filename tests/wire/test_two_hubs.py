@@ -219,8 +219,7 @@ async def test_a_hub_that_is_killed_takes_nothing_with_it_that_was_acknowledged(
 async def test_what_is_said_at_one_hub_is_heard_and_recovered_at_the_other_in_one_order(pair: Pair, codec: str) -> None:
     async with both(pair, codec) as (here, there):
         channel = f"event:{(await here.create('event', title='x'))['id']}"
-        for client in (here, there):
-            first = await client.ok("channel.join", channel=channel)
+        first, _ = [await client.ok("channel.join", channel=channel) for client in (here, there)]
         numbers = [
             (client, await client.send("channel.send", channel=channel, event="said", data=n))
             for n in range(20)
