@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from xml.sax.saxutils import escape
 
-from benchmarks.contest import Contest, Seen, cost, interval
+from benchmarks.contest import Contest, Seen, cost, interval, ratios
 
 WIDTH: Final = 760
 LEFT: Final = 110
@@ -32,12 +32,13 @@ def _bars(contest: Contest, sides: dict[str, Seen], top: int) -> tuple[list[str]
     parts = [f'<text class="t" x="0" y="{top + 14}">{escape(contest.name.upper())}</text>']
     parts.append(f'<text class="s" x="{LEFT}" y="{top + 14}">{escape(contest.what)}</text>')
     top += 24
-    mine = statistics.median(shown.get("hub", [1.0]))
     for name, values in shown.items():
         middle, (low, high) = statistics.median(values), interval(values)
         y = top + BAR / 2
         colour = _COLOURS.get(name, _PEER)
-        note = f"{middle:.2f} {unit}" + ("" if name == "hub" else f" · hub {middle / mine:.2f}×")
+        note = f"{middle:.2f} {unit}"
+        if name != "hub" and len(values) == len(shown.get("hub", ())):
+            note += f" · hub {statistics.median(ratios(contest, sides['hub'], sides[name])):.2f}×"
         parts += [
             f'<text x="0" y="{top + 12}">{escape(name)}</text>',
             f'<rect x="{LEFT}" y="{top}" width="{middle * scale:.1f}" height="{BAR}" fill="{colour}"/>',
