@@ -291,7 +291,7 @@ class RedisLog:
             self._work.set()
             for task in tasks:
                 task.cancel()
-            await asyncio.wait(tasks)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _close_all(self) -> None:
         """Close both connections, which ends whatever reads or writes on them."""
