@@ -50,7 +50,7 @@ class RedisServer(OwnServer):
     def run(self, *words: str) -> bytes:
         """Run one command and return its answer: the text of a text, or else the first line as it came."""
         command = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in words)
-        with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
             connection.sendall(command)
             with connection.makefile("rb") as answer:
                 line = answer.readline().strip()

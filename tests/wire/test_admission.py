@@ -19,8 +19,8 @@ BURST = 4
 
 @pytest.fixture(scope="module")
 def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
-    """A hub that lets four sockets in, and ten more a second."""
-    hub = HubProcess(tmp_path_factory.mktemp("narrow") / "data", admit_per_second="10", admit_burst=str(BURST))
+    """A hub that lets four sockets in, and four more a second."""
+    hub = HubProcess(tmp_path_factory.mktemp("narrow") / "data", admit_per_second="4", admit_burst=str(BURST))
     yield asyncio.run(make_tenant(hub))
     hub.stop()
 
