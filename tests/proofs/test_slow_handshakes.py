@@ -20,8 +20,9 @@ from tests.proofs.unbounded import UNBOUNDED
 from tests.wire.hubprocess import HubProcess
 
 CONNECTIONS: Final = 120 if SCALE == 1 else 1000
-MOST_SECONDS: Final = 11.0
-LONGEST: Final = 12.0
+MOST_SECONDS: Final = 13.0 if SCALE == 1 else 11.0
+"""Among other tests the machine is late itself; the promise is held where nothing else runs."""
+LONGEST: Final = MOST_SECONDS + 1
 """For how long a connection is waited for."""
 HEALTH_SECONDS: Final = 1.0
 """How long a probe may take."""
