@@ -21,6 +21,7 @@ from typing import Literal
 
 from benchmarks import across, beats, contests, creates, fanout, idle, imports, matching, plot, stored
 from benchmarks.contest import Contest, Outcome, hold
+from benchmarks.generator import NotInstalledError
 from benchmarks.load import Reading
 from benchmarks.stored import Mariadb, Million
 
@@ -261,8 +262,12 @@ def main() -> int:
                 held.append((row, sides))
                 outcomes.add(outcome)
                 sys.stdout.flush()
-            else:
+                continue
+            try:
                 outcomes.add("met" if measure(row, arguments.rounds, control=arguments.control) else "missed")
+            except NotInstalledError as missing:
+                print(f"\n{row.name}: not measured: {missing}", flush=True)
+                outcomes.add("not measured")
     if arguments.plot is not None:
         Path(arguments.plot).write_text(plot.drawn(held), encoding="utf-8")
     return 1 if "missed" in outcomes else 2 if "not measured" in outcomes else 0

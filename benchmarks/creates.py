@@ -13,7 +13,8 @@ import httpx
 import uvloop
 
 from benchmarks import servers
-from benchmarks.load import Reading, pipelined
+from benchmarks.generator import NUMBER, Talk, run, text
+from benchmarks.load import Reading
 
 _T = TypeVar("_T")
 
@@ -34,52 +35,25 @@ def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_tal
         servers.hub(Path(folder), packs=packs) as server,
     ):
         key = servers.api_key(server.data)
-        event = parent_event(server.port, key)
+        parent = {"type": "event", "rec": parent_event(server.port, key)}
+        send = [
+            text({"op": "record.create", "id": NUMBER, "type": kind, "data": {"name": f"Person {n}"}, "parent": parent})
+            for n in range(connections * depth)
+        ]
         hello = json.dumps({"op": "session.hello", "id": 1, "token": key}).encode()
-
-        def frame(connection: int, slot: int) -> bytes:
-            data = {"name": f"Person {connection} {slot}"}
-            parent = {"type": "event", "rec": event}
-            body = {"op": "record.create", "id": slot + 2, "type": kind, "data": data, "parent": parent}
-            return json.dumps(body).encode()
-
-        return run_pinned(
-            pipelined(
-                server.port,
-                server.pid,
-                "/ws",
-                "aether.v1.json",
-                hello,
-                frame,
-                connections=connections,
-                depth=depth,
-                seconds=seconds,
-                is_answer=lambda p: p.startswith(b'{"op":"ok"'),
-            )
-        )
+        good = b'{"op":"ok"'
+        talk = Talk(
+            server, send, b'"id":', protocol="aether.v1.json", greeting=[hello], ready=1, ready_mark=good, good=good
+        )  # fmt: skip
+        return run("pipe", talk, connections=connections, depth=depth, seconds=seconds)
 
 
 def run_naive(connections: int, depth: int, seconds: float) -> Reading:
     """Measure the peer."""
     with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, servers.naive(Path(folder)) as server:
-
-        def frame(connection: int, slot: int) -> bytes:
-            return json.dumps({"op": "create", "id": slot + 2, "data": {"name": "Track", "sort": 0}}).encode()
-
-        return run_pinned(
-            pipelined(
-                server.port,
-                server.pid,
-                "/ws",
-                None,
-                None,
-                frame,
-                connections=connections,
-                depth=depth,
-                seconds=seconds,
-                is_answer=lambda p: p.startswith(b'{"op": "ok"'),
-            )
-        )
+        send = [text({"op": "create", "id": NUMBER, "data": {"name": "Track", "sort": 0}})]
+        talk = Talk(server, send, b'"id": ', good=b'{"op": "ok"')
+        return run("pipe", talk, connections=connections, depth=depth, seconds=seconds)
 
 
 def run_pinned(work: Coroutine[Any, Any, _T]) -> _T:
