@@ -30,4 +30,6 @@ class AfterCommit:
                     try:
                         hook.run(change)
                     except Exception:
+                        # A pack's code, which may fail in any way: the commit is on disk and answered, and neither
+                        # the other hooks nor the commits behind it are at fault.
                         log.exception("a hook after commit %d of account %s failed", commit.seq, commit.account)

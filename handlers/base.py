@@ -9,7 +9,6 @@ without a rule, does not start.
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import logging
@@ -209,20 +208,8 @@ class Call:
         extra: int = 0,
         atomic: bool = True,
         answer: Callable[[Committed], Any] | None = None,
-    ) -> asyncio.Future[Committed]:
-        """Commit writes in the caller's name, as `Commit` says; the caller's leaving does not stop them."""
-        return self.services.storage.submit(self.of_caller(writes, key, extra=extra, atomic=atomic, answer=answer))
-
-    def of_caller(
-        self,
-        writes: tuple[Write | Refused, ...],
-        key: KeyClaim | None = None,
-        *,
-        extra: int = 0,
-        atomic: bool = True,
-        answer: Callable[[Committed], Any] | None = None,
     ) -> Commit:
-        """Return writes as a commit in the caller's name."""
+        """Return writes as a commit in the caller's name, for storage; the caller's leaving does not stop it."""
         session, request = self.peer.session, str(self.request_id)
         origin = None if session is None else session.id
         return Commit(self.account, writes, self.identity.actor, origin, request, key, answer, False, extra, atomic)

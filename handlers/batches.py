@@ -37,10 +37,11 @@ async def batch(call: Call, request: RecordBatch) -> Answer:
     extra = sum(HARD for write in writes if isinstance(write, Delete) and write.hard)
     key = claim(call, request)
     if not request.atomic:
-        committed = await call.commit(tuple(writes), key, extra=extra, atomic=False, answer=answer)
+        commit = call.commit(tuple(writes), key, extra=extra, atomic=False, answer=answer)
+        committed = await call.services.storage.submit(commit)
         return Answer({"results": committed.answer}, seq=committed.seq)
     try:
-        committed = await call.commit(tuple(writes), key, extra=extra)
+        committed = await call.services.storage.submit(call.commit(tuple(writes), key, extra=extra))
     except HubError as refusal:
         # Storage names the item where there are several; of a single one it says `rec`, not `ops.0.rec`.
         if len(writes) == 1 and refusal.path is not None and refusal.code != "key.reused":

@@ -42,5 +42,6 @@ def _matching(call: Call, request: RecordUpdateWhere | RecordDeleteWhere, verb: 
 
 
 async def _write(call: Call, request: RecordUpdateWhere | RecordDeleteWhere, write: OfMany) -> Answer:
-    committed = await call.commit((write,), claim(call, request), extra=request.limit)
+    commit = call.commit((write,), claim(call, request), extra=request.limit)
+    committed = await call.services.storage.submit(commit)
     return Answer({"count": committed.results[0].image["count"]}, seq=committed.seq)

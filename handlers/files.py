@@ -147,7 +147,7 @@ async def link(call: Call, slot: Slot, stored: Stored, content_type: str) -> tup
     data = slot.kind.accept_create({"name": slot.name, **bytes_now}, trusted=True)
     change = {field: data[field] for field in bytes_now}
     write = Upsert(slot.kind, call.services.new_id(), data, change, slot.unique, slot.rec)
-    result = (await call.commit((write,))).results[0]
+    result = (await call.services.storage.submit(call.commit((write,)))).results[0]
     return call.rights.view(slot.kind, result.image), result.created
 
 

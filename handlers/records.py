@@ -279,7 +279,7 @@ def _write(call: Call, request: WriteRequest) -> Written:
     if isinstance(write, _OF_ONE) and isinstance(write.rec, ItemRef):
         raise HubError("data.invalid", "$item is for items of a batch.", path="rec")
     hard = isinstance(write, Delete) and write.hard
-    return Written(call, write, call.of_caller((write,), claim(call, request), extra=HARD if hard else 0), _written)
+    return Written(call, write, call.commit((write,), claim(call, request), extra=HARD if hard else 0), _written)
 
 
 def _written(call: Call, write: Write, committed: Committed) -> Answer:

@@ -233,6 +233,8 @@ class MemoryStorage:
                 done.append((future, refusal))
                 continue
             except Exception:
+                # Whatever it is, it is the fault of this one commit, as it is in the writers of the databases: its
+                # caller is told, and those behind it in the queue are decided.
                 log.exception("a commit of account %s failed", commit.account)
                 done.append((future, HubError("server.error")))
                 continue

@@ -226,6 +226,8 @@ class RedisBus:
         except (RedisError, HubError, OSError) as fault:
             return f"{type(fault).__name__}: {fault}"
         except Exception:
+            # A fault of ours, or of who is told: were this task to die of it, the hub would hear of nobody until it is
+            # started again, and say nothing. So the logs are asked, `/health` tells it, and the bus connects anew.
             log.exception("the bus has a fault")
             return "the bus has a fault; see the log"
         finally:

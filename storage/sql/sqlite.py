@@ -227,7 +227,8 @@ class SqliteStorage:
                 try:
                     job.done(job.outcome or HubError("server.error"))
                 except Exception:
-                    # The commits behind it are on disk as well, and their callers wait.
+                    # A fault of the caller's, not of the commit: the commits behind it are on disk as well, and their
+                    # callers wait for nothing else.
                     log.exception("who was told of a commit of account %s failed", job.commit.account)
 
     async def repeated(self, account: str, claim: KeyClaim) -> Committed | None:

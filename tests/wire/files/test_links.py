@@ -58,7 +58,8 @@ def caller(services: Services, account: str, role: str = "owner") -> Call:
 async def event_in(call: Call) -> str:
     kind = type_of(Event)
     data = kind.accept_create({"title": "E", "acronym": "e"})
-    committed = await call.commit((Create(kind, call.services.new_id(), data),))
+    commit = call.commit((Create(kind, call.services.new_id(), data),))
+    committed = await call.services.storage.submit(commit)
     return str(committed.results[0].image["id"])
 
 
