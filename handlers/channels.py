@@ -12,7 +12,8 @@ from hub.schema.channels import Channel
 from hub.schema.record import RecordType
 from hub.wire.errors import HubError
 from hub.wire.names import split_channel
-from hub.wire.requests import ChannelJoin, ChannelLeave, ChannelSend, PresenceUpdate, Target
+from hub.wire.parts import Target
+from hub.wire.requests import ChannelJoin, ChannelLeave, ChannelSend, PresenceUpdate
 from storage.channel_log import Place
 
 CHANNELS_PER_SOCKET: Final = 100

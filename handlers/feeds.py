@@ -11,7 +11,8 @@ from channels.feeds import FEEDS_PER_SOCKET, Feed
 from handlers.base import Answer, Call, Needs, handles
 from hub.schema.access import FEED
 from hub.wire.errors import HubError
-from hub.wire.requests import FeedAck, FeedSince, FeedStart, FeedStop
+from hub.wire.parts import FeedSince
+from hub.wire.requests import FeedAck, FeedStart, FeedStop
 from storage.base import FeedPosition
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")

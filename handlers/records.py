@@ -30,9 +30,9 @@ from hub.schema.writes import (
     Write,
 )
 from hub.wire.errors import HubError
+from hub.wire.parts import CountCap
 from hub.wire.requests import (
     ActionCall,
-    CountCap,
     ItemRef,
     ParentRef,
     RecordCreate,

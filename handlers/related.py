@@ -19,7 +19,7 @@ from hub.schema.record import Image, RecordType
 from hub.schema.views import Sight
 from hub.wire.codec import ECHO, refine
 from hub.wire.errors import HubError
-from hub.wire.requests import Fields, Order
+from hub.wire.parts import Fields, Order
 
 RELATIONS: Final = 10
 """How many relations one request includes."""

@@ -11,15 +11,28 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-RequestId = Annotated[int, Meta(ge=1, le=2**53 - 1)]
-Text = Annotated[str, Meta(max_length=200)]
-TypeName = Annotated[str, Meta(max_length=48)]
-PublicId = Annotated[str, Meta(min_length=1, max_length=64)]
-Limit = Annotated[int, Meta(ge=1, le=1000)]
-Key = Annotated[str, Meta(min_length=1, max_length=64)]
-Where = dict[str, Any]
-Fields = Annotated[list[TypeName], Meta(max_length=100)]
-Order = Annotated[list[Annotated[str, Meta(max_length=64)]], Meta(max_length=8)]
+from hub.wire.parts import (
+    ChannelName,
+    ClientInfo,
+    CountCap,
+    EventName,
+    FeedName,
+    FeedSince,
+    Fields,
+    Key,
+    Language,
+    Limit,
+    Order,
+    PresenceEntry,
+    PublicId,
+    Recover,
+    RequestId,
+    Since,
+    Target,
+    Text,
+    TypeName,
+    Where,
+)
 
 
 class RecordRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,13 +67,6 @@ class Write(Request, frozen=True, kw_only=True):
     key: Key | None = None
 
 
-class ClientInfo(msgspec.Struct, frozen=True):
-    """What a client says of itself."""
-
-    name: Text = ""
-    version: Text = ""
-
-
 class SessionHello(Request, frozen=True, tag="session.hello", forbid_unknown_fields=False, kw_only=True):
     """Begin, or switch account. First message of a socket, within 10 seconds; no token = guest."""
 
@@ -81,12 +87,6 @@ class SessionBeat(Request, frozen=True, tag="session.beat", kw_only=True):
 
     status: Literal["active", "idle", "away"] | None = None
     telemetry: dict[str, Any] | None = None
-
-
-class CountCap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Count no further than to here."""
-
-    cap: Annotated[int, Meta(ge=1, le=100_000)]
 
 
 class RecordGet(Request, frozen=True, tag="record.get", kw_only=True):
@@ -228,14 +228,6 @@ class RecordBatch(Write, frozen=True, tag="record.batch", kw_only=True):
     atomic: bool = True
 
 
-class Since(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a watch was when the client lost it."""
-
-    mark: Annotated[str, Meta(max_length=400)]
-    seq: Annotated[int, Meta(ge=0, le=2**53 - 1)]
-    have: Annotated[dict[str, int], Meta(max_length=500)] | None = None
-
-
 class WatchStart(Request, frozen=True, tag="watch.start", kw_only=True):
     """Receive a snapshot, then every change of what matches."""
 
@@ -259,16 +251,6 @@ class WatchStop(Request, frozen=True, tag="watch.stop", kw_only=True):
     watch: Text
 
 
-FeedName = Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class FeedSince(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Up to where a service has kept what a feed told it, by its own books, and which history the number is of."""
-
-    epoch: Text
-    seq: Annotated[int, Meta(ge=0, le=2**53 - 1)]
-
-
 class FeedStart(Request, frozen=True, tag="feed.start", kw_only=True):
     """Receive every change of the account behind the position of a named feed, a bounded number at a time."""
 
@@ -290,22 +272,6 @@ class FeedStop(Request, frozen=True, tag="feed.stop", kw_only=True):
     forget: bool = False
 
 
-class PresenceEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a member shows of itself when it joins."""
-
-    state: dict[str, Any] = {}
-
-
-ChannelName = Annotated[str, Meta(max_length=97)]
-
-
-class Recover(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a channel was when the client lost it."""
-
-    epoch: Text
-    offset: Annotated[int, Meta(ge=0)]
-
-
 class ChannelJoin(Request, frozen=True, tag="channel.join", kw_only=True):
     """Join a channel; with `presence`, be seen there."""
 
@@ -318,17 +284,6 @@ class ChannelLeave(Request, frozen=True, tag="channel.leave", kw_only=True):
     """Leave a channel at once."""
 
     channel: ChannelName
-
-
-class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom a message is for, of those in the channel: one session, or every session of one user or device."""
-
-    session: PublicId | None = None
-    user: PublicId | None = None
-    device: PublicId | None = None
-
-
-EventName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_.:-]{0,63}\Z")]
 
 
 class ChannelSend(Request, frozen=True, tag="channel.send", kw_only=True):
@@ -365,9 +320,6 @@ class SchemaDescribe(Request, frozen=True, tag="schema.describe", kw_only=True):
 
     types: Annotated[list[TypeName], Meta(max_length=200)] | None = None
     have: Text | None = None
-
-
-Language = Annotated[str, Meta(max_length=35, pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")]
 
 
 class LookupList(Request, frozen=True, tag="lookup.list", rename={"for_": "for"}, kw_only=True):

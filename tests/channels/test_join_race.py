@@ -11,7 +11,8 @@ from handlers.base import Call
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import Commit, Create, Delete
 from hub.wire.errors import HubError
-from hub.wire.requests import ChannelJoin, PresenceEntry
+from hub.wire.parts import PresenceEntry
+from hub.wire.requests import ChannelJoin
 from tests.channels.scene import EVENT
 from tests.channels.test_withdrawal_race import OPERATIONS, Scene, scene
 
