@@ -328,7 +328,12 @@ class Live:
         if clean:
             self.end(session)
         elif session.gone is None:
-            session.gone = asyncio.get_running_loop().call_later(GRACE_SECONDS, self.end, session)
+            session.gone = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._vanish, session)
+
+    def _vanish(self, session: SessionState) -> None:
+        """The grace is over."""
+        self.rosters.expire(session.id, vanished=True)
+        self.end(session)
 
     def end(self, session: SessionState) -> None:
         """End a session: it leaves its channels and can no longer be resumed."""

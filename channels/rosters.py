@@ -1,90 +1,61 @@
-"""Who is in which channel: members, their sessions, and what each socket is told of it.
+"""Who is in which channel: members and their sessions over all instances, and what sockets here are told of it.
 
-A member is a user or a device with one entry per session; its status is the most active of its
-sessions. Join and leave fire for the first and the last session, everything between is `update`.
-`version` counts the pushes of one join on one socket. Pure but for the outlets it pushes to: time comes
-in as an argument, and who calls `drop` and `expire` decides when (DESIGN.md 8).
+A member is a user or a device with one entry per session; its status is the most active of its sessions. Join and
+leave fire for the first and the last session, everything between is `update`. Entries of sockets here come from
+`join`, `update`, `status`, `leave`, `drop` and `expire`; those of other instances from `put` and `remove`. An entry
+that goes from one instance to another is never a leave. `version` counts the pushes of one join on one socket.
+
+Pure but for the outlets that are pushed to: time comes in as an argument, and who calls `drop` and `expire` decides
+when (DESIGN.md 8). `owned` is told of every change of an entry of this instance, so that the others can be;
+`happened` of what this instance has to act on, since it owns the entry that it happened to.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
 from channels.outlet import Outlet
-from hub.wire import frames
+from channels.rooms import ChannelKey, Entry, Member, MemberKey, Room, Who
 from hub.wire.errors import HubError
 
 STATE_BYTES: Final = 4096
 """The largest presence state of a session, as JSON."""
 MEMBERS: Final = 1000
 """The most members that the answer of a join lists."""
-LEAVES: Final = 100
-"""The most members that one push takes leave of where a channel ends."""
-_ACTIVITY: Final = ("active", "idle", "away")
 
-ChannelKey = tuple[str, str]
-"""(account, channel name)"""
+__all__ = ["MEMBERS", "STATE_BYTES", "ChannelKey", "Entry", "Happening", "Member", "Rosters", "Who", "check_state"]
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
-    """A member as others see it: `kind` is user or device, `rec` its public id."""
+class Happening:
+    """What this instance, and no other, has to act on.
 
-    kind: str
-    rec: str
-    name: str
+    `join` and `leave` are those of a member; `vanish` is a session that ended without a word, before the `leave` of
+    its member where it was the last. `since` is the member's: with kind, channel and member it names the visit, the
+    same at every instance that could tell of it. `on_drop` is what the session wanted to happen when it vanishes.
+    """
 
-
-@dataclass(slots=True)
-class _Entry:
-    """One session of a member. `since` is the wire time at which it joined."""
-
-    state: dict[str, Any]
-    status: str
-    since: str
-
-
-@dataclass(slots=True)
-class _Member:
+    kind: Literal["join", "vanish", "leave"]
+    channel: ChannelKey
     who: Who
-    since: str
-    sessions: dict[str, _Entry] = field(default_factory=dict)
-
-    def wire(self) -> dict[str, Any]:
-        status = min((e.status for e in self.sessions.values()), key=_ACTIVITY.index)
-        return {
-            "kind": self.who.kind,
-            "rec": self.who.rec,
-            "name": self.who.name,
-            "status": status,
-            "since": self.since,
-            "sessions": [
-                {"session": s, "state": e.state, "status": e.status, "since": e.since} for s, e in self.sessions.items()
-            ],
-        }
-
-
-@dataclass(slots=True)
-class _Join:
-    """A socket in a channel: `version` counts what it was pushed since it joined."""
-
     session: str
-    version: int = 0
+    since: str
+    on_drop: Any = None
 
 
-class _Room:
-    """One channel while somebody is in it."""
+class Owned(Protocol):
+    """Told of what becomes of the entries of this instance."""
 
-    def __init__(self) -> None:
-        self.members: dict[tuple[str, str], _Member] = {}
-        self.joins: dict[Outlet, _Join] = {}
+    def shown(self, channel: ChannelKey, session: str, who: Who, entry: Entry) -> None:
+        """An entry is new or different, but for its status."""
 
-    @property
-    def empty(self) -> bool:
-        return not self.members and not self.joins
+    def hidden(self, channel: ChannelKey, session: str, *, vanished: bool) -> None:
+        """An entry is gone."""
 
 
 def check_state(state: dict[str, Any], path: str) -> None:
@@ -93,16 +64,49 @@ def check_state(state: dict[str, Any], path: str) -> None:
         raise HubError("state.too_large", f"A state has at most {STATE_BYTES} bytes as JSON.", path=path)
 
 
-class Rosters:
-    """The rooms of this instance."""
+def _soon(callback: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_soon(callback)
 
-    def __init__(self) -> None:
-        self._rooms: dict[ChannelKey, _Room] = {}
+
+class Rosters:
+    """The rooms, as this instance knows them."""
+
+    def __init__(self, instance: str = "", soon: Callable[[Callable[[], None]], None] = _soon) -> None:
+        """`soon` calls back a turn of the loop later, when what happened in this one is told."""
+        self.instance = instance
+        self.owned: Owned | None = None
+        self.happened: Callable[[Happening], None] = lambda happening: None
+        self._soon = soon
+        self._rooms: dict[ChannelKey, Room] = {}
+        self._shown: dict[str, dict[ChannelKey, MemberKey]] = {}
+        """Where each session is shown, wherever its socket is, and as whom."""
+        self._heard: dict[Outlet, set[ChannelKey]] = {}
+        """What each socket here hears."""
+        self._waiting: dict[int, Room] = {}
+        """The rooms in which something waits to be told."""
+
+    # -- reading -------------------------------------------------------------------------------------
 
     def members(self, channel: ChannelKey) -> list[dict[str, Any]]:
         """Return the members of a channel as the wire shows them."""
+        return [m.wire() for m in self.roster(channel).values()]
+
+    def roster(self, channel: ChannelKey) -> dict[MemberKey, Member]:
+        """Return the members of a channel by kind and id, in the order in which they came; to be read only."""
         room = self._rooms.get(channel)
-        return [m.wire() for m in room.members.values()] if room else []
+        return room.members if room else {}
+
+    def joined(self, channel: ChannelKey, outlet: Outlet) -> bool:
+        """Say whether a socket hears a channel."""
+        return channel in self._heard.get(outlet, ())
+
+    def entries(self, session: str) -> Iterator[tuple[ChannelKey, Who, Entry]]:
+        """Yield where a session is shown, on whichever instance its socket is; nothing may change meanwhile."""
+        for channel, key in self._shown.get(session, {}).items():
+            member = self._rooms[channel].members[key]
+            yield channel, member.who, member.sessions[session]
+
+    # -- sockets and sessions here -------------------------------------------------------------------
 
     def join(
         self,
@@ -115,126 +119,189 @@ class Rosters:
         status: str = "active",
         *,
         sees: bool = True,
+        move: int = 0,
     ) -> tuple[list[dict[str, Any]], int]:
         """Let a socket hear a channel; with `state`, show its session there. Return members and version.
 
         Joining again replaces the state and begins a new count of versions. Who does not see is told of nobody.
         """
-        room = self._rooms.setdefault(channel, _Room())
-        if sees:
-            room.joins[outlet] = _Join(session)
-        if who is not None and state is not None:
-            key = (who.kind, who.rec)
-            member = room.members.get(key)
-            fresh = member is None
-            if member is None:
-                member = room.members[key] = _Member(who, now)
-            known = member.sessions.get(session)
-            entry = _Entry(state, status, known.since if known else now)
-            if known != entry:
-                member.sessions[session] = entry
-                self._tell(channel, room, "join" if fresh else "update", member, but=outlet)
-        self._forget(channel, room)
-        return [m.wire() for m in list(room.members.values())[:MEMBERS]] if sees else [], 0
-
-    def joined(self, channel: ChannelKey, outlet: Outlet) -> bool:
-        """Say whether a socket hears a channel."""
         room = self._rooms.get(channel)
-        return room is not None and outlet in room.joins
+        if room is None:
+            room = self._rooms[channel] = Room(channel[1])
+        if sees:
+            room.deaf(outlet)  # nobody is told of what they do themselves
+        if who is not None and state is not None:
+            member = room.members.get(who.key)
+            known = member.sessions.get(session) if member is not None else None
+            since, here = known.since if known else now, member.since if member else now
+            entry = Entry(state, status, since, here, self.instance, move, known.on_drop if known else None)
+            if known is None or known.instance != self.instance or not entry.shows(known):
+                self._put(channel, room, who, session, entry)
+                if self.owned is not None:
+                    self.owned.shown(channel, session, who, entry)
+        if sees:
+            room.listen(outlet)
+            self._heard.setdefault(outlet, set()).add(channel)
+        self._forget(channel, room)
+        return [m.wire() for _, m in zip(range(MEMBERS), room.members.values(), strict=False)] if sees else [], 0
 
     def update(self, channel: ChannelKey, session: str, state: dict[str, Any]) -> None:
         """Replace the state of a session; raise `channel.unknown` where it is not shown there."""
-        room = self._rooms.get(channel)
-        found = self._entry(room, session) if room else None
-        if room is None or found is None:
-            raise HubError("channel.unknown", "Join this channel with `presence` first.", path="channel")
-        member, entry = found
+        room, member, entry = self._own(channel, session)
         if entry.state != state:
             entry.state = state
-            self._tell(channel, room, "update", member)
+            self._tell(room, "update", member)
+            if self.owned is not None:
+                self.owned.shown(channel, session, member.who, entry)
 
-    def status(self, session: str, status: str) -> None:
-        """Set the status of a session wherever it is shown."""
-        for channel, room in list(self._rooms.items()):
-            found = self._entry(room, session)
-            if found is not None and found[1].status != status:
-                found[1].status = status
-                self._tell(channel, room, "update", found[0])
+    def on_drop(self, channel: ChannelKey, session: str, wish: Any) -> None:
+        """Note what a session wants to happen when it vanishes; raise `channel.unknown` where it is not shown."""
+        _, member, entry = self._own(channel, session)
+        entry.on_drop = wish
+        if self.owned is not None:
+            self.owned.shown(channel, session, member.who, entry)
+
+    def _own(self, channel: ChannelKey, session: str) -> tuple[Room, Member, Entry]:
+        key = self._shown.get(session, {}).get(channel)
+        if key is not None:
+            room = self._rooms[channel]
+            member = room.members[key]
+            entry = member.sessions[session]
+            if entry.instance == self.instance:
+                return room, member, entry
+        raise HubError("channel.unknown", "Join this channel with `presence` first.", path="channel")
 
     def leave(self, channel: ChannelKey, outlet: Outlet, session: str) -> None:
         """Take a socket and its session out of a channel at once."""
-        room = self._rooms.get(channel)
-        if room is not None:
-            room.joins.pop(outlet, None)
-            self._remove(channel, room, session)
+        heard = self._heard.get(outlet)
+        if heard is not None:
+            self._deaf(outlet, channel)
+            heard.discard(channel)
+            if not heard:
+                del self._heard[outlet]
+        self.remove(self.instance, channel, session)
 
     def drop(self, outlet: Outlet, session: str, *, ended: bool = False) -> None:
         """A socket broke off: its session stays as `away` until it comes back, or `expire`; `ended`: no longer."""
-        for channel, room in list(self._rooms.items()):
-            if room.joins.pop(outlet, None) is not None:
-                self._forget(channel, room)
+        for channel in self._heard.pop(outlet, ()):
+            self._deaf(outlet, channel)
         if ended:
             self.expire(session)
         else:
             self.status(session, "away")
 
-    def expire(self, session: str) -> None:
-        """The session left, or its grace is over: take it out of every channel."""
-        for channel, room in list(self._rooms.items()):
-            self._remove(channel, room, session)
+    def _deaf(self, outlet: Outlet, channel: ChannelKey) -> None:
+        room = self._rooms.get(channel)
+        if room is not None and room.deaf(outlet):
+            self._forget(channel, room)
+
+    def status(self, session: str, status: str, instance: str | None = None) -> None:
+        """Set the status of a session wherever it is shown, as the instance that has its socket says; None: here."""
+        owner = self.instance if instance is None else instance
+        for channel, key in self._shown.get(session, {}).items():
+            room = self._rooms[channel]
+            member = room.members[key]
+            entry = member.sessions[session]
+            if entry.instance == owner and entry.status != status:
+                entry.status = status
+                self._tell(room, "update", member)
+
+    def expire(self, session: str, *, vanished: bool = False) -> None:
+        """A session of this instance left, or with `vanished` its grace is over: take it out of every channel."""
+        for channel in list(self._shown.get(session, ())):
+            self.remove(self.instance, channel, session, vanished=vanished)
 
     def end(self, channel: ChannelKey) -> list[Outlet]:
         """The channel is no more: tell everybody in it that all leave. Return the sockets that were in it."""
-        room = self._rooms.pop(channel, None)
+        room = self._rooms.get(channel)
         if room is None:
             return []
-        events = [{"kind": "leave", "member": member.wire()} for member in room.members.values()]
-        for start in range(0, len(events), LEAVES):
-            self._push(channel, room, events[start : start + LEAVES])
-        return list(room.joins)
+        for member in list(room.members.values()):
+            for session, entry in list(member.sessions.items()):
+                self.remove(entry.instance, channel, session)
+        self._rooms.pop(channel, None)
+        room.flush()
+        for outlet in room.outlets:
+            heard = self._heard[outlet]
+            heard.discard(channel)
+            if not heard:
+                del self._heard[outlet]
+        return room.outlets
 
-    def _remove(self, channel: ChannelKey, room: _Room, session: str) -> None:
-        found = self._entry(room, session)
-        if found is not None:
-            member, _ = found
-            last = member.wire()
-            del member.sessions[session]
-            if member.sessions:
-                self._tell(channel, room, "update", member)
-            else:
-                del room.members[(member.who.kind, member.who.rec)]
-                self._push(channel, room, [{"kind": "leave", "member": last}])
+    # -- entries of any instance ---------------------------------------------------------------------
+
+    def put(self, channel: ChannelKey, who: Who, session: str, entry: Entry) -> None:
+        """Show an entry of another instance, or what it has become."""
+        room = self._rooms.get(channel)
+        if room is None:
+            room = self._rooms[channel] = Room(channel[1])
+        self._put(channel, room, who, session, entry)
+
+    def _put(self, channel: ChannelKey, room: Room, who: Who, session: str, entry: Entry) -> None:
+        member = room.members.get(who.key)
+        fresh = member is None
+        if member is None:
+            member = room.members[who.key] = Member(who, entry.here)
+        known = member.sessions.get(session)
+        elsewhere = known is not None and known.instance != entry.instance
+        if known is not None and elsewhere and (known.move, known.instance) > (entry.move, entry.instance):
+            return  # the session has gone on to where it is now
+        renamed, member.who, member.since = member.who != who, who, min(member.since, entry.here)
+        member.sessions[session] = entry
+        self._shown.setdefault(session, {})[channel] = who.key
+        if known is None or renamed or not known.shows(entry):
+            self._tell(room, "join" if fresh else "update", member)
+        if fresh and entry.instance == self.instance:
+            self.happened(Happening("join", channel, who, session, member.since))
+
+    def remove(self, instance: str, channel: ChannelKey, session: str, *, vanished: bool = False) -> None:
+        """Take out the entry of a session, where it is still this instance's."""
+        key = self._shown.get(session, {}).get(channel)
+        room = self._rooms.get(channel)
+        if room is None or key is None:
+            return
+        member = room.members[key]
+        entry = member.sessions[session]
+        if entry.instance != instance:
+            return
+        last = len(member.sessions) == 1
+        if last:
+            self._tell(room, "leave", member)
+            del room.members[key]
+        del member.sessions[session]
+        self._unshow(session, channel)
+        if not last:
+            self._tell(room, "update", member)
         self._forget(channel, room)
+        if instance == self.instance:
+            if self.owned is not None:
+                self.owned.hidden(channel, session, vanished=vanished)
+            if vanished:
+                self.happened(Happening("vanish", channel, member.who, session, member.since, entry.on_drop))
+            if last:
+                self.happened(Happening("leave", channel, member.who, session, member.since))
 
-    def _forget(self, channel: ChannelKey, room: _Room) -> None:
+    def _unshow(self, session: str, channel: ChannelKey) -> None:
+        shown = self._shown[session]
+        del shown[channel]
+        if not shown:
+            del self._shown[session]
+
+    def _forget(self, channel: ChannelKey, room: Room) -> None:
         if room.empty and self._rooms.get(channel) is room:
             del self._rooms[channel]
 
-    @staticmethod
-    def _entry(room: _Room, session: str) -> tuple[_Member, _Entry] | None:
-        for member in room.members.values():
-            entry = member.sessions.get(session)
-            if entry is not None:
-                return member, entry
-        return None
+    # -- telling -------------------------------------------------------------------------------------
 
-    def _tell(self, channel: ChannelKey, room: _Room, kind: str, member: _Member, but: Outlet | None = None) -> None:
-        self._push(channel, room, [{"kind": kind, "member": member.wire()}], but)
+    def _tell(self, room: Room, kind: Literal["join", "update", "leave"], member: Member) -> None:
+        if room.note(kind, member):
+            first = not self._waiting
+            self._waiting[id(room)] = room
+            if first:
+                self._soon(self.flush)
 
-    def _push(self, channel: ChannelKey, room: _Room, events: list[dict[str, Any]], but: Outlet | None = None) -> None:
-        encoded: dict[str, msgspec.Raw] = {}
-        for outlet, join in list(room.joins.items()):
-            if outlet is but:
-                continue
-            join.version += 1
-            codec = outlet.codec
-            body = encoded.get(codec.subprotocol)
-            if body is None:
-                body = encoded[codec.subprotocol] = msgspec.Raw(codec.encode(events))
-            frame = codec.encode(frames.presence(channel[1], join.version, body))
-            owner = ("presence", channel[1])
-            if not outlet.push(frame, owner):
-                # The socket is behind. What waits of this channel is forgotten; the hole in the versions
-                # tells the client to join again, and no more than one push a channel waits for it.
-                outlet.drop(owner)
-                outlet.push(frame, owner, force=True)
+    def flush(self) -> None:
+        """Tell what happened since the last time."""
+        waiting, self._waiting = self._waiting, {}
+        for room in waiting.values():
+            room.flush()

@@ -1,0 +1,217 @@
+"""One channel while somebody is in it: its members, and what the sockets in it are told of them.
+
+What happens in one turn of the loop is told in as few pushes as it takes, in the order in which it happened; a member
+that changes several times in a turn is told once, as it is at the end of it. A socket that joins within the turn has
+what happened before in the answer of its join, and is told only what happens after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from channels.outlet import Outlet
+from hub.wire import frames
+from hub.wire.codec import Codec
+
+PUSH_EVENTS: Final = 500
+"""The most events that one push tells."""
+PUSH_BYTES: Final = 64 * 1024
+"""After how many bytes of events a push is full; one event alone may be larger."""
+_ACTIVITY: Final = ("active", "idle", "away")
+
+ChannelKey = tuple[str, str]
+"""(account, channel name)"""
+MemberKey = tuple[str, str]
+"""(kind, public id)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A member as others see it: `kind` is user or device, `rec` its public id."""
+
+    kind: str
+    rec: str
+    name: str
+
+    @property
+    def key(self) -> MemberKey:
+        """What tells members apart."""
+        return self.kind, self.rec
+
+
+@dataclass(slots=True)
+class Entry:
+    """One session of a member in a channel, owned by the instance that has its socket.
+
+    `since` is the wire time at which the session joined, `here` that since which its member is in the channel, as far
+    as its instance knew. `move` counts how often the session went to another instance: of two entries of one session
+    the one that moved further stands. `on_drop` is what the session wants to happen when it vanishes.
+    """
+
+    state: dict[str, Any]
+    status: str
+    since: str
+    here: str
+    instance: str = ""
+    move: int = 0
+    on_drop: Any = None
+
+    def shows(self, other: Entry) -> bool:
+        """Say whether others would see no difference between this entry and another."""
+        return (self.state, self.status, self.since) == (other.state, other.status, other.since)
+
+
+@dataclass(slots=True)
+class Member:
+    """A user or device in a channel, with its sessions wherever their sockets are. `since`: when the first joined."""
+
+    who: Who
+    since: str
+    sessions: dict[str, Entry] = field(default_factory=dict)
+
+    @property
+    def status(self) -> str:
+        """The status of the most active session."""
+        return min((e.status for e in self.sessions.values()), key=_ACTIVITY.index)
+
+    def wire(self) -> dict[str, Any]:
+        """Return the member as the wire shows it."""
+        return {
+            "kind": self.who.kind,
+            "rec": self.who.rec,
+            "name": self.who.name,
+            "status": self.status,
+            "since": self.since,
+            "sessions": [
+                {"session": s, "state": e.state, "status": e.status, "since": e.since} for s, e in self.sessions.items()
+            ],
+        }
+
+
+@dataclass(slots=True)
+class _Join:
+    """A socket in a channel: `version` counts what it was pushed since it joined.
+
+    `start`: how many of the events that wait were in the answer of its join.
+    """
+
+    start: int
+    version: int = 0
+
+
+@dataclass(slots=True)
+class _Event:
+    """What happened to a member; `wire` is the member as it was, None where it is told as it is when it is pushed."""
+
+    kind: Literal["join", "update", "leave"]
+    member: Member
+    wire: dict[str, Any] | None = None
+
+
+class Room:
+    """One channel: `members` by (kind, id) in the order in which they came, over all instances."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.members: dict[MemberKey, Member] = {}
+        self._joins: dict[Outlet, _Join] = {}
+        self._events: list[_Event] = []
+        self._latest: dict[MemberKey, int] = {}
+        """Which of the events that wait is the last one of a member."""
+        self._fence = 0
+        """What was told before this event is in the answer of a join."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody is shown here and nobody hears it."""
+        return not self.members and not self._joins
+
+    @property
+    def outlets(self) -> list[Outlet]:
+        """The sockets that hear it."""
+        return list(self._joins)
+
+    def hears(self, outlet: Outlet) -> bool:
+        """Say whether a socket hears it."""
+        return outlet in self._joins
+
+    def listen(self, outlet: Outlet) -> None:
+        """Let a socket hear what happens from now on, with a new count of versions."""
+        self._fence = len(self._events)
+        self._joins[outlet] = _Join(self._fence)
+
+    def deaf(self, outlet: Outlet) -> bool:
+        """Let a socket hear nothing any more, not even what waits; say whether it heard."""
+        return self._joins.pop(outlet, None) is not None
+
+    def note(self, kind: Literal["join", "update", "leave"], member: Member) -> bool:
+        """Have it told at the end of the turn; say whether there is anybody to tell. A leave before it is done."""
+        if not self._joins:
+            return False
+        key = member.who.key
+        latest = self._latest.get(key, -1)
+        last = self._events[latest] if latest >= 0 else None
+        if last is not None and last.wire is None:
+            if kind == "update" and latest >= self._fence:
+                return True  # what waits tells the member as it is then
+            last.wire = member.wire()
+        self._events.append(_Event(kind, member, member.wire() if kind == "leave" else None))
+        self._latest[key] = len(self._events) - 1
+        return True
+
+    def flush(self) -> None:
+        """Tell what waits."""
+        events, self._events, self._fence = self._events, [], 0
+        self._latest.clear()
+        if not events:
+            return
+        whole: dict[str, list[bytes]] = {}
+        bodies: dict[tuple[str, int], list[msgspec.Raw]] = {}
+        pushes: dict[tuple[str, int, int], list[bytes]] = {}
+        for outlet, join in list(self._joins.items()):
+            start, join.start = join.start, 0
+            codec = outlet.codec
+            made = pushes.get((codec.subprotocol, start, join.version))
+            if made is None:
+                parts = bodies.get((codec.subprotocol, start))
+                if parts is None:
+                    if codec.subprotocol not in whole:
+                        whole[codec.subprotocol] = [_encoded(codec, event) for event in events]
+                    parts = bodies[codec.subprotocol, start] = _parts(codec, whole[codec.subprotocol][start:])
+                made = pushes[codec.subprotocol, start, join.version] = [
+                    codec.encode(frames.presence(self.name, join.version + n, part)) for n, part in enumerate(parts, 1)
+                ]
+            join.version += len(made)
+            for frame in made:
+                self._push(outlet, frame)
+
+    def _push(self, outlet: Outlet, frame: bytes) -> None:
+        owner = ("presence", self.name)
+        if not outlet.push(frame, owner):
+            # The socket is behind. What waits of this channel is forgotten; the hole in the versions tells the client
+            # to join again, and no more than one push a channel waits for it.
+            outlet.drop(owner)
+            outlet.push(frame, owner, force=True)
+
+
+def _encoded(codec: Codec, event: _Event) -> bytes:
+    return codec.encode({"kind": event.kind, "member": event.wire or event.member.wire()})
+
+
+def _parts(codec: Codec, events: list[bytes]) -> list[msgspec.Raw]:
+    """Return the bodies of the pushes that tell events: as few as bounds allow."""
+    found: list[msgspec.Raw] = []
+    some: list[msgspec.Raw] = []
+    size = 0
+    for event in events:
+        if some and (len(some) >= PUSH_EVENTS or size + len(event) > PUSH_BYTES):
+            found.append(msgspec.Raw(codec.encode(some)))
+            some, size = [], 0
+        some.append(msgspec.Raw(event))
+        size += len(event)
+    if some:
+        found.append(msgspec.Raw(codec.encode(some)))
+    return found
