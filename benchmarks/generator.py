@@ -5,13 +5,14 @@ The one in Python (`benchmarks.load`) needs more of its core for a message than 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -69,10 +70,16 @@ class Talk:
     """Whether the numbers are written as digits, not in MessagePack."""
     stream: bool = False
     """Whether frames are pieces of a stream, and not messages."""
+    hello: Sequence[bytes] = ()
+    """What each connection sends first, the first one the first of them and so on."""
     greeting: Sequence[bytes] = ()
     ready: int = 0
     ready_mark: bytes = b""
     good: bytes = b""
+    aside: bytes = b""
+    """How what else an asker may hear begins."""
+    in_turn: bool = False
+    """Whether each connection sends the payloads in their order, from the first one on."""
     publisher_path: str = ""
     publisher_greeting: Sequence[bytes] = ()
     publisher_ready: int = 0
@@ -88,25 +95,32 @@ def packed(message: dict[str, Any]) -> bytes:
     return msgspec.msgpack.encode(message)
 
 
-def run(mode: Literal["fan", "pipe", "open"], talk: Talk, **options: float) -> Reading:
-    """Run the load to its end; raise RuntimeError where anything was lost, doubled, disordered or refused.
-
-    `options` are those of `native/load.c`: `connections`, `window`, `rate`, `depth`, `seconds`, `warm`, `settle`.
-    """
+@contextlib.contextmanager
+def _command(mode: str, talk: Talk, **options: float) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="aether-bench-") as name:
         folder = Path(name)
         command = [compiled("load"), mode, f"port={talk.server.port}", f"server={talk.server.pid}"]
         command += [f"path={talk.path}", f"protocol={talk.protocol}", f"binary={int(talk.binary)}"]
         command += [f"digits={int(talk.digits)}", f"stream={int(talk.stream)}", f"ready={talk.ready}"]
+        command.append(f"in_turn={int(talk.in_turn)}")
         command += [f"publisher_path={talk.publisher_path or talk.path}", f"publisher_ready={talk.publisher_ready}"]
         command += [f"{option}={value}" for option, value in options.items()]
-        for option in ("greeting", "publisher_greeting", "send"):
+        for option in ("hello", "greeting", "publisher_greeting", "send"):
             payloads: Sequence[bytes] = getattr(talk, option)
             (folder / option).write_bytes(b"".join(len(p).to_bytes(4, "little") + p for p in payloads))
             command.append(f"{option}={folder / option}")
-        for option in ("ready_mark", "mark", "good"):
+        for option in ("ready_mark", "mark", "good", "aside"):
             (folder / option).write_bytes(getattr(talk, option))
             command.append(f"{option}={folder / option}")
+        yield command
+
+
+def run(mode: Literal["fan", "pipe", "open"], talk: Talk, **options: float) -> Reading:
+    """Run the load to its end; raise RuntimeError where anything was lost, doubled, disordered or refused.
+
+    `options` are those of `native/load.c`: `connections`, `window`, `rate`, `depth`, `seconds`, `warm`, `settle`.
+    """
+    with _command(mode, talk, **options) as command:
         done = subprocess.run(command, check=False, capture_output=True, timeout=TIMEOUT, preexec_fn=_on_load_core)
     if done.returncode:
         raise RuntimeError(f"the load failed: {done.stderr.decode(errors='replace').strip()}")
@@ -123,6 +137,22 @@ def run(mode: Literal["fan", "pipe", "open"], talk: Talk, **options: float) -> R
         seen.get("largest", 0),
         seen["own_cpu"],
     )
+
+
+@contextlib.contextmanager
+def held(talk: Talk, connections: int) -> Iterator[None]:
+    """Have connections open, each greeted; raise RuntimeError where they cannot be, or one of them was closed."""
+    with _command("hold", talk, connections=connections) as command:
+        holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_on_load_core)
+        try:
+            assert holder.stdout is not None
+            if holder.stdout.readline() == b"open\n":
+                yield
+        finally:
+            holder.terminate()
+            trouble = holder.communicate(timeout=10)[1]
+        if trouble:
+            raise RuntimeError(f"connections could not be held: {trouble.decode(errors='replace').strip()}")
 
 
 def _on_load_core() -> None:

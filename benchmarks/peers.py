@@ -64,9 +64,9 @@ def npm_ws(data: Path, database: Path | None = None) -> Iterator[servers.Server]
 
 
 @contextlib.contextmanager
-def socket_io(data: Path) -> Iterator[servers.Server]:
-    """Run the peer on socket.io."""
-    with _node(data, "socketio.js") as server:
+def socket_io(data: Path, redis: str | None = None) -> Iterator[servers.Server]:
+    """Run the peer on socket.io, with its Redis adapter where the address of a Redis is given."""
+    with _node(data, "socketio.js", *([redis] if redis else [])) as server:
         yield server
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -29,6 +30,11 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def most_sockets() -> int:
+    """Return how many sockets a process may have open beside a few hundred other files."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500
 
 
 def pin(core: int, pid: int = 0) -> None:

@@ -1,4 +1,6 @@
-"""The pack of the benchmarks: a record type with the fields that the peers' row has, and nothing to find by words."""
+"""The pack of the benchmarks: a record type with the fields that the peers' row has and nothing to find by words, and
+channels: one in which things are said, and one that shows who is there to few.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from hub import Access, Record
+from hub import Access, Channel, Record
 from packs.events.records import Event
 
 
@@ -15,3 +17,9 @@ class BenchTalk(Record, parent=Event, access=Access(read="viewer", create="edito
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     sort: int = 0
+
+
+ROOM = Channel("bench_room", join="viewer", send="viewer", presence=False, named=False)
+"""What is said is heard by everybody."""
+HALL = Channel("bench_hall", join="viewer", see="editor")
+"""Who is there is seen by editors; each visitor costs what one visitor costs."""

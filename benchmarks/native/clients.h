@@ -24,12 +24,13 @@ struct link {
     uint32_t tail_size;
     uint64_t *asked;     /* when each request in flight was sent; 0 where the slot is free */
     uint64_t *number;    /* and its id */
+    uint32_t turn;       /* how many payloads it has sent */
 };
 
 static struct link *links;
 static int link_count, opened, upgraded, poller, measuring, finishing;
 static uint64_t deliveries, answers, bad, disordered, lost_links, base, have_base;
-static uint64_t published, complete, publisher_answers;
+static uint64_t published, complete, publisher_answers, told;
 static uint32_t heard[RING]; /* how many subscribers have each message in flight */
 static uint64_t due_at[RING];
 static uint32_t smallest = UINT32_MAX, largest; /* whole frames that were delivered */
@@ -120,7 +121,8 @@ static void ask(struct link *link, int slot) {
     uint64_t number = FIRST + link->next++ * (uint64_t)depth + (uint64_t)slot;
     link->asked[slot] = now();
     link->number[slot] = number;
-    const struct text *what = &templates[(number * 7919) % (uint64_t)template_count];
+    uint64_t which = in_turn ? link->turn++ : number * 7919;
+    const struct text *what = &templates[which % (uint64_t)template_count];
     queue(link, binary ? 2 : 1, what->bytes, what->size, number);
 }
 
@@ -195,6 +197,10 @@ static void in_stream(struct link *link, const char *bytes, size_t size, uint64_
 
 static void answered(struct link *link, const char *bytes, size_t size, uint64_t at) {
     uint64_t number = 0;
+    if (aside.size && size >= aside.size && !memcmp(bytes, aside.bytes, aside.size)) {
+        told++;
+        return;
+    }
     const char *found = memmem(bytes, size < 64 ? size : 64, mark.bytes, mark.size);
     if (size < good.size || memcmp(bytes, good.bytes, good.size) || !found ||
         read_number(found + mark.size, size - (size_t)(found - bytes) - mark.size, &number) <= 0) {
@@ -209,7 +215,7 @@ static void answered(struct link *link, const char *bytes, size_t size, uint64_t
     answers++;
     if (measuring) latency(at - link->asked[slot]);
     link->asked[slot] = 0;
-    if (!finishing) ask(link, slot);
+    if (!finishing && rate <= 0) ask(link, slot);
 }
 
 static void message(struct link *link, const char *bytes, size_t size, uint32_t frame, uint64_t at) {
@@ -292,6 +298,10 @@ static void on_input(struct link *link, uint64_t at) {
             upgraded++;
             const struct text *what = link->role == PUBLISHER ? publisher_greeting : greeting;
             int count = link->role == PUBLISHER ? publisher_greetings : greetings;
+            if (hellos && link->role != PUBLISHER) {
+                const struct text *own = &hello[(link - links) % hellos];
+                queue(link, binary ? 2 : 1, own->bytes, own->size, 0);
+            }
             for (int i = 0; i < count; i++) queue(link, binary ? 2 : 1, what[i].bytes, what[i].size, 0);
             if (!(link->role == PUBLISHER ? publisher_ready : ready)) {
                 link->state = READY;

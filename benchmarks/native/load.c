@@ -1,16 +1,18 @@
 /* The load of the realtime rows: websocket clients over loopback, in one thread around one epoll.
  *
  *     load fan  …   many subscribers, one publisher: closed loop (window) or open loop (rate)
- *     load pipe …   requests in flight on every connection, each with an id of its own
+ *     load pipe …   requests in flight on every connection, each with an id of its own; with `rate`, so many a second
+ *                   over all connections, one after the other
  *     load open …   open connections and hold them: what does each cost?
+ *     load hold …   open connections, say so, and hold them until the program is ended
  *
- * Options are name=value (see `options` below); payloads come from files that benchmarks/native.py writes. A payload
+ * Options are name=value (see `option` in options.h); payloads come from files that benchmarks/generator.py writes. A payload
  * may hold places for a number that grows by one: eight '#' (written as digits) or 0xce "####" (a MessagePack uint32).
  *
  * Counted and verified: every delivery of every subscriber carries the number behind the one before (`mark` says
  * what stands before it), so loss, doubles and disorder show; every answer begins with `good` and has the id of an
  * open request. Latencies go from the moment a message was due to the moment it was read. Everything ends: connecting
- * after 30 s, standing still after 8 s, draining after 10 s. What was seen is printed as one line of JSON.
+ * after 30 s and one more for each 100 connections, standing still after 8 s, draining after 10 s. What was seen is printed as one line of JSON.
  */
 #include "clients.h"
 
@@ -40,7 +42,7 @@ static void dial(struct link *link, enum role role) {
 }
 
 static void open_all(int count, enum role role) {
-    uint64_t limit = now() + 30 * SECOND;
+    uint64_t limit = now() + (30 + (uint64_t)count / 100) * SECOND;
     for (int i = 0; i < count || opened < link_count;) {
         if (i < count && link_count - opened < 32) {
             dial(&links[link_count++], role);
@@ -49,7 +51,7 @@ static void open_all(int count, enum role role) {
             turn();
         }
         if (lost_links) fail("a connection was closed while it greeted: %s", first_bad);
-        if (now() > limit) fail("%d of %d connections greeted within 30 s", opened, link_count);
+        if (now() > limit) fail("%d of %d connections greeted in time", opened, link_count);
     }
 }
 
@@ -81,9 +83,10 @@ static void run(int fan) {
     uint64_t begun = now(), from = begun + (uint64_t)(warm * 1e9), until = from + (uint64_t)(seconds * 1e9), due = begun;
     uint64_t step = rate > 0 ? (uint64_t)(1e9 / rate) : 0, moved = begun, seen = 0, before = 0, started = from;
     double cpu = 0, own = 0;
+    int asker = 0;
     for (int i = 0; !fan && i < link_count; i++) {
         links[i].next = 1;
-        for (int slot = 0; slot < depth; slot++) ask(&links[i], slot);
+        for (int slot = 0; !step && slot < depth; slot++) ask(&links[i], slot);
         flush(&links[i]);
     }
     for (;;) {
@@ -94,6 +97,13 @@ static void run(int fan) {
             else
                 while (published - complete < (uint64_t)window) publish(publisher, now());
             if (publisher->out_size) flush(publisher);
+        }
+        for (; !fan && step && due <= at; due += step, asker = (asker + 1) % link_count) {
+            struct link *link = &links[asker];
+            if (link->asked[0]) continue; /* it is late: its answer will show how much */
+            ask(link, 0);
+            link->asked[0] = due;
+            flush(link);
         }
         turn();
         if (!measuring && at >= from) {
@@ -131,11 +141,18 @@ static void run(int fan) {
 }
 
 int main(int count, char **arguments) {
-    if (count < 3) fail("load fan|pipe|open name=value …");
+    if (count < 3) fail("load fan|pipe|open|hold name=value …");
     for (int i = 2; i < count; i++) option(arguments[i]);
     prctl(PR_SET_TIMERSLACK, 1000);
     poller = epoll_create1(0);
     links = must(calloc((size_t)connections + 1, sizeof *links));
+    if (!strcmp(arguments[1], "hold")) {
+        open_all(connections, SUBSCRIBER);
+        printf("open\n");
+        fflush(stdout);
+        while (!lost_links) turn();
+        fail("a connection was closed while it was held: %s", first_bad);
+    }
     if (!strcmp(arguments[1], "open")) {
         /* What the first ones load stays loaded: they are not counted. */
         int first = connections / 20;

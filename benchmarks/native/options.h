@@ -27,11 +27,12 @@ struct text {
 
 static const char *path = "/", *publisher_path = "/", *protocol = "";
 static int port, binary, connections = 1000, window = 1, depth = 1, ready = 0, publisher_ready = 0, stream, digits;
+static int in_turn;
 static double rate, seconds = 2, warm = 0.5, settle;
 static pid_t server;
-static struct text greeting[8], publisher_greeting[8], templates[4096];
-static int greetings, publisher_greetings, template_count;
-static struct text ready_mark, mark, good;
+static struct text greeting[8], publisher_greeting[8], templates[4096], hello[16384];
+static int greetings, publisher_greetings, template_count, hellos;
+static struct text ready_mark, mark, good, aside;
 
 static void fail(const char *format, ...) {
     va_list arguments;
@@ -92,11 +93,14 @@ static void option(const char *given) {
     else if (IS("settle")) settle = atof(value);
     else if (IS("server")) server = atoi(value);
     else if (IS("greeting")) greetings = payloads(value, greeting, 8);
+    else if (IS("in_turn")) in_turn = atoi(value);
+    else if (IS("hello")) hellos = payloads(value, hello, 16384);
     else if (IS("publisher_greeting")) publisher_greetings = payloads(value, publisher_greeting, 8);
     else if (IS("send")) template_count = payloads(value, templates, 4096);
     else if (IS("ready_mark")) ready_mark = whole_file(value);
     else if (IS("mark")) mark = whole_file(value);
     else if (IS("good")) good = whole_file(value);
+    else if (IS("aside")) aside = whole_file(value);
     else fail("no option %s", given);
 #undef IS
 }
