@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks import across, beats, contests, creates, fanout, idle, imports, matching, plot, stored
+from benchmarks import across, contests, creates, imports, matching, plot, realtime, rooms, stored
 from benchmarks.contest import Contest, Outcome, hold
 from benchmarks.generator import NotInstalledError
 from benchmarks.load import Reading
@@ -74,27 +74,34 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
         ),
         Row(
             "fanout",
-            lambda: fanout.run_hub(1000, 4, seconds),
+            lambda: realtime.hub_fan(window=4, seconds=seconds),
             50_000,
             "deliveries/s to 1,000 watchers of one query, 4 updates open",
         ),
         Row(
             "fanout-burst",
-            lambda: fanout.run_hub(1000, 32, seconds),
+            lambda: realtime.hub_fan(window=32, seconds=seconds),
             50_000,
             "deliveries/s to 1,000 watchers of one query, 32 updates open",
         ),
         Row(
-            "beats-1", lambda: beats.run_hub(1, seconds), 1.8,
+            "beats-1", lambda: realtime.hub_beats(1, seconds), 1.8,
             "× session.beat/s of a starlette socket that parses and checks the same, 100 connections × 1 (R1)",
-            lambda: beats.run_plain(1, seconds),
+            lambda: realtime.plain_beats(1, seconds),
         ),
         Row(
-            "beats-8", lambda: beats.run_hub(8, seconds), 4, "× the same, 100 connections × 8 in flight (R2)",
-            lambda: beats.run_plain(8, seconds),
+            "beats-8", lambda: realtime.hub_beats(8, seconds), 4, "× the same, 100 connections × 8 in flight (R2)",
+            lambda: realtime.plain_beats(8, seconds),
+        ),
+        Row("beats", lambda: realtime.hub_beats(8, seconds), 120_000, "session.beat/s, 100 connections × 8 in flight"),
+        Row(
+            "roster", lambda: rooms.hub_roster(seconds, rooms.crowd()), 50,
+            f"ms (p99) for a join of a channel with {rooms.crowd():,} members, 1,000 of them in the answer",
+            figure="p99",
         ),
         Row(
-            "idle", lambda: idle.run(2000), 8, "KiB for each of 2,000 idle sockets with session and three watches (M1)",
+            "idle", lambda: realtime.hub_open(2000, 3, settle=12.0), 8,
+            "KiB for each of 2,000 idle sockets with session and three watches (M1)",
             figure="each",
         ),
         Row(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import realtime
+from benchmarks import realtime, rooms
 from benchmarks.contest import Against, Contest
 
 SOCKETS = 2000
@@ -14,7 +14,19 @@ def contests(seconds: float) -> list[Contest]:
     """Return them; each side runs for `seconds` in each round."""
     one, many = {"window": 1, "seconds": seconds}, {"window": 32, "seconds": seconds}
     open_loop = {"rate": 1050, "seconds": seconds}
+    sockets = rooms.crowd()
+    idle = rooms.SHARE / (sockets / rooms.HEARTBEAT) * 1e6
     return [
+        *_rooms(seconds),
+        Contest(
+            "idle-heartbeats",
+            f"a heartbeat, one every {rooms.HEARTBEAT:.0f} s from each of {sockets:,} idle sockets, with all "
+            f"that idling costs; {idle:.0f} µs are 1 % of a core",
+            partial(rooms.hub_idle, seconds, sockets),
+            (Against("npm ws", partial(rooms.ws_idle, seconds, sockets), None),),
+            control=partial(rooms.ws_idle, seconds, sockets),
+            most=idle,
+        ),
         Contest(
             "f1",
             "a push to each of 1,000 watchers, one change at a time; the hub's is an update of a record, on disk",
@@ -88,5 +100,53 @@ def contests(seconds: float) -> list[Contest]:
             partial(realtime.hub_open, SOCKETS, 3),
             (Against("npm ws", partial(realtime.ws_open, SOCKETS), None),),
             control=partial(realtime.ws_open, SOCKETS),
+        ),
+    ]
+
+
+def _rooms(seconds: float) -> list[Contest]:
+    hub, peer = partial(rooms.hub_joins, seconds), partial(rooms.socketio_joins, seconds)
+    return [
+        Contest(
+            "joins",
+            f"to join one of {rooms.ROOMS} channels or to leave it, 100 connections × 8, beside rooms of socket.io",
+            hub,
+            (Against("socket.io", peer, 0.65),),
+            control=partial(hub, shown=True),
+        ),
+        Contest(
+            "joins-shown",
+            "the same as a member with a state, whom few may see",
+            partial(hub, shown=True),
+            (Against("socket.io", peer, None),),
+            control=peer,
+        ),
+        Contest(
+            "joins-redis",
+            "the same over Redis, 100 connections × 1, beside socket.io with its Redis adapter",
+            partial(hub, depth=1, redis=True),
+            (Against("socket.io", partial(peer, depth=1, redis=True), None),),
+            control=peer,
+        ),
+        Contest(
+            "channel-fanout",
+            "channel.send to each of 1,000 in a channel, one message at a time, beside a room of socket.io",
+            partial(rooms.hub_room, 1, seconds),
+            (Against("socket.io", partial(rooms.socketio_room, 1, seconds), 1.3),),
+            control=partial(rooms.socketio_room, 1, seconds),
+        ),
+        Contest(
+            "channel-burst",
+            "the same with 32 messages outstanding",
+            partial(rooms.hub_room, 32, seconds),
+            (Against("socket.io", partial(rooms.socketio_room, 32, seconds), 8),),
+            control=partial(rooms.socketio_room, 32, seconds),
+        ),
+        Contest(
+            "channel-redis",
+            "the same over Redis, beside socket.io with its Redis adapter",
+            partial(rooms.hub_room, 32, seconds, redis=True),
+            (Against("socket.io", partial(rooms.socketio_room, 32, seconds, redis=True), 4),),
+            control=partial(rooms.socketio_room, 32, seconds, redis=True),
         ),
     ]

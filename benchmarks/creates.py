@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
 import httpx
-import uvloop
 
 from benchmarks import servers
 from benchmarks.generator import NUMBER, Talk, run, text
 from benchmarks.load import Reading
-
-_T = TypeVar("_T")
 
 
 def parent_event(port: int, key: str) -> str:
@@ -54,10 +48,3 @@ def run_naive(connections: int, depth: int, seconds: float) -> Reading:
         send = [text({"op": "create", "id": NUMBER, "data": {"name": "Track", "sort": 0}})]
         talk = Talk(server, send, b'"id": ', good=b'{"op": "ok"')
         return run("pipe", talk, connections=connections, depth=depth, seconds=seconds)
-
-
-def run_pinned(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine on uvloop, on the load generator's core."""
-    servers.pin(servers.LOAD_CORE)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)

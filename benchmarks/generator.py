@@ -80,6 +80,8 @@ class Talk:
     """How what else an asker may hear begins."""
     in_turn: bool = False
     """Whether each connection sends the payloads in their order, from the first one on."""
+    publisher_port: int = 0
+    """Where the publisher goes, if not to the same server."""
     publisher_path: str = ""
     publisher_greeting: Sequence[bytes] = ()
     publisher_ready: int = 0
@@ -102,7 +104,7 @@ def _command(mode: str, talk: Talk, **options: float) -> Iterator[list[str]]:
         command = [compiled("load"), mode, f"port={talk.server.port}", f"server={talk.server.pid}"]
         command += [f"path={talk.path}", f"protocol={talk.protocol}", f"binary={int(talk.binary)}"]
         command += [f"digits={int(talk.digits)}", f"stream={int(talk.stream)}", f"ready={talk.ready}"]
-        command.append(f"in_turn={int(talk.in_turn)}")
+        command += [f"in_turn={int(talk.in_turn)}", f"publisher_port={talk.publisher_port}"]
         command += [f"publisher_path={talk.publisher_path or talk.path}", f"publisher_ready={talk.publisher_ready}"]
         command += [f"{option}={value}" for option, value in options.items()]
         for option in ("hello", "greeting", "publisher_greeting", "send"):
@@ -143,7 +145,8 @@ def run(mode: Literal["fan", "pipe", "open"], talk: Talk, **options: float) -> R
 def held(talk: Talk, connections: int) -> Iterator[None]:
     """Have connections open, each greeted; raise RuntimeError where they cannot be, or one of them was closed."""
     with _command("hold", talk, connections=connections) as command:
-        holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_on_load_core)
+        holder = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        servers.pin(servers.LOAD_CORE, holder.pid)
         try:
             assert holder.stdout is not None
             if holder.stdout.readline() == b"open\n":

@@ -182,6 +182,12 @@ def ws_beats(depth: int, seconds: float) -> Reading:
         return _pipe(server, [_BEAT], depth, seconds, path="/beat")
 
 
+def plain_beats(depth: int, seconds: float) -> Reading:
+    """Measure the same at a starlette socket, which knows no session either."""
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, servers.naive(Path(folder)) as server:
+        return _pipe(server, [_BEAT], depth, seconds, path="/beat")
+
+
 def _gets(talks: list[dict[str, Any]]) -> list[bytes]:
     return [text({"op": "record.get", "id": NUMBER, "type": "bench_talk", "rec": talk["id"]}) for talk in talks]
 

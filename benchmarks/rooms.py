@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import websockets
 
@@ -30,6 +30,8 @@ ROOMS: Final = 50
 """How many rooms a connection joins before it leaves them; a socket of the hub joins 100 at most."""
 HEARTBEAT: Final = 20.0
 """Seconds between two heartbeats of a client, as the hub asks for."""
+SHARE: Final = 0.01
+"""Of a core: what that many idle sockets may cost."""
 JSON: Final = "aether.v1.json"
 SECRET: Final = "the-secret-of-the-cluster-of-benchmarks"
 FRAME: Final = 127
@@ -89,7 +91,7 @@ async def _issued(server: servers.Server, key: str, count: int) -> list[str]:
 # -- joining -------------------------------------------------------------------------------------------------------
 
 
-def hub_joins(seconds: float, *, shown: bool = False, redis: bool = False) -> Reading:
+def hub_joins(seconds: float, *, depth: int = 8, shown: bool = False, redis: bool = False) -> Reading:
     """Measure joining and leaving: half of the messages are each. With `shown`, as a member with a state."""
     namespace, presence = ("bench_hall", {"presence": {"state": {"at": 1}}}) if shown else ("bench_room", {})
     names = [f"{namespace}:{n}" for n in range(ROOMS)]
@@ -100,17 +102,17 @@ def hub_joins(seconds: float, *, shown: bool = False, redis: bool = False) -> Re
         talk = Talk(
             server, send, b'"id":', protocol=JSON, hello=hello, ready=1, ready_mark=_OK, good=_OK, in_turn=True,
         )  # fmt: skip
-        return run("pipe", talk, connections=CONNECTIONS, depth=8, seconds=seconds)
+        return run("pipe", talk, connections=CONNECTIONS, depth=depth, seconds=seconds)
 
 
-def socketio_joins(seconds: float, *, redis: bool = False) -> Reading:
+def socketio_joins(seconds: float, *, depth: int = 8, redis: bool = False) -> Reading:
     """Measure the same at socket.io, which answers each with an acknowledgement and knows no rights."""
     send = [f'42{NUMBER}["{what}","room{n}"]'.encode() for what in ("join", "leave") for n in range(ROOMS)]
     with _socketio(redis=redis) as server:
         talk = Talk(
             server, send, b"43", path=SOCKETIO, greeting=[b"40"], ready=1, ready_mark=b"40{", good=b"43", in_turn=True
         )
-        return run("pipe", talk, connections=CONNECTIONS, depth=8, seconds=seconds)
+        return run("pipe", talk, connections=CONNECTIONS, depth=depth, seconds=seconds)
 
 
 # -- what is said --------------------------------------------------------------------------------------------------
@@ -120,7 +122,7 @@ def _filled(before: str, after: str, frame: int = FRAME) -> str:
     return before + "." * (frame - 4 - len(before) - len(after)) + after
 
 
-def hub_room(*, redis: bool = False, **options: float) -> Reading:
+def hub_room(window: int, seconds: float, *, redis: bool = False) -> Reading:
     """Measure a message to each of 1,000 in a channel; whoever says it is not in it."""
     around = len('{"op":"message","channel":"bench_room:one","event":"moved","data":,"from":null}')
     data = _filled(f'{{"n":{NUMBER},"text":"', '"}', FRAME - around)
@@ -131,10 +133,10 @@ def hub_room(*, redis: bool = False, **options: float) -> Reading:
             server, [said.encode()], b'"n":', protocol=JSON, greeting=[_hello(key), join], ready=2, ready_mark=_OK,
             good=_OK, publisher_greeting=[_hello(key)], publisher_ready=1,
         )  # fmt: skip
-        return run("fan", talk, connections=MEMBERS, **options)
+        return run("fan", talk, connections=MEMBERS, window=window, seconds=seconds)
 
 
-def socketio_room(*, redis: bool = False, **options: float) -> Reading:
+def socketio_room(window: int, seconds: float, *, redis: bool = False) -> Reading:
     """Measure the same at socket.io."""
     said = f'42["say",{{"n":{NUMBER},"text":"'
     said = _filled(said, '"}]', FRAME - 1)  # "said" is one letter longer
@@ -143,7 +145,7 @@ def socketio_room(*, redis: bool = False, **options: float) -> Reading:
             server, [said.encode()], b'"n":', path=f"{SOCKETIO}&watch=1", publisher_path=SOCKETIO, greeting=[b"40"],
             ready=1, ready_mark=b"40{", publisher_greeting=[b"40"], publisher_ready=1,
         )  # fmt: skip
-        return run("fan", talk, connections=MEMBERS, settle=0.3, **options)
+        return run("fan", talk, connections=MEMBERS, window=window, settle=0.3, seconds=seconds)
 
 
 # -- who is here ---------------------------------------------------------------------------------------------------
@@ -173,11 +175,16 @@ def hub_roster(seconds: float, members: int = CROWD) -> Reading:
 # -- idle sockets --------------------------------------------------------------------------------------------------
 
 
-def hub_idle(seconds: float, sockets: int, every: float = HEARTBEAT, **beat: Any) -> Reading:
+def hub_idle(seconds: float, sockets: int, every: float = HEARTBEAT) -> Reading:
     """Measure what sockets cost that do nothing but to send a heartbeat every so many seconds."""
     with _hub() as (server, key):
-        send = [text({"op": "session.beat", "id": NUMBER, "status": "active", **beat})]
-        talk = Talk(
-            server, send, b'"id":', protocol=JSON, greeting=[_hello(key)], ready=1, ready_mark=_OK, good=_OK
-        )
+        send = [text({"op": "session.beat", "id": NUMBER, "status": "active"})]
+        talk = Talk(server, send, b'"id":', protocol=JSON, greeting=[_hello(key)], ready=1, ready_mark=_OK, good=_OK)
+        return run("pipe", talk, connections=sockets, rate=sockets / every, settle=2.0, seconds=seconds)
+
+
+def ws_idle(seconds: float, sockets: int, every: float = HEARTBEAT) -> Reading:
+    """Measure the same at npm ws, which knows no session and pings nobody."""
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.npm_ws(Path(folder)) as server:
+        talk = Talk(server, [text({"op": "session.beat", "id": NUMBER})], b'"id":', path="/beat", good=_OK)
         return run("pipe", talk, connections=sockets, rate=sockets / every, settle=2.0, seconds=seconds)

@@ -19,7 +19,8 @@
 /* -- the run ------------------------------------------------------------------------------------------------------ */
 
 static void dial(struct link *link, enum role role) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int where = role == PUBLISHER && publisher_port ? publisher_port : port;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)where)};
     inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
     memset(link, 0, sizeof *link);
     link->role = role;
@@ -35,7 +36,7 @@ static void dial(struct link *link, enum role role) {
     int size = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
-                        role == PUBLISHER ? publisher_path : path, port, *protocol ? "Sec-WebSocket-Protocol: " : "",
+                        role == PUBLISHER ? publisher_path : path, where, *protocol ? "Sec-WebSocket-Protocol: " : "",
                         protocol, *protocol ? "\r\n" : "");
     watch(link, EPOLLIN, EPOLL_CTL_ADD);
     if (send(link->fd, request, (size_t)size, MSG_NOSIGNAL) != size) fail("the upgrade could not be sent");

@@ -15,11 +15,10 @@ from typing import Final
 
 import uvloop
 
-from benchmarks.load import RawClient, connect, masked
 from tests.forked import CONTEXT
 from tests.proofs.attackers import UPGRADE, frame, said
+from tests.proofs.line import Line, open_line
 
-SUBPROTOCOL: Final = "aether.v1.json"
 SAMPLE: Final = 16
 """Of one in so many watchers it is measured how late they hear."""
 TOGETHER: Final = 100
@@ -55,21 +54,23 @@ class Fan:
     def __init__(self, port: int, token: str, rec: str) -> None:
         self.port = port
         self.rec = rec
-        self.hello = masked(said("session.hello", token=token))
+        self.hello = said("session.hello", token=token)
         self.answers = 0
         self.heard = 0
         self.sent = 0.0
         self.late: list[float] = []
         self.number = 10
-        self.clients: list[RawClient] = []
-        self.sampled: set[RawClient] = set()
-        self.writer: RawClient
+        self.clients: list[Line] = []
+        self.writer: Line
 
-    def _told(self, client: RawClient, payload: bytes) -> None:
+    def _sampled(self, payload: bytes) -> None:
+        if payload.startswith(b'{"op":"change"'):
+            self.late.append(time.perf_counter() - self.sent)
+        self._told(payload)
+
+    def _told(self, payload: bytes) -> None:
         if payload.startswith(b'{"op":"change"'):
             self.heard += 1
-            if client in self.sampled:
-                self.late.append(time.perf_counter() - self.sent)
         elif payload.startswith(b'{"op":"ok"'):
             self.answers += 1
         else:
@@ -77,16 +78,17 @@ class Fan:
 
     async def open(self, watchers: int) -> None:
         """Open the sockets; every watcher has its snapshot at the end."""
-        watch = masked(said("watch.start", 2, type="event", where={"id": self.rec}))
+        watch = said("watch.start", 2, type="event", where={"id": self.rec})
         while len(self.clients) < watchers:
             for _ in range(min(TOGETHER, watchers - len(self.clients))):
-                client = await connect(self.port, "/ws", SUBPROTOCOL, self._told)
-                client.transport.write(self.hello + watch)
+                told = self._told if len(self.clients) % SAMPLE else self._sampled
+                client = await open_line(self.port, told)
+                client.send(self.hello)
+                client.send(watch)
                 self.clients.append(client)
             await self._answered(2 * len(self.clients))
-        self.sampled = set(self.clients[::SAMPLE])
-        self.writer = await connect(self.port, "/ws", SUBPROTOCOL, self._told)
-        self.writer.transport.write(self.hello)
+        self.writer = await open_line(self.port, self._told)
+        self.writer.send(self.hello)
         await self._answered(self.answers + 1)
 
     async def _answered(self, count: int) -> None:
@@ -111,7 +113,7 @@ class Fan:
                 data={"title": f"{self.number:08}" + "x" * 150},
             )
             self.sent = time.perf_counter()
-            self.writer.transport.write(masked(body))
+            self.writer.send(body)
             async with asyncio.timeout(30):
                 while self.heard < before + changes * len(self.clients):
                     await asyncio.sleep(0.0005)
@@ -129,7 +131,7 @@ def _serve(port: int, token: str, rec: str, watchers: int, core: int | None, pip
         while (task := await asyncio.to_thread(pipe.recv)) is not None:
             pipe.send(await fan.play(task))
         for client in (*fan.clients, fan.writer):
-            client.transport.abort()
+            client.reset()
 
     uvloop.run(run())
 
