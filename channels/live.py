@@ -16,6 +16,7 @@ from typing import Any, Final
 from channels.after import AfterCommit
 from channels.dispatch import Dispatcher
 from channels.feeds import Feeds
+from channels.locks import LockNews
 from channels.messages import Messages
 from channels.outlet import Outlet
 from channels.refills import Windows
@@ -29,6 +30,7 @@ from hub.wire.errors import HubError
 from storage.base import Storage
 from storage.bus import Bus
 from storage.channel_log import ChannelLog, InProcessLog
+from storage.locks import InProcessLocks, Locks
 
 WATCHES_PER_SOCKET: Final = 100
 WINDOW_RECORDS_PER_SOCKET: Final = 10_000
@@ -78,6 +80,7 @@ class Live:
         after: AfterCommit | None = None,
         resume_from: Callable[[], str] = lambda: "",
         log: ChannelLog | None = None,
+        locks: Locks | None = None,
     ) -> None:
         """Run over a keeper and a bus; `resume_from` returns the time in wire form before which nothing is resumed."""
         self.storage = storage
@@ -87,6 +90,8 @@ class Live:
         self.watches = Watches()
         self.rosters = Rosters()
         self.messages = Messages(log or InProcessLog(), self._too_slow)
+        self.locks = locks or InProcessLocks()
+        self.locks.listen(LockNews(self.messages, self._outlet_of).told)
         self.feeds = Feeds(storage)
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
         self.windows = Windows(storage, self.dispatcher, self.watches)
@@ -109,6 +114,7 @@ class Live:
         """Begin to hear of others, to beat and to look at the logs."""
         await self.bus.start()
         await self.messages.log.start()
+        await self.locks.start()
         self._pulse = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -123,6 +129,7 @@ class Live:
         self._starts.shared.close()
         self.windows.close()
         await self.messages.log.close()
+        await self.locks.close()
         await self.dispatcher.close()
 
     def _committed(self, commits: list[ChangeSet]) -> None:
@@ -141,6 +148,7 @@ class Live:
                 self.deletions += 1
                 if row.kind == "purge":
                     self._starts.shared.forget(commit.account)
+                self.locks.forget((commit.account, row.type, row.rec))
                 self._end_channel(commit.account, f"{row.type}:{row.rec}")
         self.watches.tell(commit)
         self.feeds.tell(commit.account)
@@ -151,6 +159,10 @@ class Live:
             session = self._by_outlet.get(outlet)
             if session is not None:
                 session.channels.discard(name)
+
+    def _outlet_of(self, account: str, session: str) -> Outlet | None:
+        found = self._sessions.get(session)
+        return found.outlet if found is not None and found.account == account else None
 
     def _too_slow(self, outlet: Outlet) -> None:
         session = self._by_outlet.get(outlet)
@@ -185,6 +197,7 @@ class Live:
             await asyncio.sleep(BEAT_SECONDS)
             waited += BEAT_SECONDS
             self.bus.beat(self.dispatcher.positions())
+            self.locks.look()
             if waited >= (POLL_SECONDS if self.bus.healthy else POLL_WITHOUT_BUS_SECONDS):
                 waited = 0.0
                 self.dispatcher.look_soon()
@@ -344,6 +357,7 @@ class Live:
             session.gone.cancel()
         self.rosters.expire(session.id)
         if session.account is not None:
+            self.locks.end(session.account, session.id)
             self.dispatcher.unfollow(session.account)
 
     def leave_account(self, session: SessionState) -> None:
@@ -354,6 +368,7 @@ class Live:
             for group in list(session.watches.values()):
                 self.watches.stop(group, outlet)
             if session.account is not None:
+                self.locks.end(session.account, session.id)
                 for channel in session.channels:
                     self.rosters.leave((session.account, channel), outlet, session.id)
             self.messages.drop(outlet)

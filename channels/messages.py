@@ -34,6 +34,8 @@ class Join:
     who: Who | None
     channel: Channel
     place: Place
+    sees: bool = False
+    """Whether it is told who is there, and so of locks."""
     sending: int = 0
     """How many sends without echo are not yet answered."""
     passed: int = 0
@@ -69,7 +71,15 @@ class Messages:
         log.listen(self._told, self._broken)
 
     async def join(
-        self, key: ChannelKey, outlet: Outlet, session: str, who: Who | None, channel: Channel, after: Place | None
+        self,
+        key: ChannelKey,
+        outlet: Outlet,
+        session: str,
+        who: Who | None,
+        channel: Channel,
+        after: Place | None,
+        *,
+        sees: bool = False,
     ) -> Past:
         """Let a socket hear a channel; return what was said, behind a place where it is known.
 
@@ -104,7 +114,7 @@ class Messages:
                 place = entry.place
         if outlet in room.joins:  # joined twice at a time: the later answer counts
             self.log.unfollow(key)
-        room.joins[outlet] = Join(session, who, channel, place)
+        room.joins[outlet] = Join(session, who, channel, place, sees)
         self._by_outlet.setdefault(outlet, set()).add(key)
         own = [e for e in (*past.entries, *missed) if e.echo or e.sender != session]
         return Past(place, tuple(own), past.recovered, past.why)
@@ -157,6 +167,18 @@ class Messages:
             self._answered(key, outlet, sender)
             raise
         return place.offset, lambda: self._answered(key, outlet, sender)
+
+    def beside(self, key: ChannelKey, message: Encoded) -> set[Outlet]:
+        """Tell what is no message of anybody to those who are told who is there; return whom that concerned.
+
+        A socket that does not keep up joins again, and learns from the answer how things stand.
+        """
+        room = self._rooms.get(key)
+        outlets = set() if room is None else {outlet for outlet, join in room.joins.items() if join.sees}
+        for outlet in outlets:
+            if not outlet.push(message.frame(outlet.codec), ("message", key[1])):
+                self._reset(key, outlet, "slow")
+        return outlets
 
     def _join_of(self, key: ChannelKey, outlet: Outlet | None) -> Join | None:
         room = self._rooms.get(key)

@@ -342,6 +342,7 @@ MODULES = (
     "handlers.feeds",
     "handlers.watches",
     "handlers.channels",
+    "handlers.locks",
     "handlers.actions",
     "handlers.schema",
     "handlers.lookups",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from channels.locks import shown
 from channels.messages import entry_of, told_of
 from channels.rosters import ChannelKey, Who, check_state
 from handlers.base import Answer, Call, Needs, handles
@@ -80,14 +81,15 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
         raise HubError("data.invalid", "The socket is gone.", path="op")
     who, recover = member(call), request.recover
     after = Place(recover.epoch, recover.offset) if recover is not None and channel.history else None
-    past = await live.messages.join(key, outlet, session.id, who, channel, after)
+    sees = channel.may_see(call.peer.role)
+    past = await live.messages.join(key, outlet, session.id, who, channel, after, sees=sees)
     if call.moved or session.outlet is not outlet:
         live.messages.leave(key, outlet)
         raise HubError("action.cancelled", "The session has changed its account meanwhile.")
     members: list[dict[str, Any]] = []
     version = 0
     if channel.presence:
-        now, sees = call.services.clock(), channel.may_see(call.peer.role)
+        now = call.services.clock()
         members, version = live.rosters.join(key, outlet, session.id, who, state, now, session.status, sees=sees)
     session.channels.add(request.channel)
     data: dict[str, Any] = {
@@ -97,6 +99,10 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
         "offset": past.place.offset,
         "recovered": past.recovered,
     }
+    namespace, _, rec = request.channel.partition(":")
+    lock = live.locks.held((call.account, namespace, rec)) if sees and channel.record is not None else None
+    if lock is not None:
+        data["lock"] = shown(lock)
     if past.entries:
         data["messages"] = [told_of(entry) for entry in past.entries]
     if past.why is not None:

@@ -41,6 +41,7 @@ from storage.base import Storage, StorageRefused
 from storage.blobs.disk import DiskBlobs
 from storage.bus import Bus, InProcessBus, NoBus
 from storage.channel_log import ChannelLog, InProcessLog
+from storage.locks import InProcessLocks, Locks
 from storage.migrations.base import Migrator
 from storage.retention import Retention
 from storage.sql.sqlite import SqliteStorage
@@ -175,12 +176,13 @@ def keeper_of(settings: Settings, registry: Registry) -> Storage:
     return SqliteStorage(registry, file, system_clock, durability=durability, migrate=migrate)
 
 
-def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog]:
-    """Return the bus and the channel log of the hubs that share the database that the settings name."""
+def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog, Locks]:
+    """Return the bus, the channel log and the locks of the hubs that share the database that the settings name."""
     if not settings.redis_url:
-        return InProcessBus() if sqlite_file(settings) is not None else NoBus(), InProcessLog()
+        return InProcessBus() if sqlite_file(settings) is not None else NoBus(), InProcessLog(), InProcessLocks()
     from storage.redis.address import Address, AddressError  # a hub without Redis needs no client of it
     from storage.redis.bus import RedisBus
+    from storage.redis.locks import RedisLocks
     from storage.redis.streams import RedisLog
 
     async def realm() -> str:
@@ -191,7 +193,7 @@ def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog]
     except AddressError as error:
         raise StorageRefused(f"The setting redis_url cannot be used: {error}.") from None
     secret = settings.cluster_secret.encode()
-    return RedisBus(address, secret, realm), RedisLog(address, secret, realm)
+    return RedisBus(address, secret, realm), RedisLog(address, secret, realm), RedisLocks(address, secret, realm)
 
 
 def migrator_of(settings: Settings, registry: Registry) -> Migrator:
@@ -210,9 +212,9 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
     storage = keeper_of(settings, registry)
-    bus, said = between_hubs(settings, storage)
+    bus, said, locks = between_hubs(settings, storage)
     shared = settings.cluster_secret.encode()
-    live = Live(storage, bus, after=AfterCommit(registry), resume_from=ago(settings.resume_days), log=said)
+    live = Live(storage, bus, after=AfterCommit(registry), resume_from=ago(settings.resume_days), log=said, locks=locks)
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
         registry=registry,

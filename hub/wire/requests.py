@@ -304,6 +304,28 @@ class PresenceUpdate(Request, frozen=True, tag="presence.update", kw_only=True):
     state: dict[str, Any] | None = None
 
 
+class LockTake(Request, frozen=True, tag="lock.take", kw_only=True):
+    """Hold the lock of a record for a lease, `steal` it where another session does."""
+
+    type: TypeName
+    rec: PublicId
+    steal: bool = False
+
+
+class LockKeep(Request, frozen=True, tag="lock.keep", kw_only=True):
+    """Hold a lock for another lease."""
+
+    type: TypeName
+    rec: PublicId
+
+
+class LockRelease(Request, frozen=True, tag="lock.release", kw_only=True):
+    """Let a lock go."""
+
+    type: TypeName
+    rec: PublicId
+
+
 class ActionCall(Request, frozen=True, tag="action.call", kw_only=True):
     """Run an action and wait for its result."""
 
@@ -366,7 +388,8 @@ REQUESTS: tuple[type[Request], ...] = (
     RecordGet, RecordFind, RecordAggregate, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, ChannelSend,
-    PresenceUpdate, LookupList, LookupResolve, ActionCall, SchemaDescribe, FileGrant, ManifestGet,
+    PresenceUpdate, LockTake, LockKeep, LockRelease, LookupList, LookupResolve, ActionCall,
+    SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
 
 BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in REQUESTS}

@@ -180,6 +180,9 @@ def _of_record(book: Book, t: str) -> None:
     book.add("channel.send", f"channel of a {t}", lambda x: {
         "channel": f"{t}:{x.records[t]}", "event": "said", "data": 1,
     })  # fmt: skip
+    for op in ("lock.take", "lock.keep", "lock.release"):
+        book.add(op, f"{t} by id", rec)
+    book.add("lock.take", f"{t} by id, away from who has it", lambda x: rec(x, steal=True))
     book.add("file.grant", f"{t} by id", rec)
     book.add("manifest.get", f"{t} by id", lambda x: {"container": {"type": t, "rec": x.records[t]}})
 

@@ -95,6 +95,8 @@ async def test_a_watcher_hears_nothing_while_another_account_writes(
             ("record.delete", {"type": "event_file", "rec": records["event_file"]}),
             ("record.delete", {"type": "event_track", "rec": records["event_track"]}),
             ("presence.update", {"channel": f"event:{records['event']}", "state": {"at": f"{CANARY} there"}}),
+            ("lock.take", {"type": "event", "rec": records["event"], "steal": True}),
+            ("lock.release", {"type": "event", "rec": records["event"]}),
             ("channel.leave", {"channel": f"event:{records['event']}"}),
             ("action.call", {"action": "api_key.issue", "args": {"role": "viewer", "name": CANARY}}),
         ):

@@ -24,6 +24,9 @@ SOCKET_ONLY: Final[dict[str, dict[str, Any]]] = {
     "channel.join": {"channel": "event:x"},
     "channel.leave": {"channel": "event:x"},
     "presence.update": {"channel": "event:x"},
+    "lock.take": {"type": "event", "rec": "x"},
+    "lock.keep": {"type": "event", "rec": "x"},
+    "lock.release": {"type": "event", "rec": "x"},
 }
 FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.get": {"type": "event", "rec": "x"},

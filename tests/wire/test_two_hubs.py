@@ -238,3 +238,37 @@ async def test_what_is_said_at_one_hub_is_heard_and_recovered_at_the_other_in_on
         assert (await back.push("reset"))["why"] == "gap"
         data = await back.ok("channel.join", channel=channel, recover={"epoch": first["epoch"], "offset": 40})
         assert (data["recovered"], data["why"], data["offset"]) == (False, "epoch", 0)
+
+
+async def test_a_lock_is_one_for_both_hubs_and_outlives_neither_its_session_nor_a_flush(pair: Pair, codec: str) -> None:
+    async with both(pair, codec) as (here, there), pair.there.client("viewer", codec) as seer:
+        of = {"type": "event", "rec": (await here.create("event", title="x", acronym=f"{codec}-lock"))["id"]}
+        channel = f"event:{of['rec']}"
+
+        async def next_news() -> tuple[str, str | None]:
+            data = (await seer.push("message", lambda push: push["event"] == "$lock"))["data"]
+            return data["why"], data["holder"] and data["holder"]["session"]
+
+        await seer.ok("channel.join", channel=channel)
+        mine = await here.ok("lock.take", **of)
+        assert await next_news() == ("taken", here.hello["session"])
+        refused = await there.call("lock.take", **of)
+        assert (refused["code"], refused["details"]["holder"]) == ("lock.held", mine["holder"])
+        await there.ok("lock.take", **of, steal=True)
+        assert await next_news() == ("stolen", there.hello["session"])
+        lost = await here.push("message")
+        assert (lost["event"], lost["data"]["was"]) == ("$lock", mine["holder"])
+        pair.redis.run("FLUSHALL")
+        assert await next_news() == ("taken", there.hello["session"]), "its hub has taken it again"
+        assert await here.refused("lock.keep", **of) == ("lock.held", None)
+        await there.socket.close()
+        assert await next_news() == ("released", None)
+        pair.redis.kill()
+        begun = time.monotonic()
+        while (await here.call("lock.take", **of)).get("code") != "server.unavailable":
+            assert time.monotonic() - begun < HEAL_SECONDS
+        assert "recovered" in await seer.ok("channel.join", channel=channel), "a join waits for nothing"
+        pair.redis.start()
+        while "code" in await here.call("lock.take", **of):
+            assert time.monotonic() - begun < HEAL_SECONDS * 2
+            await asyncio.sleep(0.05)
