@@ -42,7 +42,11 @@ class End:
         """Return what was told since the last time: why, who has it, who had it."""
         await self.settled()
         told, self.told[:] = list(self.told), []
-        return [(c.why, c.holder and c.holder.session, c.was and c.was.session) for c in told]
+        return [(c.why, session_of(c.holder), session_of(c.was)) for c in told]
+
+
+def session_of(holder: Holder | None) -> str | None:
+    return None if holder is None else holder.session
 
 
 Opened = Callable[[int], AbstractAsyncContextManager[list[End]]]
