@@ -129,21 +129,18 @@ class _Stretch:
         return Import(kind, line.id, kind.accept_create(line.data, trusted=True), line.parent, created, updated)
 
     async def drop_known(self) -> int:
-        """Leave out what is there already; return how many; what another account has is refused."""
+        """Leave out what is there already; return how many."""
         kept = 0
         by_type: dict[RecordType, list[int]] = {}
         for n, write in self.writes.items():
             by_type.setdefault(write.type, []).append(n)
         for kind, places in by_type.items():
             ids = [self.writes[n].id for n in places]
-            taken = await self.storage.taken(kind, ids)
-            ours = await self.storage.get(self.account, kind, sorted(taken), deleted=True) if taken else {}
+            there = await self.storage.get(self.account, kind, ids, deleted=True)
             for n in places:
-                if (rec := self.writes[n].id) in ours:
+                if self.writes[n].id in there:
                     kept += 1
                     del self.writes[n]
-                elif rec in taken:
-                    self.refuse(n, HubError("record.exists", f"Another record has the id {rec}.", path="id"))
         return kept
 
     async def wanted(self) -> list[Wanted]:

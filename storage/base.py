@@ -216,10 +216,10 @@ class Storage(Protocol):
     def forget(self) -> None:
         """Drop what is remembered of the database only to be quicker; at any time, and nothing else changes by it."""
 
-    async def taken(self, kind: RecordType, values: Sequence[str], field: str = "id") -> set[str]:
-        """Return those ids (or texts of another field) that a record has, in whichever account, tombstones too.
+    async def taken(self, kind: RecordType, values: Sequence[str], field: str) -> set[str]:
+        """Return those texts of a field that a record has, in whichever account, tombstones too.
 
-        Only for choosing ids and for housekeeping: no caller may be told of another account's.
+        Only for housekeeping: no caller may be told of another account's.
         """
 
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:

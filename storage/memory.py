@@ -22,7 +22,7 @@ from hub.schema.search import Hit, Search, rank, tier_of
 from hub.schema.times import to_millis
 from hub.schema.totals import Aggregate, totals_of
 from hub.schema.where import Node, Others, matcher
-from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, Create, Import, KeyClaim, Upsert
+from hub.schema.writes import ChangeRow, ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
 from storage.base import (
     FEEDS,
@@ -78,14 +78,6 @@ class MemoryDatabase:
     def is_new(self, account: str, kind: RecordType, rec: str) -> bool:
         """Say whether no record has an id."""
         return rec not in self.table(account, kind.name)
-
-    def refuse_taken(self, commit: Commit) -> None:
-        """Raise `record.exists` for a new id that a record of another account has, as the index of a database does."""
-        for write in commit.writes:
-            if isinstance(write, Create | Upsert | Import):
-                for (account, kind), table in self.rows.items():
-                    if kind == write.type.name and account != commit.account and write.id in table:
-                        raise HubError("record.exists", "There is already a record with this id.", path="id")
 
     def unique(self, account: str, kind: RecordType, names: tuple[str, ...], values: tuple[Any, ...]) -> str | None:
         """Return the id of the live record with these values."""
@@ -223,7 +215,6 @@ class MemoryStorage:
         while self._queue:
             commit, future = self._queue.popleft()
             try:
-                self.database.refuse_taken(commit)
                 try:
                     decision = decider.decide(commit)
                 except NotAlone:
@@ -331,8 +322,8 @@ class MemoryStorage:
     def forget(self) -> None:
         """Memory is all that there is: nothing to drop."""
 
-    async def taken(self, kind: RecordType, values: Sequence[str], field: str = "id") -> set[str]:
-        """Return those ids (or texts of another field) that a record of the type has, in whichever account."""
+    async def taken(self, kind: RecordType, values: Sequence[str], field: str) -> set[str]:
+        """Return those texts of a field that a record of the type has, in whichever account."""
         tables = [table for (_, name), table in self.database.rows.items() if name == kind.name]
         return {image[field] for table in tables for image in table.values()} & set(values)
 

@@ -128,7 +128,8 @@ class MariaCompiler(Filters):
         whole: bool,
     ) -> shared.Text:
         table, counter, rows = self._table, self._tables.account, self._rows
-        account = table.c.account_pk + literal_column("0") if names_ids(shape) else table.c.account_pk
+        aside = self._rows.kind.system and names_ids(shape)
+        account = table.c.account_pk + literal_column("0") if aside else table.c.account_pk
         terms = [account == bindparam("account")]
         if not deleted:
             terms.append(table.c.deleted_at.is_(None))

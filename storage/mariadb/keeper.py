@@ -286,8 +286,8 @@ class MariadbStorage:
         """Drop the internal keys of accounts; nothing else is remembered between transactions."""
         self._keys.forget()
 
-    async def taken(self, kind: RecordType, values: Sequence[str], field: str = "id") -> set[str]:
-        """Return those ids (or texts of another field) that a record of the type has, in whichever account."""
+    async def taken(self, kind: RecordType, values: Sequence[str], field: str) -> set[str]:
+        """Return those texts of a field that a record of the type has, in whichever account."""
         return await self._ask(self._questions.taken(kind.name, values, field))
 
     async def feed_position(self, account: str, name: str) -> FeedPosition | None:

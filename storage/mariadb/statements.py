@@ -22,7 +22,7 @@ from storage.mariadb.totals import MariaTotals
 from storage.mariadb.words import MariaWordIndex
 from storage.sql.compile import Text
 from storage.sql.rows import decode_json
-from storage.sql.tables import Tables
+from storage.sql.tables import Tables, with_id
 
 BLOCK: Final = 1024
 """How many internal keys an instance takes from the database at a time."""
@@ -85,7 +85,7 @@ class Statements:
                 log.c.part == 0,
             )
         )
-        self.images: Callable[[str, bool], str] = lru_cache(512)(self._images)
+        self.images: Callable[[str, bool], Text] = lru_cache(512)(self._images)
         self.by_key: Callable[[str], str] = lru_cache(256)(self._by_key)
         self.update: Callable[[str, tuple[str, ...], int], str] = lru_cache(1024)(self._update)
         self.taken: Callable[[str, tuple[str, ...]], str] = lru_cache(256)(self._taken)
@@ -99,7 +99,8 @@ class Statements:
         wanted = tuple(rec for rec in ids if possible_id(rec))
         if not wanted:
             return
-        for (text,) in ask(connection, self.images(kind, shared), (wanted,)):
+        images = self.images(kind, shared)
+        for (text,) in ask(connection, images.sql, images.arguments({"ids": wanted, "account": account_pk})):
             row = decode_json(text)
             if row.pop() == account_pk:
                 yield row
@@ -112,12 +113,13 @@ class Statements:
             found[row[0]] = row
         yield from (found[key] for key in keys)
 
-    def _images(self, kind: str, shared: bool) -> str:
+    def _images(self, kind: str, shared: bool) -> Text:
         rows = self.rows[kind]
         table = rows.home.table
         found = select(func.json_array(*rows.outputs, table.c.account_pk)).select_from(rows.source)
-        found = found.where(table.c.id.op("IN", is_comparison=True)(bindparam("ids")))
-        return compiled(found.with_for_update(read=True) if shared else found).sql
+        mine = with_id(rows.kind, table, bindparam("account"))
+        found = found.where(*mine, table.c.id.op("IN", is_comparison=True)(bindparam("ids")))
+        return compiled(found.with_for_update(read=True) if shared else found)
 
     def _by_key(self, kind: str) -> str:
         rows = self.rows[kind]

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Index,
+    UnaryExpression,
     and_,
     bindparam,
     exists,
@@ -36,11 +37,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.operators import custom_op
 
 from hub.schema.query import Query, SortKey
 from hub.schema.where import All, Compare, Either, Node, Not, Step
 from storage.sql.rows import Rows, millis, to_json
-from storage.sql.tables import FOLD, Home, Tables
+from storage.sql.tables import FOLD, Home, Tables, with_id
 
 Shape = tuple[Any, ...]
 """A filter without its values: `("and" | "or", *shapes)`, `("not", shape)`, `("null", field, is_null)`,
@@ -269,8 +271,9 @@ class Filters:
         column: ColumnElement[Any] = at.table.c[field]
         found: ColumnElement[bool]
         if kind == "ref":
-            target = self._tables.of(at.home.targets[field]).table.alias()
-            keys = select(target.c.pk)
+            other = at.home.targets[field]
+            target = self._tables.of(other).table.alias()
+            keys = select(target.c.pk).where(*with_id(other, target, bindparam("account")))
             if op == "eq":
                 key = keys.where(target.c.id == bound).scalar_subquery()
                 return column == key if positive else column.is_distinct_from(func.coalesce(key, _NO_KEY))
@@ -322,6 +325,8 @@ class Compiler(Filters):
         led = [[column.name for column in index.columns] for index in self._table.indexes if not _partial(index)]
         # What the indexes that begin with the account have behind it.
         self._indexes = [names[1:] for names in led if names[0] == "account_pk"]
+        # By which fields an index finds few of the account's records.
+        self._leading = {index.columns[1].name for index in self._table.indexes if len(index.columns) > 1} - {"id"}
 
     def find(self, query: Query, account_pk: int, limit: int, *, whole: bool) -> tuple[str, list[Any]]:
         """Return the statement of a find and its parameters.
@@ -344,8 +349,9 @@ class Compiler(Filters):
         whole: bool,
     ) -> Text:
         table = self._table
-        # An id says more than its account; as an expression, the account does not tempt to its index.
-        account = table.c.account_pk + literal_column("0") if names_ids(shape) else table.c.account_pk
+        # Of no account's, an id says more than the account; as an expression, that does not tempt to its index.
+        aside = self._rows.kind.system and names_ids(shape)
+        account = table.c.account_pk + literal_column("0") if aside else table.c.account_pk
         terms = [account == bindparam("account")]
         if not deleted:
             terms.append(table.c.deleted_at.is_(None))
@@ -353,26 +359,30 @@ class Compiler(Filters):
         total: Any = null()
         if count:
             total = self.counted(terms, capped=count == "capped")
-        if whole and self._walked(shape, order):
+        walked = self._walked(shape, order)
+        if whole and walked:
             # An index has the order, so it ends with the page: each record is looked at once.
-            ranges = [] if pattern is None else self._behind(order, pattern)
+            ranges = [] if pattern is None else self._behind(order, pattern, [self.key(key) for key in order])
             if len(ranges) < 2:
                 answer = select(func.json_array(*self._rows.outputs).label("j")).select_from(self._rows.source)
                 answer = answer.where(*terms, *ranges).order_by(*(sorted_by(self.key(key), key) for key in order))
                 return self._answer(total, answer.limit(bindparam("limit")).subquery("answer").c.j)
         # Only keys are sorted; what is returned is made for the chosen records alone.
         by_target = any(key.field in self._rows.home.targets for key in order)
-        keys = [self.key(key).label(f"k{n}") for n, key in enumerate(order)]
+        # As an expression, the order of the ids does not tempt away from the index that finds few records.
+        aside = order[0].field == "id" and not walked
+        places = [UnaryExpression(k, operator=custom_op("+")) if aside else k for k in map(self.key, order)]
+        keys = [place.label(f"k{n}") for n, place in enumerate(places)]
         found = select(table.c.pk.label("chosen_pk"), *keys)
         found = found.select_from(self._rows.source if by_target else table).where(*terms)
-        ranges = [] if pattern is None else self._behind(order, pattern)
+        ranges = [] if pattern is None else self._behind(order, pattern, places)
         if len(ranges) > 1:
             # One by one, since SQLite walks from the first record to the place where they are joined by `or`.
             every = union_all(*(found.where(part) for part in ranges))
             ordered = every.order_by(*(sorted_by(literal_column(f"k{n}"), key) for n, key in enumerate(order)))
             chosen = ordered.limit(bindparam("limit")).subquery("chosen")
         else:
-            ordered_by = [sorted_by(self.key(key), key) for key in order]
+            ordered_by = [sorted_by(place, key) for place, key in zip(places, order, strict=True)]
             chosen = found.where(*ranges).order_by(*ordered_by).limit(bindparam("limit")).subquery("chosen")
         if not whole:
             return self._answer(total, chosen.c.chosen_pk)
@@ -398,11 +408,22 @@ class Compiler(Filters):
         wanted = tuple(key.field for key in order)
         for index in self._indexes:
             rest = tuple(itertools.dropwhile(equal.__contains__, index))
-            if rest == wanted:
+            if rest == wanted and (index != ["id"] or not self._narrows(shape)):
                 return True
         return False
 
-    def _behind(self, order: Sequence[SortKey], pattern: tuple[bool, ...]) -> list[ColumnElement[bool]]:
+    def _narrows(self, shape: Shape) -> bool:
+        """Say whether an index finds those that match among the records of the account."""
+        op = shape[0]
+        if op in {"and", "or"}:
+            return (any if op == "and" else all)(map(self._narrows, shape[1:]))
+        if op == "step":
+            return shape[3] == "id" and shape[2] in self._leading
+        return op in {"eq", "in", "starts", *_ORDERING} and shape[1] in self._leading
+
+    def _behind(
+        self, order: Sequence[SortKey], pattern: tuple[bool, ...], places: Sequence[ColumnElement[Any]]
+    ) -> list[ColumnElement[bool]]:
         """Return the conditions of standing behind the sort key: one, where the keys say it together.
 
         SQLite walks from there on where an index has the keys. A null is neither more nor less than anything, so it
@@ -412,7 +433,7 @@ class Compiler(Filters):
         if any(pattern) or any(key.descending != down or (down and self._may_be_null(key)) for key in order):
             return [part for part, _ in self._after(order, pattern)]
         place = tuple_(*(bindparam(f"a{n}") for n in range(len(order))))
-        keys = tuple_(*(self.key(key) for key in order))
+        keys = tuple_(*places)
         return [keys < place if down else keys > place]
 
     def _among(self, column: ColumnElement[Any], kind: str, bound: Any) -> ColumnElement[bool]:

@@ -23,7 +23,7 @@ from hub.schema.times import from_millis, to_millis
 from hub.schema.writes import ChangeSet, Result
 from storage.base import KEY_HOURS, LOOKUP_CEILING
 from storage.decide import Decision, KeyRow, Put
-from storage.sql.tables import FOLD, Home, Tables
+from storage.sql.tables import FOLD, Home, Tables, with_id
 
 PkOf = Callable[[tuple[str, str, str]], int]
 """Given (account, type, public id), return the internal key of a record that is known to be there."""
@@ -161,8 +161,10 @@ class Rows:
         table, account = self.home.table, tables.account
         wanted: Any = bindparam("value")
         if field in self.home.targets:
-            target = tables.of(self.home.targets[field]).table
-            wanted = select(target.c.pk).where(target.c.id == wanted).scalar_subquery()
+            other = self.home.targets[field]
+            target = tables.of(other).table.alias()
+            named = select(target.c.pk).where(target.c.id == wanted, *with_id(other, target, table.c.account_pk))
+            wanted = named.correlate(table).scalar_subquery()
         where = [table.c[field] == wanted, table.c.deleted_at.is_(None)]
         if self.kind.system:
             where.append(account.c.account == SYSTEM)

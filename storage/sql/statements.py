@@ -19,7 +19,7 @@ from storage.sql.compile import DIALECT, Compiler, Text, compiled
 from storage.sql.feeds import FeedPositions
 from storage.sql.past import Past
 from storage.sql.rows import Rows, decode_json, to_json
-from storage.sql.tables import Tables
+from storage.sql.tables import Tables, with_id
 from storage.sql.totals import Totals
 from storage.sql.words import WordIndex
 
@@ -80,9 +80,10 @@ class Statements:
             self.inserts[name] = Insert(table, rows.columns)
             self.last_pk[name] = _last(table.c.pk)
             wanted = select(func.json_each(bindparam("ids")).table_valued("value").c.value)
-            # The account is compared outside: as a condition it would tempt SQLite to its index.
+            # Of no account's, the account is compared outside: as a condition it would tempt SQLite to its index.
             page = select(func.json_array(*rows.outputs, table.c.account_pk).label("j")).select_from(rows.source)
-            inner = page.where(table.c.id.in_(wanted)).subquery()
+            mine = with_id(rows.kind, table, bindparam("account"))
+            inner = page.where(*mine, table.c.id.in_(wanted)).subquery()
             self._images[name] = compiled(select(func.group_concat(inner.c.j)))
             wanted = select(func.json_each(bindparam("keys")).table_valued("value").c.value)
             inner = (
@@ -145,7 +146,9 @@ class Statements:
         self, connection: sqlite3.Connection, kind: str, account_pk: int, ids: Iterable[str]
     ) -> Iterator[list[Any]]:
         """Yield the rows (tombstones too) of those ids that are there."""
-        (page,) = connection.execute(self._images[kind].sql, (to_json(list(ids)),)).fetchone()
+        text = self._images[kind]
+        arguments = text.arguments({"ids": to_json(list(ids)), "account": account_pk})
+        (page,) = connection.execute(text.sql, arguments).fetchone()
         if page is not None:
             for row in decode_json(f"[{page}]"):
                 if row.pop() == account_pk:

@@ -15,8 +15,10 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     LargeBinary,
@@ -77,6 +79,11 @@ class Home:
     def fold(self, wire: str) -> Column[Any]:
         """Return the column with the folded copy of a text field."""
         return self.table.c[wire + FOLD]
+
+
+def with_id(kind: RecordType, table: FromClause, account: ColumnElement[int]) -> list[ColumnElement[bool]]:
+    """Return the conditions under which an id names one record at most: it is one of the account, or of no account."""
+    return [] if kind.system else [table.c.account_pk == account]
 
 
 class Tables:
@@ -183,7 +190,8 @@ class Tables:
         targets: dict[str, RecordType] = {}
         columns: list[Column[Any]] = [
             Column("pk", Key, primary_key=True, autoincrement=False),
-            Column("id", _id_type(), nullable=False, unique=True),
+            # What is of no account is asked for from every account.
+            Column("id", _id_type(), nullable=False, unique=kind.system),
             Column("account_pk", Key, nullable=False),
             Column("alive", Boolean(create_constraint=False)),
             Column("version", BigInteger, nullable=False),
@@ -209,9 +217,13 @@ class Tables:
             if names.count(name) > 1:
                 raise DeclarationError(f"{kind.name}.{name}: storage has a column of this name; choose another")
         table = Table(kind.name, self.metadata, *columns, **_TABLE)
-        # What is under a parent, or in the account, in the order of the ids: that is the order where none is asked for.
-        whole = [table.c.account_pk, *([table.c[kind.parent_wire]] if kind.parent_wire else [])]
-        Index(f"{kind.name}_of", *whole, table.c.id)
+        # What is in the account, and what is under a parent, in the order of the ids: that is the order where none is
+        # asked for. The first is also what finds a record by its id, and keeps ids apart. Decision 0031.
+        if not kind.system:
+            Index(f"{kind.name}_ids", table.c.account_pk, table.c.id, unique=True)
+        if kind.system or kind.parent_wire:
+            whole = [table.c.account_pk, *([table.c[kind.parent_wire]] if kind.parent_wire else [])]
+            Index(f"{kind.name}_of", *whole, table.c.id)
         for fields in kind.unique:
             Index(
                 f"{kind.name}_{'_'.join(fields)}_once",

@@ -6,6 +6,7 @@ import pytest
 
 from hub.schema.query import Query
 from hub.schema.record import Image
+from hub.schema.where import All, Compare
 from hub.schema.writes import Delete, Import, Revert, Update
 from hub.wire.errors import HubError
 from tests.storage.declared import Use, box, item
@@ -52,18 +53,37 @@ class ImportContract:
             await use.commit(Import(item, IDS[3], data, "x" * 11, OLD, OLD))
         assert (refusal.value.code, refusal.value.path) == ("record.not_found", "parent.rec")
 
-    async def test_an_id_that_is_taken_is_refused_wherever_it_is(self, use: Use) -> None:
+    async def test_an_id_that_is_taken_is_refused(self, use: Use) -> None:
         await use.commit(old(IDS[0], "a"))
-        await use.commit(old(IDS[1], "a"), account="other")
-        for rec in IDS[:2]:
-            with pytest.raises(HubError) as refusal:
-                await use.commit(old(IDS[4], "c"), old(rec, "b"))
-            assert refusal.value.code == "record.exists"
+        with pytest.raises(HubError) as refusal:
+            await use.commit(old(IDS[4], "c"), old(IDS[0], "b"))
+        assert refusal.value.code == "record.exists"
         assert await use.get(box, IDS[4]) is None
-        assert await use.storage.taken(box, [*IDS, "ü", "nobody-here"]) == set(IDS[:2])
-        assert await use.storage.taken(box, []) == set()
+
+    async def test_an_id_is_one_of_its_account(self, use: Use) -> None:
+        theirs = item.accept_create({"label": "theirs", "other_id": IDS[0]})
+        await use.commit(old(IDS[0], "a"), Import(item, IDS[1], theirs, IDS[0], OLD, OLD), account="other")
+        await use.commit(old(IDS[0], "b"))
+        ours = item.accept_create({"label": "ours", "other_id": IDS[0]})
+        await use.commit(Import(item, IDS[1], ours, IDS[0], OLD, OLD))
+        await use.commit(Update(box, IDS[0], {"name": "c"}))
+        await use.commit(Delete(item, IDS[1]), account="other")
+        for account, name, labels in (("main", "c", ["ours"]), ("other", "a", [])):
+            images = await use.storage.get(account, box, [IDS[0]])
+            assert [image["name"] for image in images.values()] == [name]
+            for where in (Compare("other_id", "ref", "eq", IDS[0]), Compare("other_id", "ref", "in", (IDS[0], IDS[2]))):
+                found = await use.storage.find(
+                    account, Query(item, All((where, Compare("box_id", "ref", "eq", IDS[0]))))
+                )
+                assert [image["label"] for image in found.records] == labels
+            named = await use.storage.find(account, Query(box, Compare("id", "id", "in", (IDS[0], IDS[2]))))
+            assert [image["name"] for image in named.records] == [name]
+
+    async def test_texts_that_records_have_are_found_in_every_account(self, use: Use) -> None:
+        await use.commit(old(IDS[0], "a"), account="other")
         await use.create(box, name="ü")
         assert await use.storage.taken(box, ["a", "ü", "b"], "name") == {"a", "ü"}
+        assert await use.storage.taken(box, [], "name") == set()
 
     @pytest.mark.parametrize("created", [OLD, "2999-01-01T00:00:00.000Z", None])
     async def test_what_was_imported_has_a_history_and_can_be_erased(self, use: Use, created: str | None) -> None:
@@ -82,7 +102,7 @@ class ImportContract:
         await use.commit(Revert(box, IDS[0], 1, ("name",)))
         assert [(await past())[0][2]["name"]] == ["a"]
         await use.commit(Delete(box, IDS[0], hard=True))
-        assert await use.storage.taken(box, [IDS[0]]) == set()
+        assert await use.storage.get("main", box, [IDS[0]], deleted=True) == {}
         emptied = [row for commit in await use.log() for row in commit.rows if row.rec == IDS[0]]
         assert [(row.kind, row.after, row.before) for row in emptied] == [
             ("import", {}, None), ("update", {}, {}), ("update", {}, {}), ("purge", {}, {}),

@@ -138,6 +138,31 @@ def test_a_filter_with_steps_walks_through_no_table(
     assert set(walked(file, *found(kind, where, view=view))) <= {through}
 
 
+@pytest.mark.parametrize("after", [None, ("AAAAAAAAAAA",)])
+@pytest.mark.parametrize(
+    ("kind", "where", "sorted_again"),
+    [
+        ("event_session", {}, False),
+        ("event_session", {"title": "S1"}, False),
+        ("event_session", {"event_id": "AAAAAAAAAAA"}, False),
+        ("event_session", {"parent": {"acronym": "e3"}}, True),
+        ("event_session", {"event_id": {"$in": ["AAAAAAAAAAA", "BBBBBBBBBBB"]}}, True),
+        ("event_session", {"$or": [{"location_id": "AAAAAAAAAAA"}, {"parent": {"acronym": "e3"}}]}, True),
+        ("event_session", {"$or": [{"location_id": "AAAAAAAAAAA"}, {"title": "S1"}]}, False),
+        ("event", {"acronym": {"$in": ["e1", "e3"]}}, True),
+    ],
+)
+def test_the_order_of_the_ids_is_walked_unless_an_index_finds_few(
+    file: Path, kind: str, where: dict[str, Any], sorted_again: bool, after: tuple[str] | None
+) -> None:
+    sql, arguments = STATEMENTS.compilers[kind].find(replace(query_of(kind, where), after=after), 1, 51, whole=True)
+    connection = open_reader(file)
+    plan = [str(row[3]) for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", arguments)]
+    connection.close()
+    assert ("USE TEMP B-TREE FOR ORDER BY" in plan) == sorted_again, plan
+    assert not [line for line in plan if line.startswith(f"SCAN {kind} ")]
+
+
 def test_what_a_view_and_children_read_is_looked_up(file: Path) -> None:
     """The questions that `storage.related` asks for a page: what points to its records, and what they point to."""
     for kind, wire in (("event_presenter", "session_id"), ("event_session", "event_id"), ("event_track", "event_id")):
