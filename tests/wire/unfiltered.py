@@ -94,7 +94,10 @@ def images_anywhere(
     self: Statements, connection: sqlite3.Connection, kind: str, account_pk: int, ids: Iterable[str]
 ) -> Iterator[list[Any]]:
     """Read rows by id, for reads and for decisions about writes, whatever account asks."""
-    (page,) = connection.execute(self._images[kind].sql, (to_json(list(ids)),)).fetchone()
+    text = self._images[kind]
+    sql = text.sql if self.rows[kind].kind.system else without_account(kind, text.sql)
+    arguments = text.arguments({"ids": to_json(list(ids)), "account": account_pk})
+    (page,) = connection.execute(sql, arguments).fetchone()
     for row in decode_json(f"[{page or ''}]"):
         yield row[:-1]
 
