@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from channels.after import AfterCommit
+from channels.calls import Calls
 from channels.dispatch import Dispatcher
 from channels.feeds import Feeds
 from channels.locks import LockNews
@@ -81,6 +82,7 @@ class Live:
         resume_from: Callable[[], str] = lambda: "",
         log: ChannelLog | None = None,
         locks: Locks | None = None,
+        calls: Calls | None = None,
     ) -> None:
         """Run over a keeper and a bus; `resume_from` returns the time in wire form before which nothing is resumed."""
         self.storage = storage
@@ -92,6 +94,7 @@ class Live:
         self.messages = Messages(log or InProcessLog(), self._too_slow)
         self.locks = locks or InProcessLocks()
         self.locks.listen(LockNews(self.messages, self._outlet_of).told)
+        self.calls = calls or Calls()
         self.feeds = Feeds(storage)
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)
         self.windows = Windows(storage, self.dispatcher, self.watches)
@@ -115,6 +118,7 @@ class Live:
         await self.bus.start()
         await self.messages.log.start()
         await self.locks.start()
+        await self.calls.start()
         self._pulse = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -128,6 +132,7 @@ class Live:
         self.feeds.close_all()
         self._starts.shared.close()
         self.windows.close()
+        await self.calls.close()
         await self.messages.log.close()
         await self.locks.close()
         await self.dispatcher.close()
@@ -334,6 +339,8 @@ class Live:
             self.rosters.drop(outlet, session.id, ended=clean)
             self.messages.drop(outlet)
             self.feeds.drop(outlet)
+            self.calls.targets.depart(session.id)
+            self.calls.drop(outlet)
             outlet.close()
         session.watches.clear()
         session.channels.clear()
@@ -356,6 +363,7 @@ class Live:
         if session.gone is not None:
             session.gone.cancel()
         self.rosters.expire(session.id)
+        self.calls.targets.end(session.id)
         if session.account is not None:
             self.locks.end(session.account, session.id)
             self.dispatcher.unfollow(session.account)
@@ -363,6 +371,7 @@ class Live:
     def leave_account(self, session: SessionState) -> None:
         """End the watches and channels of a session that switches account."""
         session.turn += 1
+        self.calls.targets.end(session.id)
         outlet = session.outlet
         if outlet is not None:
             for group in list(session.watches.values()):

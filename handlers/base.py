@@ -343,6 +343,7 @@ MODULES = (
     "handlers.watches",
     "handlers.channels",
     "handlers.locks",
+    "handlers.calls",
     "handlers.actions",
     "handlers.schema",
     "handlers.lookups",

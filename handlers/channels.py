@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from channels.locks import shown
 from channels.messages import entry_of, told_of
 from channels.rosters import ChannelKey, Who, check_state
 from handlers.base import Answer, Call, Needs, handles
-from hub.schema.access import rank
+from hub.access import Identity
 from hub.schema.channels import Channel
 from hub.schema.record import RecordType
 from hub.wire.errors import HubError
@@ -33,7 +33,7 @@ async def allowed(call: Call, name: str, *, known: bool = False, sending: bool =
     kind = None
     if channel.record is not None:
         kind = call.kind(namespace, "read", path="channel")
-    elif call.peer.role is None or rank(call.peer.role) < rank(channel.join):
+    elif not channel.may_join(call.peer.role):
         raise HubError("access.denied", f"Role {call.peer.role} may not join {namespace}.", path="channel")
     if sending and not channel.may_send(call.peer.role):
         raise HubError("access.denied", f"Role {call.peer.role} may not send to {namespace}.", path="channel")
@@ -53,7 +53,11 @@ async def _look(call: Call, kind: RecordType, rec: str) -> None:
 
 def member(call: Call) -> Who | None:
     """Return how the caller is shown to others, or None for the operator, who is not."""
-    identity = call.identity
+    return who_of(call.identity)
+
+
+def who_of(identity: Identity) -> Who | None:
+    """Return how somebody is shown to others, or None for the operator, who is not."""
     if identity.user is not None:
         return Who("user", identity.user, identity.name)
     if identity.source == "key" and identity.credential is not None:
@@ -131,7 +135,7 @@ async def send(call: Call, request: ChannelSend) -> Answer:
         session = call.session  # raises where the account has changed meanwhile
     known = session is not None and request.channel in session.channels
     key, channel = await allowed(call, request.channel, known=known, sending=True)
-    to = None if request.to is None else _target(request.to)
+    to = None if request.to is None else target_of(request.to)
     sender = None if session is None else session.id
     who = member(call) if channel.named else None
     body = {
@@ -144,10 +148,12 @@ async def send(call: Call, request: ChannelSend) -> Answer:
     return Answer({"offset": offset} if offset else {}, then=then)
 
 
-def _target(target: Target) -> tuple[str, str]:
-    given = [(name, rec) for name in ("session", "user", "device") if (rec := getattr(target, name)) is not None]
+def target_of(target: Target) -> tuple[Literal["session", "user", "device"], str]:
+    """Return the kind and the id of a target; raise `data.invalid` unless it names exactly one."""
+    kinds: tuple[Literal["session", "user", "device"], ...] = ("session", "user", "device")
+    given = [(kind, rec) for kind in kinds if (rec := getattr(target, kind)) is not None]
     if len(given) != 1:
-        raise HubError("data.invalid", "Name one session, user or device; without `to` it is for all.", path="to")
+        raise HubError("data.invalid", "Name exactly one session, user or device.", path="to")
     return given[0]
 
 

@@ -1,4 +1,4 @@
-"""schema.describe: the types, operators, actions and lookups that the caller may use, as JSON Schema."""
+"""schema.describe: the types, operators, actions, channels, commands and lookups that the caller may use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ async def describe(call: Call, request: SchemaDescribe) -> Answer:
     operator = call.identity.source == "operator"
     tag = f"{registry.hash}-{rights.fingerprint}{'-operator' if operator else ''}"
     if request.have == tag:
-        return Answer({"hash": tag, "types": {}, "actions": {}, "lookups": {}, "unchanged": True})
+        nothing: dict[str, Any] = {name: {} for name in ("types", "actions", "lookups", "channels", "commands")}
+        return Answer({"hash": tag, **nothing, "unchanged": True})
     types: dict[str, Any] = {}
     for name, kind in sorted(registry.types.items()):
         wanted = request.types is None or name in request.types
@@ -35,7 +36,9 @@ async def describe(call: Call, request: SchemaDescribe) -> Answer:
         registry.type(name, path=f"types.{n}")
     actions = _actions(registry, rights, operator, request.types)
     lookups = {name: found.doc for name, found in sorted(registry.lookups.items())} if "lookup_row" in types else {}
-    return Answer({"hash": tag, "types": types, "actions": actions, "lookups": lookups})
+    found = {"types": types, "actions": actions, "lookups": lookups}
+    channels = _channels(registry, call.peer.role, rights, request.types)
+    return Answer({"hash": tag, **found, "channels": channels, "commands": _commands(registry, rights, request.types)})
 
 
 def _type(kind: RecordType, rights: Rights, registry: Registry) -> dict[str, Any]:
@@ -103,3 +106,24 @@ def _actions(registry: Registry, rights: Rights, operator: bool, types: list[str
             "args": msgspec.json.schema(spec.args),
         }
     return found
+
+
+def _channels(registry: Registry, role: str | None, rights: Rights, types: list[str] | None) -> dict[str, Any]:
+    """Describe the declared namespaces that the caller may join; with `types`, those of records of these."""
+    found: dict[str, Any] = {}
+    for name, channel in sorted(registry.channels.items()):
+        if types is not None and name not in types:
+            continue
+        joins = channel.may_join(role) if channel.record is None else rights.allows(f"{name}.read")
+        if joins:
+            found[name] = {**channel.says(), "send": channel.may_send(role), "see": channel.may_see(role)}
+    return found
+
+
+def _commands(registry: Registry, rights: Rights, types: list[str] | None) -> dict[str, Any]:
+    """Describe the commands that the caller may ask others; with `types`, those that need a permission on these."""
+    return {
+        name: {"doc": found.doc, "needs": found.needs, "to": list(found.to), "args": msgspec.json.schema(found.args)}
+        for name, found in sorted(registry.commands.items())
+        if rights.allows(found.needs) and (types is None or found.needs.partition(".")[0] in types)
+    }

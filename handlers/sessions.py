@@ -8,6 +8,7 @@ from typing import Any, Final
 from channels.live import SessionState
 from handlers import people
 from handlers.base import Answer, Call, Needs, Peer, Services, handles
+from handlers.channels import who_of
 from hub.access import GUEST, OPERATOR, Identity
 from hub.schema.record import Image
 from hub.session import OPEN
@@ -111,7 +112,8 @@ async def hello(call: Call, request: SessionHello) -> Answer:
     if peer.account is not None:
         data["epoch"] = live.dispatcher.epoch(peer.account)
         data["seq"] = live.dispatcher.position(peer.account)
-    return Answer(data)
+    # From behind the answer on, so that nothing overtakes it.
+    return Answer(data, then=lambda: live.calls.arrive(session, who_of(session.identity)))
 
 
 async def _confirm(call: Call, session: SessionState) -> None:

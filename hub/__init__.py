@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hub.schema.access import Access
     from hub.schema.actions import action
     from hub.schema.channels import Channel
+    from hub.schema.commands import Command
     from hub.schema.core.identity import Account, User
     from hub.schema.core.lookups import Site
     from hub.schema.fields import Field, Ref
@@ -37,6 +38,7 @@ _HOMES = {
     "Change": "hub.schema.hooks",
     "ChangeRecord": "hub.context",
     "Channel": "hub.schema.channels",
+    "Command": "hub.schema.commands",
     "Committed": "hub.schema.writes",
     "Context": "hub.context",
     "DeleteRecord": "hub.context",
@@ -60,7 +62,8 @@ _HOMES = {
 }
 
 __all__ = [
-    "Access", "Account", "ActionWrite", "Change", "ChangeRecord", "Channel", "Committed", "Context", "DeleteRecord",
+    "Access", "Account", "ActionWrite", "Change", "ChangeRecord", "Channel", "Command", "Committed",
+    "Context", "DeleteRecord",
     "Each", "Field", "HubError", "Image", "ItemRef", "Listed", "Lookup", "LookupEntry", "NewRecord", "Record", "Ref",
     "Site", "User", "View", "action", "after_commit", "before_commit",
 ]  # fmt: skip

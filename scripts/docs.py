@@ -109,10 +109,10 @@ def settings() -> str:
 
 
 def types() -> str:
-    """The table of record types and actions."""
+    """The tables of record types, actions, commands, channels and lookups."""
     registry = registry_of(Settings())
     parts = [
-        "# Record types, actions and lookups\n\n"
+        "# Record types, actions, commands, channels and lookups\n\n"
         "Of the core and the default packs, each with the least role that may do what.\n"
         "How to declare one's own: [developers](developers.md).\n"
     ]
@@ -145,12 +145,28 @@ def types() -> str:
         for a in sorted(registry.actions.values(), key=lambda a: a.name)
     ]
     parts.append("\n## Actions\n\n" + table(("action", "target", "needs", "purpose"), actions))
+    commands = [
+        (f"`{c.name}`", ", ".join(c.to), f"`{c.needs}`", _arguments(c.args), c.doc)
+        for c in sorted(registry.commands.values(), key=lambda c: c.name)
+    ]
+    head = ("command", "to", "needs", "arguments", "purpose")
+    parts.append("\n## Commands\n\nHow they are asked for: [commands](commands.md).\n\n" + table(head, commands))
+    channels = [
+        (f"`{c.namespace}:`", c.join, c.send, f"{c.history} for {c.seconds} s" if c.history else "none", c.slow)
+        for c in sorted(registry.channels.values(), key=lambda c: c.namespace)
+    ]
+    head = ("channels", "join", "send", "messages kept", "who is slow")
+    parts.append("\n## Channels\n\nWhat the words mean: [channels](channels.md).\n\n" + table(head, channels))
     lookups = [(f"`{name}`", registry.lookups[name].doc) for name in sorted(registry.lookups)]
     parts.append(
         "\n## Lookups\n\nHow they are asked for: [lookups](lookups.md).\n\n"
         + table(("lookup", "what it lists"), lookups)
     )
     return "".join(parts)
+
+
+def _arguments(args: type[msgspec.Struct]) -> str:
+    return ", ".join(f"`{f.encode_name}`" + ("" if f.required else "?") for f in msgspec.structs.fields(args))
 
 
 PAGES: dict[str, Callable[[], str]] = {

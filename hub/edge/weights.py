@@ -6,6 +6,7 @@ from typing import Final
 
 from hub.wire.requests import (
     ActionCall,
+    ClientCall,
     FileGrant,
     LookupList,
     LookupResolve,
@@ -42,6 +43,10 @@ _PAGES: Final = (
     SchemaDescribe,
     LookupList,
 )
-WEIGHTS: Final[dict[type[Request], int]] = {ActionCall: 0} | dict.fromkeys((*_PAGES, LookupResolve), 8)
-"""What a running request counts for; 1 where nothing is said. Actions run long and answer little; a record with
-what it includes is an eighth of a page at most."""
+_LONG: Final = (ActionCall, ClientCall)
+WEIGHTS: Final[dict[type[Request], int]] = {
+    **dict.fromkeys(_LONG, 0),
+    **dict.fromkeys((*_PAGES, LookupResolve), 8),
+}
+"""What a running request counts for; 1 where nothing is said. Actions and calls run long and answer little; a
+record with what it includes is an eighth of a page at most."""

@@ -79,10 +79,27 @@ class Channel:
         kind = type_of(record)
         return cls(kind.name, join=kind.access.read, record=kind, **options)
 
+    def says(self) -> dict[str, Any]:
+        """Return what clients may know of the namespace, but for who may do what."""
+        return {
+            "record": None if self.record is None else self.record.name,
+            "presence": self.presence,
+            "named": self.named,
+            "history": self.history,
+            "seconds": self.kept.seconds,
+            "last": self.last,
+            "message_bytes": self.message_bytes,
+            "slow": self.slow,
+        }
+
     @property
     def kept(self) -> Kept:
         """How much of each channel is kept."""
         return Kept(self.history, self.seconds if self.history else 0)
+
+    def may_join(self, role: str | None) -> bool:
+        """Say whether a role may join, where the channels are of no record type."""
+        return role is not None and rank(role) >= rank(self.join)
 
     def may_send(self, role: str | None) -> bool:
         """Say whether a role may send."""

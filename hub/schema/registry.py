@@ -1,4 +1,4 @@
-"""The registry: every record type, action, channel and lookup that this hub knows, checked before it starts.
+"""The registry: every record type, action, channel, command and lookup that this hub knows, checked before it starts.
 
 Fail closed: a type, action or channel without a rule does not get in. Knows no storage and no socket.
 """
@@ -18,6 +18,7 @@ import msgspec
 
 from hub.schema.actions import ActionSpec
 from hub.schema.channels import Channel, of_type
+from hub.schema.commands import Command
 from hub.schema.fields import DeclarationError
 from hub.schema.hooks import Hook
 from hub.schema.lookups import Lookup
@@ -28,7 +29,7 @@ from hub.wire.names import TYPE
 
 
 class Registry:
-    """Types, actions, channels and lookups by name."""
+    """Types, actions, channels, commands and lookups by name."""
 
     def __init__(self) -> None:
         # The packages that it was made of, as they were named.
@@ -36,6 +37,7 @@ class Registry:
         self.types: dict[str, RecordType] = {}
         self.actions: dict[str, ActionSpec] = {}
         self.channels: dict[str, Channel] = {}
+        self.commands: dict[str, Command] = {}
         self.lookups: dict[str, Lookup] = {}
         # The channels of record types that declare none, as they were asked for.
         self._presence: dict[str, Channel] = {}
@@ -63,6 +65,8 @@ class Registry:
         for value in vars(module).values():
             if isinstance(value, Channel):
                 self.add_channel(value)
+            elif isinstance(value, Command):
+                self.add_command(value)
             elif isinstance(value, Lookup):
                 self.add_lookup(value)
             elif getattr(value, "__module__", None) != module.__name__:
@@ -98,6 +102,11 @@ class Registry:
         if self.channels.setdefault(channel.namespace, channel) is not channel:
             raise DeclarationError(f"two channels are named {channel.namespace}")
 
+    def add_command(self, command: Command) -> None:
+        """Take in a command; raise `DeclarationError` where the name is taken."""
+        if self.commands.setdefault(command.name, command) is not command:
+            raise DeclarationError(f"two commands are named {command.name}")
+
     def add_lookup(self, lookup: Lookup) -> None:
         """Take in a lookup; raise `DeclarationError` where the name is taken."""
         if self.lookups.setdefault(lookup.name, lookup) is not lookup:
@@ -122,6 +131,9 @@ class Registry:
         for action in self.actions.values():
             if action.needs not in permissions:
                 raise DeclarationError(f"action {action.name} needs {action.needs}, which no type gives")
+        for command in self.commands.values():
+            if command.needs not in permissions:
+                raise DeclarationError(f"command {command.name} needs {command.needs}, which no type gives")
         for name in (*self.before, *self.after):
             if name not in self.types:
                 raise DeclarationError(f"a hook is for {name}, which is not registered")
@@ -167,6 +179,14 @@ class Registry:
             raise HubError("lookup.unknown", message, path="lookup")
         return found
 
+    def command(self, name: str) -> Command:
+        """Return the command of that name; raise `command.unknown`."""
+        found = self.commands.get(name)
+        if found is None:
+            message = f"There is no command {name[:48]!r}; schema.describe lists those that there are."
+            raise HubError("command.unknown", message, path="command")
+        return found
+
     def children(self, parent: RecordType) -> list[RecordType]:
         """Return the types whose records belong to records of `parent`."""
         return [t for t in self.types.values() if t.parent is parent]
@@ -204,6 +224,8 @@ class Registry:
         plain.append([[t, n, sorted([f.name, f.kind, f.many] for f in v.fields.values())] for t, n, v in self._views()])
         plain.append(sorted([a.name, a.needs] for a in self.actions.values()))
         plain.append(sorted([found.name, found.doc] for found in self.lookups.values()))
+        plain.append(sorted([c.namespace, c.join, c.send, repr(c.says())] for c in self.channels.values()))
+        plain.append(sorted([c.name, c.needs, *c.to, c.doc] for c in self.commands.values()))
         return hashlib.sha256(msgspec.json.encode(plain)).hexdigest()[:16]
 
     def _views(self) -> list[tuple[str, str, Sight]]:

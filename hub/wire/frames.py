@@ -78,6 +78,11 @@ def channel_reset(channel: str, why: str) -> Message:
     return {"op": "reset", "channel": channel, "why": why}
 
 
+def command(number: int, name: str, data: Any, sender: Message | None) -> Message:
+    """Build the push of a command; `number` is what `client.reply` answers."""
+    return {"op": "command", "command": number, "name": name, "data": data, "from": sender}
+
+
 def progress(call: int, n: int, fraction: float | None, message: str | None) -> Message:
     """Build a progress push of a running action call."""
     body: Message = {"op": "progress", "call": call, "n": n}

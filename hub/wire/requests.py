@@ -326,6 +326,25 @@ class LockRelease(Request, frozen=True, tag="lock.release", kw_only=True):
     rec: PublicId
 
 
+class ClientCall(Request, frozen=True, tag="client.call", kw_only=True):
+    """Ask another client of the account to do something, and wait for its answer."""
+
+    to: Target
+    command: TypeName
+    data: dict[str, Any] = {}
+    timeout: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    queue_seconds: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+
+
+class ClientReply(Request, frozen=True, tag="client.reply", kw_only=True):
+    """Answer a command: with data, or with the code and the sentence of a refusal."""
+
+    command: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    data: Any = None
+    code: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,63}\Z")] | None = None
+    message: Annotated[str, Meta(max_length=1000)] | None = None
+
+
 class ActionCall(Request, frozen=True, tag="action.call", kw_only=True):
     """Run an action and wait for its result."""
 
@@ -388,7 +407,7 @@ REQUESTS: tuple[type[Request], ...] = (
     RecordGet, RecordFind, RecordAggregate, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, ChannelSend,
-    PresenceUpdate, LockTake, LockKeep, LockRelease, LookupList, LookupResolve, ActionCall,
+    PresenceUpdate, LockTake, LockKeep, LockRelease, ClientCall, ClientReply, LookupList, LookupResolve, ActionCall,
     SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
 

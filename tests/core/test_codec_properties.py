@@ -183,6 +183,8 @@ _GOOD: dict[str, dict[str, Any]] = {
     "lock.take": {"type": "event", "rec": "x"},
     "lock.keep": {"type": "event", "rec": "x"},
     "lock.release": {"type": "event", "rec": "x"},
+    "client.call": {"to": {"device": "x"}, "command": "RELOAD"},
+    "client.reply": {"command": 1},
     "action.call": {"action": "a.b"},
     "lookup.list": {"lookup": "country"},
     "lookup.resolve": {"lookup": "country", "q": "DE"},

@@ -17,9 +17,6 @@ ROOMS = ("hub", "channels", "handlers", "storage", "packs")
 # Codes of operations that come later; they are in the table because the wire promises them.
 PROMISED = {
     "action.cancelled",
-    "call.unknown",
-    "command.absent",
-    "command.timeout",
     "file.type",
     "frame.too_large",
     "lock.held",
@@ -33,7 +30,7 @@ WIRE = """
     action.cancelled action.timeout file.mismatch file.too_large file.type storage.full write.unknown rate.limited
     server.unavailable server.draining server.error
 """
-ADDED = {"lookup.unknown", "lookup.too_large", "message.too_large"}
+ADDED = {"lookup.unknown", "lookup.too_large", "message.too_large", "command.unknown", "command.failed"}
 """What came after the design was written: the wire changes only by adding."""
 
 

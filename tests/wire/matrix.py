@@ -365,7 +365,23 @@ def _of_live(book: Book) -> None:
     book.add("channel.join", "a place of the other", lambda x: {
         "channel": "audience:shared", "recover": {"epoch": x.mark[:32], "offset": 1},
     })  # fmt: skip
+    for kind, found in (
+        ("user", lambda x: x.records["user"]),
+        ("device", lambda x: x.records["api_key"]),
+        ("session", lambda x: x.session),
+    ):
+        book.add("client.call", f"a {kind}", partial(_asked, kind, found))
+        if kind != "session":
+            book.add("client.call", f"a {kind} when it returns", partial(_asked, kind, found, queue_seconds=0.05))
+    book.add("client.call", "a file", lambda x: {
+        "to": {"user": book.own.records["user"]}, "command": "OPEN_FILE", "data": {"file": x.records["event_file"]},
+    })  # fmt: skip
+    book.add("client.reply", "a command", lambda x: {"command": 1, "data": {"event": x.records["event"]}})
     book.add("schema.describe", "a hash", lambda x: {"have": x.mark})
+
+
+def _asked(kind: str, found: Callable[[Things], str], things: Things, **more: Any) -> Fields:
+    return {"to": {kind: found(things)}, "command": "RELOAD", "timeout": 0.5, **more}
 
 
 def _of_files(book: Book) -> None:

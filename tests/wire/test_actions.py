@@ -164,7 +164,7 @@ async def test_a_person_is_made_once_under_a_key(tenant: Tenant) -> None:
 
 async def test_the_schema_tells_types_fields_operators_and_actions(editor: Client) -> None:
     data = await editor.ok("schema.describe")
-    assert set(data) == {"types", "actions", "lookups", "hash"}
+    assert set(data) == {"types", "actions", "lookups", "channels", "commands", "hash"}
     session = data["types"]["event_session"]
     assert session["parent"] == "event"
     assert session["permissions"] == [f"event_session.{verb}" for verb in ("read", "create", "update", "delete")]

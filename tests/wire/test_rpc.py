@@ -27,6 +27,7 @@ SOCKET_ONLY: Final[dict[str, dict[str, Any]]] = {
     "lock.take": {"type": "event", "rec": "x"},
     "lock.keep": {"type": "event", "rec": "x"},
     "lock.release": {"type": "event", "rec": "x"},
+    "client.reply": {"command": 1},
 }
 FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.get": {"type": "event", "rec": "x"},
@@ -46,6 +47,7 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.batch": {"ops": []},
     "action.call": {"action": "signin.link"},
     "channel.send": {"channel": "cursors:x", "event": "moved", "data": 1},
+    "client.call": {"to": {"device": "x"}, "command": "RELOAD"},
     "lookup.list": {"lookup": "country"},
     "lookup.resolve": {"lookup": "country", "q": "DE"},
     "manifest.get": {"container": {"type": "event", "rec": "x"}},

@@ -27,6 +27,7 @@ class Things:
     watch: str = ""
     mark: str = ""
     resume: str = ""
+    session: str = ""
     key: str = ""
     token: str = ""
 
@@ -60,6 +61,7 @@ def nothing(registry: Registry) -> Things:
         watch=fresh(),
         mark=secrets.token_urlsafe(24),
         resume=fresh() + fresh(),
+        session=fresh(),
         key=f"key-{secrets.token_hex(8)}",
         token="aek_" + secrets.token_urlsafe(32),
     )

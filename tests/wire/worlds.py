@@ -183,7 +183,7 @@ async def worlds_in(place: Place, registry: Registry) -> AsyncIterator[Worlds]:
             assert done.status_code == 200, done.text
         holder = await stack.enter_async_context(connected(place.socket_url))
         hello = await holder.greet(token)
-        theirs.token, theirs.resume = token, hello["resume"]
+        theirs.token, theirs.resume, theirs.session = token, hello["resume"], hello["session"]
         theirs.records["session"] = hello["session"]
         own.records["session"] = (await _session_of(place, owner))["session"]
         watch = await holder.ok("watch.start", type="event")
