@@ -17,11 +17,13 @@ from channels.after import AfterCommit
 from channels.calls import Calls
 from channels.dispatch import Dispatcher
 from channels.feeds import Feeds
+from channels.hall import Hall, who_is
 from channels.locks import LockNews
 from channels.messages import Messages
 from channels.outlet import Outlet
 from channels.refills import Windows
 from channels.rosters import Rosters
+from channels.seen import Seen, wall_clock
 from channels.starts import Since, Started, Starts
 from channels.watches import Recorder, Watches, WatchGroup, WatchQuery
 from hub.access import SYSTEM, Identity
@@ -83,6 +85,7 @@ class Live:
         log: ChannelLog | None = None,
         locks: Locks | None = None,
         calls: Calls | None = None,
+        clock: Callable[[], str] = wall_clock,
     ) -> None:
         """Run over a keeper and a bus; `resume_from` returns the time in wire form before which nothing is resumed."""
         self.storage = storage
@@ -91,6 +94,8 @@ class Live:
         """The hooks of packs, where there are any."""
         self.watches = Watches()
         self.rosters = Rosters()
+        self.seen = Seen(storage, clock)
+        self.hall = Hall(self.rosters, self.seen, clock)
         self.messages = Messages(log or InProcessLog(), self._too_slow)
         self.locks = locks or InProcessLocks()
         self.locks.listen(LockNews(self.messages, self._outlet_of).told)
@@ -129,6 +134,7 @@ class Live:
             if session.gone is not None:
                 session.gone.cancel()
         self._sessions.clear()
+        await self.seen.close()
         self.feeds.close_all()
         self._starts.shared.close()
         self.windows.close()
@@ -203,6 +209,7 @@ class Live:
             waited += BEAT_SECONDS
             self.bus.beat(self.dispatcher.positions())
             self.locks.look()
+            self.seen.tick(asyncio.get_running_loop().time())
             if waited >= (POLL_SECONDS if self.bus.healthy else POLL_WITHOUT_BUS_SECONDS):
                 waited = 0.0
                 self.dispatcher.look_soon()
@@ -275,6 +282,19 @@ class Live:
         self._by_secret[session.resume] = session
         if session.outlet is not None:
             self._by_outlet[session.outlet] = session
+        self._enter(session)
+
+    def _enter(self, session: SessionState) -> None:
+        """Show a session in its account."""
+        who = who_is(session.identity)
+        if session.account is not None and session.outlet is not None and who is not None:
+            self.hall.enter(session.account, who, session.id, session.outlet, session.status)
+
+    def _part(self, session: SessionState) -> None:
+        """Show a session in its account no longer."""
+        who = who_is(session.identity)
+        if session.account is not None and who is not None:
+            self.hall.leave(session.account, who, session.id, session.outlet)
 
     async def _follow_people(self) -> None:
         """Hear of every key and token that is withdrawn; raise `server.unavailable` where that cannot be."""
@@ -306,8 +326,10 @@ class Live:
         self.leave_account(session)
         if session.account is not None:
             self.dispatcher.unfollow(session.account)
+        self._part(session)
         session.identity, session.account = identity, account
         self._rotate(session, secret)
+        self._enter(session)
         return session
 
     def _rotate(self, session: SessionState, secret: str) -> None:
@@ -328,6 +350,7 @@ class Live:
         self._rotate(session, secret)
         self._by_outlet[outlet] = session
         self.rosters.status(session.id, session.status)
+        self._enter(session)
 
     def cut(self, session: SessionState, *, clean: bool) -> None:
         """The socket of a session is gone: end it at once, or after the grace."""
@@ -347,7 +370,11 @@ class Live:
         session.outlet = None
         if clean:
             self.end(session)
-        elif session.gone is None:
+            return
+        who = who_is(session.identity)
+        if session.account is not None and who is not None:
+            self.hall.cut(session.account, who, session.id)
+        if session.gone is None:
             session.gone = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._vanish, session)
 
     def _vanish(self, session: SessionState) -> None:
@@ -362,6 +389,7 @@ class Live:
         self._by_secret.pop(session.resume, None)
         if session.gone is not None:
             session.gone.cancel()
+        self._part(session)
         self.rosters.expire(session.id)
         self.calls.targets.end(session.id)
         if session.account is not None:

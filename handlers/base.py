@@ -344,6 +344,7 @@ MODULES = (
     "handlers.channels",
     "handlers.locks",
     "handlers.calls",
+    "handlers.presence",
     "handlers.actions",
     "handlers.schema",
     "handlers.lookups",

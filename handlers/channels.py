@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from channels.hall import who_is
 from channels.locks import shown
 from channels.messages import entry_of, told_of
 from channels.rosters import ChannelKey, Who, check_state
 from handlers.base import Answer, Call, Needs, handles
-from hub.access import Identity
 from hub.schema.channels import Channel
 from hub.schema.record import RecordType
 from hub.wire.errors import HubError
@@ -53,16 +53,7 @@ async def _look(call: Call, kind: RecordType, rec: str) -> None:
 
 def member(call: Call) -> Who | None:
     """Return how the caller is shown to others, or None for the operator, who is not."""
-    return who_of(call.identity)
-
-
-def who_of(identity: Identity) -> Who | None:
-    """Return how somebody is shown to others, or None for the operator, who is not."""
-    if identity.user is not None:
-        return Who("user", identity.user, identity.name)
-    if identity.source == "key" and identity.credential is not None:
-        return Who("device", identity.credential, identity.name)
-    return None
+    return who_is(call.identity)
 
 
 @handles(Needs.ACCOUNT)
@@ -94,6 +85,7 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     version = 0
     if channel.presence:
         now = call.services.clock()
+        state = None if state is None else live.hall.dressed(call.account, who, session.id, state)
         members, version = live.rosters.join(key, outlet, session.id, who, state, now, session.status, sees=sees)
     session.channels.add(request.channel)
     data: dict[str, Any] = {
@@ -165,5 +157,7 @@ async def update(call: Call, request: PresenceUpdate) -> Answer:
         raise HubError("channel.unknown", "Join this channel first.", path="channel")
     if request.state is not None:
         check_state(request.state, "state")
-        call.services.live.rosters.update((call.account, request.channel), session.id, request.state)
+        live = call.services.live
+        state = live.hall.dressed(call.account, member(call), session.id, request.state)
+        live.rosters.update((call.account, request.channel), session.id, state)
     return Answer({})

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, Final
 
+import msgspec
+
+from channels.hall import who_is
 from channels.live import SessionState
 from handlers import people
 from handlers.base import Answer, Call, Needs, Peer, Services, handles
-from handlers.channels import who_of
 from hub.access import GUEST, OPERATOR, Identity
 from hub.schema.record import Image
 from hub.session import OPEN
 from hub.wire import close
-from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES, Shared
+from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES, Shared, refine
 from hub.wire.errors import HubError
 from hub.wire.names import public_id
+from hub.wire.parts import Telemetry
 from hub.wire.requests import SessionAuth, SessionBeat, SessionHello
 
 HEARTBEAT_SECONDS: Final = 20
@@ -113,7 +116,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         data["epoch"] = live.dispatcher.epoch(peer.account)
         data["seq"] = live.dispatcher.position(peer.account)
     # From behind the answer on, so that nothing overtakes it.
-    return Answer(data, then=lambda: live.calls.arrive(session, who_of(session.identity)))
+    return Answer(data, then=lambda: live.calls.arrive(session, who_is(session.identity)))
 
 
 async def _confirm(call: Call, session: SessionState) -> None:
@@ -172,7 +175,9 @@ async def renew(call: Call, request: SessionAuth) -> Answer:
 def beat_again(services: Services, peer: Peer, request: SessionBeat) -> Shared | None:
     """Answer what the last heartbeat in this account was answered, where that is still true."""
     account = peer.account
-    if account is None or peer.outlet is None or request.status is not None or services.live.windows.holding:
+    if account is None or peer.outlet is None or services.live.windows.holding:
+        return None
+    if request.status is not None or request.telemetry is not None:
         return None
     seq, now = services.live.dispatcher.position(account), services.clock()
     last = services.beats.get(account)
@@ -187,6 +192,8 @@ def beat_again(services: Services, peer: Peer, request: SessionBeat) -> Shared |
 def beat(call: Call, request: SessionBeat) -> Awaitable[Answer] | Answer:
     """Note that a client is alive."""
     peer = call.peer
+    if request.telemetry is not None and peer.session is not None:
+        _take_telemetry(call, peer.session, request.telemetry)
     if request.status is not None and peer.session is not None:
         peer.session.status = request.status
         call.services.live.rosters.status(peer.session.id, request.status)
@@ -196,6 +203,17 @@ def beat(call: Call, request: SessionBeat) -> Awaitable[Answer] | Answer:
         return _beat_by_http(call, peer.account)
     seq = call.services.live.dispatcher.position(peer.account)
     return Answer({"now": call.services.clock(), "seq": seq}, seq=seq)
+
+
+def _take_telemetry(call: Call, session: SessionState, telemetry: dict[str, Any]) -> None:
+    """Show what a device says of itself; a person has nothing to say here. Raise `data.invalid`."""
+    if call.identity.source != "key" or session.account is None:
+        return
+    try:
+        checked = msgspec.convert(telemetry, Telemetry)
+    except msgspec.ValidationError as error:
+        raise refine(error, prefix="telemetry", kind=Telemetry) from None
+    call.services.live.hall.say(session.account, session.id, msgspec.to_builtins(checked))
 
 
 async def _beat_by_http(call: Call, account: str) -> Answer:

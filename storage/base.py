@@ -54,6 +54,21 @@ class FeedPosition:
     seq: int
 
 
+SIGHTS: Final = 1000
+"""The most sights that are kept, or members that are asked for, in one call."""
+Member = tuple[str, str]
+"""Somebody who can be present in an account: `user` or `device`, and their public id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """That a member was in an account at a time, which is in wire form."""
+
+    account: str
+    member: Member
+    at: str
+
+
 Outcome = Committed | HubError
 """What became of a commit."""
 
@@ -231,6 +246,16 @@ class Storage(Protocol):
         Never back within an epoch. Raises `rate.limited` for one feed more than `FEEDS`. An account that never
         committed anything has no feeds: nothing is kept.
         """
+
+    async def saw(self, sights: Sequence[Sight]) -> None:
+        """Keep when members were last here, at most `SIGHTS` of them; on disk when it returns.
+
+        What is kept never goes back. It is no commit: no `seq`, no version, no log row. Sights of an account that
+        never committed anything are not kept.
+        """
+
+    async def last_seen(self, account: str, members: Sequence[Member]) -> dict[Member, str]:
+        """Return when each of these members (at most `SIGHTS`) was last kept to be here; who never was is left out."""
 
     async def prune(self, before: str, limit: int) -> int:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes.

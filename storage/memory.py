@@ -32,7 +32,9 @@ from storage.base import (
     Head,
     Hits,
     Listener,
+    Member,
     Outcome,
+    Sight,
     Totals,
     moved,
     outcome_of,
@@ -65,6 +67,8 @@ class MemoryDatabase:
         self.aged: dict[tuple[str, str], int] = {}
         # Where feeds stand, by account and name.
         self.feeds: dict[tuple[str, str], FeedPosition] = {}
+        # When members were last here, by account.
+        self.sights: dict[str, dict[Member, str]] = {}
 
     def table(self, account: str, kind: str) -> dict[str, Image]:
         """Return the rows of one type in one account, by id."""
@@ -341,6 +345,18 @@ class MemoryStorage:
             raise too_many_feeds()
         feeds[place] = moved(feeds.get(place), position)
         return feeds[place]
+
+    async def saw(self, sights: Sequence[Sight]) -> None:
+        """Keep when members were last here."""
+        for sight in sights:
+            if self.database.head(sight.account):
+                kept = self.database.sights.setdefault(sight.account, {})
+                kept[sight.member] = max(kept.get(sight.member, ""), sight.at)
+
+    async def last_seen(self, account: str, members: Sequence[Member]) -> dict[Member, str]:
+        """Return when each of these members was last kept to be here."""
+        kept = self.database.sights.get(account, {})
+        return {member: kept[member] for member in members if member in kept}
 
     async def prune(self, before: str, limit: int) -> int:
         """Forget whole commits from the beginning of the logs that are older than a time."""

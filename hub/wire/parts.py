@@ -25,6 +25,19 @@ class ClientInfo(msgspec.Struct, frozen=True):
     version: Text = ""
 
 
+Percent = Annotated[float, Meta(ge=0, le=100)]
+
+
+class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a device says of itself with a beat: how much is in use, in percent, what it runs, and as what."""
+
+    cpu: Percent | None = None
+    memory: Percent | None = None
+    disk: Percent | None = None
+    version: Annotated[str, Meta(max_length=64)] | None = None
+    mode: Annotated[str, Meta(max_length=32)] | None = None
+
+
 class CountCap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Count no further than to here."""
 

@@ -345,6 +345,13 @@ class ClientReply(Request, frozen=True, tag="client.reply", kw_only=True):
     message: Annotated[str, Meta(max_length=1000)] | None = None
 
 
+class PresenceStatus(Request, frozen=True, tag="presence.status", kw_only=True):
+    """Say who of these users and devices is here, and when the others last were; at most 1,000 together."""
+
+    users: Annotated[list[PublicId], Meta(max_length=1000)] | None = None
+    devices: Annotated[list[PublicId], Meta(max_length=1000)] | None = None
+
+
 class ActionCall(Request, frozen=True, tag="action.call", kw_only=True):
     """Run an action and wait for its result."""
 
@@ -407,8 +414,8 @@ REQUESTS: tuple[type[Request], ...] = (
     RecordGet, RecordFind, RecordAggregate, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, ChannelSend,
-    PresenceUpdate, LockTake, LockKeep, LockRelease, ClientCall, ClientReply, LookupList, LookupResolve, ActionCall,
-    SchemaDescribe, FileGrant, ManifestGet,
+    PresenceUpdate, PresenceStatus, LockTake, LockKeep, LockRelease, ClientCall, ClientReply, LookupList, LookupResolve,
+    ActionCall, SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
 
 BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in REQUESTS}

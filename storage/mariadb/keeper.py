@@ -22,7 +22,19 @@ from hub.schema.search import Search
 from hub.schema.totals import Aggregate
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FeedPosition, Found, Head, Hits, Listener, Outcome, StorageRefused, Totals, outcome_of
+from storage.base import (
+    FeedPosition,
+    Found,
+    Head,
+    Hits,
+    Listener,
+    Member,
+    Outcome,
+    Sight,
+    StorageRefused,
+    Totals,
+    outcome_of,
+)
 from storage.decide import repeated
 from storage.mariadb.apart import apart, connected
 from storage.mariadb.connection import Durability, inspect, open_engine, read_url
@@ -106,6 +118,7 @@ class MariadbStorage:
         self._writer = Writer(registry, statements, self._units, clock, self._keys, writers, queue, self._tell)
         self._questions = Questions(statements, self._keys)
         self._past, self._feeds, self._aging = statements.past, statements.feeds, statements.aging
+        self._seen = statements.seen
         # One at a time, because a snapshot holds back what InnoDB may forget.
         self._dumping: asyncio.Task[None] | None = None
         # Half of the connections are left to the others: a search for what nearly every record has takes its time.
@@ -299,6 +312,14 @@ class MariadbStorage:
         """Keep where a feed stands, or with None forget it; return where it stands now, on disk."""
         feeds = self._feeds
         return await self._ask(lambda connection: feeds.move(connection, account, name, position))
+
+    async def saw(self, sights: Sequence[Sight]) -> None:
+        """Keep when members were last here."""
+        await self._ask(lambda connection: self._seen.write(connection, sights))
+
+    async def last_seen(self, account: str, members: Sequence[Member]) -> dict[Member, str]:
+        """Return when each of these members was last kept to be here; who never was is left out."""
+        return await self._ask(lambda connection: self._seen.read(connection, account, members))
 
     async def prune(self, before: str, limit: int) -> int:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""

@@ -18,6 +18,7 @@ from storage.mariadb.compile import MariaCompiler, MariaRows, ask, compiled, pos
 from storage.mariadb.connection import begun_with
 from storage.mariadb.feeds import FeedPositions
 from storage.mariadb.past import Past
+from storage.mariadb.seen import LastSeen
 from storage.mariadb.totals import MariaTotals
 from storage.mariadb.words import MariaWordIndex
 from storage.sql.compile import Text
@@ -50,6 +51,7 @@ class Statements:
         self.totals = {name: MariaTotals(self.compilers[name], rows, tables) for name, rows in self.rows.items()}
         self.past = Past(tables, self.rows)
         self.feeds = FeedPositions(tables)
+        self.seen = LastSeen(tables)
         self.aging = Aging(tables)
         self.inserts = {name: _insert(rows.home.table, rows.columns) for name, rows in self.rows.items()}
         # Columns that a unique index covers: their rows are written in the order of the commits.

@@ -141,6 +141,18 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
+def probe_read(connection: sqlite3.Connection) -> None:
+    """Read something that every file of a hub has."""
+    connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+
+
+def probe_write(connection: sqlite3.Connection) -> None:
+    """Write something that nobody looks at."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'probe'")
+    connection.execute("COMMIT")
+
+
 @lru_cache(256)
 def _numbers(text: str) -> frozenset[float]:
     return frozenset(decode_json(text))

@@ -49,3 +49,12 @@ def sentence(path: Path, error: sqlite3.Error) -> str:
     if code == sqlite3.SQLITE_BUSY:
         return f"{path} is locked by another program; close it there."
     return f"{path} cannot be opened: {error}."
+
+
+def told(error: BaseException) -> HubError:
+    """Return what a caller is told of a read that failed; its cause is for whoever knows whose read it was."""
+    if isinstance(error, HubError):
+        return error
+    answer = refusal(error) if isinstance(error, sqlite3.Error) else HubError("server.error")
+    answer.__cause__ = error
+    return answer

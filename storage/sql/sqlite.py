@@ -24,12 +24,24 @@ from hub.schema.search import Search
 from hub.schema.totals import Aggregate
 from hub.schema.writes import ChangeSet, Commit, Committed, KeyClaim
 from hub.wire.errors import HubError
-from storage.base import FeedPosition, Found, Head, Hits, Listener, Outcome, StorageRefused, Totals, set_outcome
+from storage.base import (
+    FeedPosition,
+    Found,
+    Head,
+    Hits,
+    Listener,
+    Member,
+    Outcome,
+    Sight,
+    StorageRefused,
+    Totals,
+    set_outcome,
+)
 from storage.decide import repeated
 from storage.migrations.branches import Migrate, branches_of
-from storage.sql.connection import Durability, FileLock, prepare
+from storage.sql.connection import Durability, FileLock, prepare, probe_read, probe_write
 from storage.sql.dump import dump
-from storage.sql.errors import refusal, sentence
+from storage.sql.errors import refusal, sentence, told
 from storage.sql.estimates import estimate
 from storage.sql.questions import Questions
 from storage.sql.readers import Read, Readers
@@ -102,6 +114,7 @@ class SqliteStorage:
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
         self._past, self._feeds, self._aging = statements.past, statements.feeds, statements.aging
+        self._seen = statements.seen
         # One reading thread is left to the others: a search for what nearly every record has takes its time.
         self._searching = asyncio.Semaphore(max(1, min(SEARCHES, readers - 1)))
         self._searches = Searches(statements, self._questions.account)
@@ -263,7 +276,7 @@ class SqliteStorage:
                     if future.done():
                         continue
                     if error is not None:
-                        future.set_exception(_told(error))
+                        future.set_exception(told(error))
                     else:
                         future.set_result({i: found[i] for i in wanted if i in found})
 
@@ -300,7 +313,7 @@ class SqliteStorage:
 
     async def probe(self) -> None:
         """Read for real; raise `HubError` where that fails."""
-        await self._ask(_read_probe)
+        await self._ask(probe_read)
 
     async def probe_writing(self, timeout: float = PROBE_SECONDS) -> None:
         """Write for real; raise `HubError` where that fails or takes longer than `timeout` seconds.
@@ -318,7 +331,7 @@ class SqliteStorage:
             else:
                 written.set_result(None)
 
-        self._call(Call(_write_probe, lambda error: _call_in(loop, settle, error)))
+        self._call(Call(probe_write, lambda error: _call_in(loop, settle, error)))
         try:
             async with asyncio.timeout(timeout):
                 await written
@@ -347,6 +360,14 @@ class SqliteStorage:
         """Keep where a feed stands, or with None forget it; return where it stands now, on disk."""
         feeds = self._feeds
         return await self._write(lambda connection: feeds.move(connection, account, name, position))
+
+    async def saw(self, sights: Sequence[Sight]) -> None:
+        """Keep when members were last here."""
+        await self._write(lambda connection: self._seen.write(connection, sights))
+
+    async def last_seen(self, account: str, members: Sequence[Member]) -> dict[Member, str]:
+        """Return when each of these members was last kept to be here; who never was is left out."""
+        return await self._ask(lambda connection: self._seen.read(connection, account, members))
 
     async def prune(self, before: str, limit: int) -> int:
         """Forget whole commits from the beginning of the logs that are older than a time; return how many changes."""
@@ -416,7 +437,7 @@ class SqliteStorage:
         except HubError:
             raise
         except Exception as error:
-            raise _told(error) from error
+            raise told(error) from error
 
     def _check(self) -> asyncio.AbstractEventLoop:
         if not self._serving or self._loop is None:
@@ -426,22 +447,3 @@ class SqliteStorage:
 
 def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[Any], None], value: Any) -> None:
     loop.call_soon_threadsafe(call, value)
-
-
-def _told(error: BaseException) -> HubError:
-    """Return what a caller is told of a read that failed; its cause is for whoever knows whose read it was."""
-    if isinstance(error, HubError):
-        return error
-    answer = refusal(error) if isinstance(error, sqlite3.Error) else HubError("server.error")
-    answer.__cause__ = error
-    return answer
-
-
-def _read_probe(connection: sqlite3.Connection) -> None:
-    connection.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
-
-
-def _write_probe(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute("UPDATE meta SET value = value + 1 WHERE name = 'probe'")
-    connection.execute("COMMIT")

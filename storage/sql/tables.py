@@ -171,6 +171,18 @@ class Tables:
             sqlite_with_rowid=False,
             **_TABLE,
         )
+        # When users and devices were last in an account; beside the records, because it is no change of theirs.
+        self.seen = Table(
+            "last_seen",
+            m,
+            Column("account_pk", Key, nullable=False),
+            Column("kind", String(16), nullable=False),
+            Column("rec", _id_type(), nullable=False),
+            Column("at", BigInteger, nullable=False),
+            PrimaryKeyConstraint("account_pk", "kind", "rec"),
+            sqlite_with_rowid=False,
+            **_TABLE,
+        )
         self.own = frozenset(m.tables)
         self._homes: dict[str, Home] = {}
         for kind in sorted(registry.types.values(), key=lambda kind: kind.name):

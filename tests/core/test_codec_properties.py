@@ -185,6 +185,7 @@ _GOOD: dict[str, dict[str, Any]] = {
     "lock.release": {"type": "event", "rec": "x"},
     "client.call": {"to": {"device": "x"}, "command": "RELOAD"},
     "client.reply": {"command": 1},
+    "presence.status": {"users": ["x"]},
     "action.call": {"action": "a.b"},
     "lookup.list": {"lookup": "country"},
     "lookup.resolve": {"lookup": "country", "q": "DE"},

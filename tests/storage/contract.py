@@ -24,6 +24,7 @@ from tests.storage.contract_related import RelatedContract
 from tests.storage.contract_removal import RemovalContract
 from tests.storage.contract_retention import RetentionContract
 from tests.storage.contract_search import SearchContract
+from tests.storage.contract_seen import SeenContract
 from tests.storage.contract_totals import TotalsContract
 from tests.storage.declared import Use, box, item, person, sticker
 
@@ -43,6 +44,7 @@ class StorageContract(
     RetentionContract,
     FeedContract,
     SearchContract,
+    SeenContract,
     ImportContract,
     TotalsContract,
     ForContract,

@@ -24,7 +24,9 @@ from tests.storage.declared import Use, box, item, person, registry, sticker, ti
 from tests.storage.mariadb_server import MariadbServer
 from tests.storage.migrating import catalogue
 
-TABLES = sorted([*registry.types, "account_state", "change", "idempotency", "feed_position", "history_mark"])
+TABLES = sorted(
+    [*registry.types, "account_state", "change", "idempotency", "feed_position", "history_mark", "last_seen"]
+)
 
 
 OTHER = Registry.of(["hub.schema.core"])

@@ -354,7 +354,10 @@ def _of_live(book: Book) -> None:
     book.add("feed.start", "another history", lambda x: {"name": "mine", "since": {"epoch": x.mark[:32], "seq": 1}})
     book.add("feed.ack", "a name", lambda x: {"name": x.name, "seq": 1})
     book.add("feed.stop", "a name", lambda x: {"name": x.name, "forget": True})
-    book.add("session.beat", "telemetry", lambda x: {"status": "idle", "telemetry": {"event": x.records["event"]}})
+    book.add("session.beat", "telemetry", lambda x: {"status": "idle", "telemetry": {"version": x.records["event"]}})
+    book.add("presence.status", "users and devices", lambda x: {
+        "users": [x.records["user"]], "devices": [x.records["api_key"]],
+    })  # fmt: skip
 
     def say(vector: str, channel: str, target: Callable[[Things], Fields]) -> None:
         book.add("channel.send", vector, lambda x: {"channel": channel, "event": "said", "data": 1, "to": target(x)})

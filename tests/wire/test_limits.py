@@ -32,7 +32,7 @@ def deep(levels: int) -> Message:
 
 async def test_a_message_nests_thirty_two_levels(shared: Tenant, codec: str) -> None:
     async with shared.client("viewer", codec) as client:
-        await client.ok("session.beat", telemetry={"a": nested(30)})
+        assert await client.refused("session.beat", telemetry={"a": nested(30)}) == ("data.invalid", "telemetry.a")
         number = await client.send("session.beat", telemetry={"a": nested(31)})
         refused = await client.heard()
         assert (refused["code"], refused["id"]) == ("frame.malformed", number)

@@ -1,0 +1,51 @@
+"""presence.status: who of these users and devices is here, wherever in the account, and when the others last were."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from channels.hall import TELEMETRY
+from channels.rooms import Member
+from handlers.base import Answer, Call, Needs, handles
+from hub.wire.errors import HubError
+from hub.wire.requests import PresenceStatus
+from storage.base import SIGHTS
+
+OFFLINE: Final = "offline"
+
+
+@handles(Needs.ACCOUNT)
+async def status(call: Call, request: PresenceStatus) -> Answer:
+    """Say who is here, and when the others last were. Nothing is said of who never was, whatever else has that id."""
+    asked = [(kind, rec) for kind, recs in (("user", request.users), ("device", request.devices)) for rec in recs or ()]
+    if request.users is None and request.devices is None:
+        raise HubError("data.invalid", "Name users or devices.", path="users")
+    if len(asked) > SIGHTS:
+        raise HubError("data.invalid", f"Ask for at most {SIGHTS} users and devices at a time.", path="devices")
+    call.rights.require("membership.read")
+    account, hall = call.account, call.services.live.hall
+    gone = [place for place in asked if hall.member(account, *place) is None and not hall.last_seen(account, *place)]
+    stored = await call.services.storage.last_seen(account, gone) if gone else {}
+    # Who came or went meanwhile is told as they are now.
+    now = call.services.clock()
+    found: dict[str, dict[str, Any]] = {"user": {}, "device": {}}
+    for kind, rec in asked:
+        member = hall.member(account, kind, rec)
+        if member is None:
+            seen = hall.last_seen(account, kind, rec) or stored.get((kind, rec))
+            if seen is not None:
+                found[kind][rec] = {"status": OFFLINE, "last_seen": seen}
+        else:
+            cut = hall.last_seen(account, kind, rec) if member.status == "away" else None
+            seen = cut or now
+            found[kind][rec] = {"status": member.status, "last_seen": seen, **_said(kind, member)}
+    return Answer({"users": found["user"], "devices": found["device"]})
+
+
+def _said(kind: str, member: Member) -> dict[str, Any]:
+    """Return what a device said of itself last."""
+    if kind == "device":
+        for entry in reversed(member.sessions.values()):
+            if TELEMETRY in entry.state:
+                return {TELEMETRY: entry.state[TELEMETRY]}
+    return {}
