@@ -198,7 +198,7 @@ async def test_a_question_that_is_none_is_refused(shared: Tenant, codec: str, fi
 
 
 async def test_a_thousand_are_answered_and_a_stranger_is_not(shared: Tenant, codec: str) -> None:
-    async with shared.client("viewer", codec) as client, shared.client(None, codec) as guest:
+    async with shared.client("editor", codec) as client, shared.client(None, codec) as guest:
         users = [f"u{n}" for n in range(600)]
         rec = await device(client)
         found = await client.ok("presence.status", users=users, devices=[rec, *(f"d{n}" for n in range(399))])
