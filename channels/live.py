@@ -96,7 +96,7 @@ class Live:
         self.rosters = Rosters()
         self.seen = Seen(storage, clock)
         self.hall = Hall(self.rosters, self.seen, clock)
-        self.messages = Messages(log or InProcessLog(), self._too_slow)
+        self.messages = Messages(log or InProcessLog(), self._too_slow, self.watches.fanout)
         self.locks = locks or InProcessLocks()
         self.locks.listen(LockNews(self.messages, self._outlet_of).told)
         self.calls = calls or Calls()
