@@ -120,7 +120,8 @@ class Dispatcher:
             seq = commit.seq
             if seq == state.position + 1 and state.position >= 0 and not state.ahead and not state.waiters:
                 state.position = seq  # the common case: in order, and nobody waits
-                state.known = max(state.known, seq)
+                if seq > state.known:
+                    state.known = seq
                 self._deliver(commit)
                 continue
             if seq > state.position and len(state.ahead) < AHEAD:

@@ -152,6 +152,8 @@ class Live:
     def _deliver(self, commit: ChangeSet) -> None:
         """Hand a commit on; what it withdraws is withdrawn before anybody hears of anything else."""
         for row in commit.rows:
+            if row.kind == "create":
+                continue  # takes nothing from anybody
             if row.type in _CREDENTIALS and row.before is not None:
                 self.withdrawals += 1
                 self._withdraw(commit.account, row, row.before)
