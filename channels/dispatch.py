@@ -120,8 +120,7 @@ class Dispatcher:
             seq = commit.seq
             if seq == state.position + 1 and state.position >= 0 and not state.ahead and not state.waiters:
                 state.position = seq  # the common case: in order, and nobody waits
-                if seq > state.known:
-                    state.known = seq
+                state.known = max(state.known, seq)
                 self._deliver(commit)
                 continue
             if seq > state.position and len(state.ahead) < AHEAD:
