@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from channels.after import AfterCommit
+from channels.calls import Calls
 from channels.live import Live
 from handlers import people
 from handlers.base import MODULES, Operations, Services, system_clock
@@ -176,13 +177,16 @@ def keeper_of(settings: Settings, registry: Registry) -> Storage:
     return SqliteStorage(registry, file, system_clock, durability=durability, migrate=migrate)
 
 
-def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog, Locks]:
-    """Return the bus, the channel log and the locks of the hubs that share the database that the settings name."""
+def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog, Locks, Calls]:
+    """Return what connects the hubs that share the database that the settings name."""
     if not settings.redis_url:
-        return InProcessBus() if sqlite_file(settings) is not None else NoBus(), InProcessLog(), InProcessLocks()
+        bus = InProcessBus() if sqlite_file(settings) is not None else NoBus()
+        return bus, InProcessLog(), InProcessLocks(), Calls()
     from storage.redis.address import Address, AddressError  # a hub without Redis needs no client of it
     from storage.redis.bus import RedisBus
     from storage.redis.locks import RedisLocks
+    from storage.redis.post import RedisPost
+    from storage.redis.queues import RedisQueues
     from storage.redis.streams import RedisLog
 
     async def realm() -> str:
@@ -193,7 +197,8 @@ def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog,
     except AddressError as error:
         raise StorageRefused(f"The setting redis_url cannot be used: {error}.") from None
     secret = settings.cluster_secret.encode()
-    return RedisBus(address, secret, realm), RedisLog(address, secret, realm), RedisLocks(address, secret, realm)
+    between, post = (address, secret, realm), RedisPost(address, secret, realm)
+    return RedisBus(*between), RedisLog(*between), RedisLocks(*between), Calls(post, RedisQueues(post))
 
 
 def migrator_of(settings: Settings, registry: Registry) -> Migrator:
@@ -212,9 +217,10 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
     storage = keeper_of(settings, registry)
-    bus, said, locks = between_hubs(settings, storage)
+    bus, said, locks, calls = between_hubs(settings, storage)
     shared = settings.cluster_secret.encode()
-    live = Live(storage, bus, after=AfterCommit(registry), resume_from=ago(settings.resume_days), log=said, locks=locks)
+    resume_from = ago(settings.resume_days)
+    live = Live(storage, bus, after=AfterCommit(registry), resume_from=resume_from, log=said, locks=locks, calls=calls)
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
         registry=registry,

@@ -71,6 +71,18 @@ class Pair:
         while {(await self.health(n))["status"] for n in (0, 1)} != {status}:
             assert time.monotonic() - begun < HEAL_SECONDS
             await asyncio.sleep(0.1)
+        if status == "pass":
+            await asyncio.gather(*(self._until_said(n) for n in (0, 1)))
+
+    async def _until_said(self, n: int) -> None:
+        """Wait until something can be said in a channel: each part of a hub connects to Redis by itself."""
+        message = {"op": "channel.send", "id": 1, "channel": "broadcast:probe", "event": "probe", "data": 1}
+        head = {"authorization": f"Bearer {self.tenant.keys['editor']}"}
+        begun = time.monotonic()
+        async with httpx.AsyncClient(base_url=self.hubs[n].url, headers=head, trust_env=False) as http:
+            while (await http.post("/rpc", json=message)).json()["op"] != "ok":
+                assert time.monotonic() - begun < HEAL_SECONDS
+                await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +272,7 @@ async def test_a_lock_is_one_for_both_hubs_and_outlives_neither_its_session_nor_
 
         await seer.ok("channel.join", channel=channel)
         await asked(there, "lock.take", of)
-        await there.ok("lock.release", **of)
+        await asked(there, "lock.release", of)
         assert [await next_news() for _ in range(2)] == [("taken", there.hello["session"]), ("released", None)]
         mine = data_of(await asked(here, "lock.take", of))
         assert await next_news() == ("taken", here.hello["session"])
@@ -288,4 +300,95 @@ async def test_a_lock_is_one_for_both_hubs_and_outlives_neither_its_session_nor_
         assert "recovered" in await seer.ok("channel.join", channel=channel), "a join waits for nothing"
         await asyncio.to_thread(pair.redis.start)
         assert data_of(await asked(here, "lock.take", of))["holder"]["session"] == here.hello["session"]
+        await pair.until_health("pass")
+
+
+async def test_a_command_reaches_a_client_of_the_other_hub_and_its_answer_comes_back(pair: Pair, codec: str) -> None:
+    async with both(pair, codec) as (here, there), pair.there.client("viewer", codec) as kiosk:
+        to = {"session": kiosk.hello["session"]}
+        number = await here.send("client.call", to=to, command="OPEN_FILE", data={"file": "ü"})
+        push = await kiosk.push("command")
+        assert (push["name"], push["data"]) == ("OPEN_FILE", {"file": "ü", "page": 1})
+        assert push["from"]["session"] == here.hello["session"]
+        for client in (here, there):
+            assert await client.refused("client.reply", command=push["command"]) == ("call.unknown", "command")
+        await kiosk.ok("client.reply", command=push["command"], data=[1, None, "ü"])
+        answer = data_of(await here.answer(number))
+        assert (answer["data"], answer["from"]["session"]) == ([1, None, "ü"], kiosk.hello["session"])
+        number = await here.send("client.call", to=to, command="RELOAD")
+        await kiosk.ok("client.reply", command=(await kiosk.push("command"))["command"], code="no", message="Not now.")
+        refused = await here.answer(number)
+        assert (refused["code"], refused["details"]) == ("command.failed", {"code": "no", "message": "Not now."})
+        begun = time.monotonic()
+        for absent in ({"device": "nobody"}, {"user": "nobody"}, {"session": "nobody"}):
+            assert (await here.refused("client.call", to=absent, command="RELOAD"))[0] == "command.absent"
+        assert time.monotonic() - begun < 1, "nobody was waited for"
+        await there.ok("session.beat", status="idle")  # of two sessions of the key, the other is the more active one
+        number = await there.send("client.call", to={"device": push["from"]["rec"]}, command="IDENTIFY")
+        await here.ok("client.reply", command=(await here.push("command"))["command"], data="here")
+        assert data_of(await there.answer(number))["data"] == "here"
+        number = await here.send("client.call", to=to, command="RELOAD", timeout=60)
+        await kiosk.push("command")
+        await kiosk.socket.close()
+        assert (await here.answer(number))["code"] == "command.timeout", "it left before it answered"
+
+
+async def test_what_waits_for_a_client_is_told_at_the_hub_to_which_it_returns(pair: Pair, codec: str) -> None:
+    async with pair.tenant.client("owner") as owner, both(pair, codec) as (here, there):
+        made = await owner.ok("action.call", action="api_key.issue", args={"role": "viewer", "name": "kiosk"})
+        for hub in pair.hubs:
+            hub.secrets.add(made["key"])
+        call = {"to": {"device": made["id"]}, "command": "OPEN_FILE", "queue_seconds": 60}
+        numbers = [
+            (client, await client.send("client.call", **call, data={"file": f"{n}"}, timeout=30))
+            for n, client in enumerate((here, here, there, here))
+        ]
+        left = await here.ok("client.call", **call, data={"file": "4"}, timeout=0.5)
+        assert left == {"queued": True}
+        tenant = replace(pair.there, keys={"kiosk": made["key"]})
+        async with tenant.client("kiosk", codec) as kiosk:
+            told = [await kiosk.push("command") for _ in range(5)]
+            files = [push["data"]["file"] for push in told]
+            assert ([f for f in files if f != "2"], sorted(files)) == (["0", "1", "3", "4"], list("01234"))
+            for push in told:
+                await kiosk.ok("client.reply", command=push["command"], data=push["data"]["file"])
+            assert [data_of(await client.answer(n))["data"] for client, n in numbers] == ["0", "1", "2", "3"]
+        async with replace(tenant, process=pair.hubs[0]).client("kiosk", codec) as kiosk:
+            assert await kiosk.settled() == []
+
+
+async def test_a_client_whose_hub_is_killed_while_it_works_keeps_nobody_waiting(pair: Pair) -> None:
+    third = await asyncio.to_thread(pair.start, "four")
+    async with both(pair) as (here, _), replace(pair.tenant, process=third).client("viewer") as kiosk:
+        to = {"session": kiosk.hello["session"]}
+        number = await here.send("client.call", to=to, command="RELOAD", timeout=60)
+        await kiosk.push("command")
+        third.signal(signal.SIGKILL)
+        begun = time.monotonic()
+        assert (await here.answer(number))["code"] == "command.timeout"
+        seconds = time.monotonic() - begun
+        report("two-hubs", f"a call to a client of a hub that was killed was answered after {seconds:.1f} s")
+        assert seconds < 8
+        assert (await here.refused("client.call", to=to, command="RELOAD"))[0] == "command.absent"
+        await asyncio.to_thread(third.wait)
+
+
+async def test_without_redis_clients_of_the_same_hub_are_told_and_others_cannot_be_asked(pair: Pair) -> None:
+    async with both(pair) as (here, there), pair.tenant.client("viewer") as kiosk:
+        near, far = ({"session": client.hello["session"]} for client in (kiosk, there))
+        working = await here.send("client.call", to=far, command="RELOAD", timeout=60)
+        told = (await there.push("command"))["command"]
+        await asyncio.to_thread(pair.redis.kill)
+        begun = time.monotonic()
+        while (answer := await here.call("client.call", to=far, command="RELOAD"))["code"] != "server.unavailable":
+            assert time.monotonic() - begun < HEAL_SECONDS
+        assert answer["retry_after"] == 1
+        queued = await here.call("client.call", to={"user": "x"}, command="RELOAD", queue_seconds=60)
+        assert queued["code"] == "server.unavailable"
+        number = await here.send("client.call", to=near, command="RELOAD")
+        await kiosk.ok("client.reply", command=(await kiosk.push("command"))["command"], data="near")
+        assert data_of(await here.answer(number))["data"] == "near"
+        await there.ok("client.reply", command=told, data="kept until Redis is back")
+        await asyncio.to_thread(pair.redis.start)
+        assert data_of(await here.answer(working))["data"] == "kept until Redis is back"
         await pair.until_health("pass")
