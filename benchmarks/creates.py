@@ -21,17 +21,17 @@ def parent_event(port: int, key: str) -> str:
     return str(answer.json()["data"]["id"])
 
 
-def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_note") -> Reading:
-    """Measure the hub with records of a type that has a name, and an event above it where it is declared so."""
+def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_talk") -> Reading:
+    """Measure the hub with records of a type that has a name and an event above it."""
     packs = "packs.events,benchmarks.talks"
     with (
         tempfile.TemporaryDirectory(prefix="aether-bench-") as folder,
         servers.hub(Path(folder), packs=packs) as server,
     ):
         key = servers.api_key(server.data)
-        above = {} if kind == "bench_note" else {"parent": {"type": "event", "rec": parent_event(server.port, key)}}
+        parent = {"type": "event", "rec": parent_event(server.port, key)}
         send = [
-            text({"op": "record.create", "id": NUMBER, "type": kind, "data": {"name": f"Person {n}"}} | above)
+            text({"op": "record.create", "id": NUMBER, "type": kind, "data": {"name": f"Person {n}"}, "parent": parent})
             for n in range(connections * depth)
         ]
         hello = json.dumps({"op": "session.hello", "id": 1, "token": key}).encode()
@@ -42,12 +42,9 @@ def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_not
         return run("pipe", talk, connections=connections, depth=depth, seconds=seconds)
 
 
-def run_naive(connections: int, depth: int, seconds: float, *, tuned: bool = False) -> Reading:
+def run_naive(connections: int, depth: int, seconds: float) -> Reading:
     """Measure the peer."""
-    with (
-        tempfile.TemporaryDirectory(prefix="aether-bench-") as folder,
-        servers.naive(Path(folder), tuned=tuned) as server,
-    ):
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, servers.naive(Path(folder)) as server:
         send = [text({"op": "create", "id": NUMBER, "data": {"name": "Track", "sort": 0}})]
         talk = Talk(server, send, b'"id": ', good=b'{"op": "ok"')
         return run("pipe", talk, connections=connections, depth=depth, seconds=seconds)

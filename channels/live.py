@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from channels.after import AfterCommit
 from channels.calls import Calls
 from channels.dispatch import Dispatcher
 from channels.feeds import Feeds
-from channels.hall import Hall, who_is
+from channels.hall import Hall
 from channels.locks import LockNews
 from channels.messages import Messages
 from channels.outlet import Outlet
+from channels.presence import Presence
 from channels.refills import Windows
 from channels.rosters import Rosters
 from channels.seen import Seen, wall_clock
+from channels.sessions import SessionState
 from channels.starts import Since, Started, Starts
-from channels.watches import Recorder, Watches, WatchGroup, WatchQuery
+from channels.watches import Recorder, Watches, WatchQuery
 from hub.access import SYSTEM, Identity
 from hub.schema.writes import ChangeRow, ChangeSet
 from hub.wire import close
@@ -34,6 +35,7 @@ from storage.base import Storage
 from storage.bus import Bus
 from storage.channel_log import ChannelLog, InProcessLog
 from storage.locks import InProcessLocks, Locks
+from storage.presence import Line
 
 WATCHES_PER_SOCKET: Final = 100
 WINDOW_RECORDS_PER_SOCKET: Final = 10_000
@@ -44,31 +46,10 @@ POLL_SECONDS: Final = 10.0
 POLL_WITHOUT_BUS_SECONDS: Final = 2.0
 
 
+__all__ = ["Live", "SessionState"]
+
 _CREDENTIALS: Final = frozenset({"api_key", "session", "user", "membership"})
 """The record types that say who may come in, and as what."""
-
-
-@dataclass(slots=True)
-class SessionState:
-    """A live session, which outlives its socket by the grace.
-
-    `resume` is the secret that brings it back; `gone` is the timer that ends it after a cut.
-    """
-
-    id: str
-    identity: Identity
-    account: str | None
-    resume: str
-    outlet: Outlet | None = None
-    turn: int = 0
-    """How often the session changed its account; what was begun in an earlier turn has no effect."""
-    watches: dict[str, WatchGroup] = field(default_factory=dict)
-    channels: set[str] = field(default_factory=set)
-    status: str = "active"
-    """What the client declared last, wherever the session is shown."""
-    gone: asyncio.TimerHandle | None = None
-    closing: Callable[[int, str], None] | None = None
-    """How the edge is asked to close the socket."""
 
 
 class Live:
@@ -86,6 +67,7 @@ class Live:
         locks: Locks | None = None,
         calls: Calls | None = None,
         clock: Callable[[], str] = wall_clock,
+        line: Line | None = None,
     ) -> None:
         """Run over a keeper and a bus; `resume_from` returns the time in wire form before which nothing is resumed."""
         self.storage = storage
@@ -94,9 +76,14 @@ class Live:
         """The hooks of packs, where there are any."""
         self.watches = Watches()
         self.rosters = Rosters()
+        self.presence = Presence(self.rosters, line, self._superseded)
+        self.grace_seconds = GRACE_SECONDS
+        """How long a session without a socket is waited for; longer while its hub goes away."""
+        self._ends_at: float | None = None
+        """By when sessions are to be back elsewhere, where this hub goes away."""
         self.seen = Seen(storage, clock)
         self.hall = Hall(self.rosters, self.seen, clock)
-        self.messages = Messages(log or InProcessLog(), self._too_slow, self.watches.fanout)
+        self.messages = Messages(log or InProcessLog(), self._too_slow)
         self.locks = locks or InProcessLocks()
         self.locks.listen(LockNews(self.messages, self._outlet_of).told)
         self.calls = calls or Calls()
@@ -106,7 +93,7 @@ class Live:
         self._starts = Starts(storage, self.dispatcher, self.windows, resume_from)
         self._sessions: dict[str, SessionState] = {}
         self._by_outlet: dict[Outlet, SessionState] = {}
-        self._by_secret: dict[str, SessionState] = {}
+        self._by_proof: dict[str, SessionState] = {}
         self._pulse: asyncio.Task[None] | None = None
         self._system: asyncio.Task[None] | None = None
         """Follows the account in which people and tokens live: from the first session on."""
@@ -124,6 +111,7 @@ class Live:
         await self.messages.log.start()
         await self.locks.start()
         await self.calls.start()
+        await self.presence.start()
         self._pulse = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
@@ -134,6 +122,8 @@ class Live:
             if session.gone is not None:
                 session.gone.cancel()
         self._sessions.clear()
+        left = 0.0 if self._ends_at is None else self._ends_at - asyncio.get_running_loop().time()
+        await self.presence.close(max(left, 0.0))
         await self.seen.close()
         self.feeds.close_all()
         self._starts.shared.close()
@@ -152,8 +142,6 @@ class Live:
     def _deliver(self, commit: ChangeSet) -> None:
         """Hand a commit on; what it withdraws is withdrawn before anybody hears of anything else."""
         for row in commit.rows:
-            if row.kind == "create":
-                continue  # takes nothing from anybody
             if row.type in _CREDENTIALS and row.before is not None:
                 self.withdrawals += 1
                 self._withdraw(commit.account, row, row.before)
@@ -276,25 +264,32 @@ class Live:
     # -- sessions ------------------------------------------------------------------------------------
 
     async def open(self, session: SessionState) -> None:
-        """Take in a new session and follow its account."""
+        """Take in a new session, or one of another instance that comes back here, and follow its account."""
         await self._follow_people()
         if session.account is not None:
             await self.dispatcher.follow(session.account)
         self._sessions[session.id] = session
-        self._by_secret[session.resume] = session
+        self._by_proof[session.resume] = session
         if session.outlet is not None:
             self._by_outlet[session.outlet] = session
         self._enter(session)
 
     def _enter(self, session: SessionState) -> None:
         """Show a session in its account."""
-        who = who_is(session.identity)
+        who = session.who
         if session.account is not None and session.outlet is not None and who is not None:
+            self.tell_of(session)
             self.hall.enter(session.account, who, session.id, session.outlet, session.status)
+
+    def tell_of(self, session: SessionState) -> None:
+        """Have the other instances told what there is to know of a session."""
+        opened = session.opened
+        if opened is not None:
+            self.presence.lists.opened(opened)
 
     def _part(self, session: SessionState) -> None:
         """Show a session in its account no longer."""
-        who = who_is(session.identity)
+        who = session.who
         if session.account is not None and who is not None:
             self.hall.leave(session.account, who, session.id, session.outlet)
 
@@ -317,7 +312,7 @@ class Live:
         """Return every live session, those within their grace too."""
         return list(self._sessions.values())
 
-    async def switch(self, session: SessionState, identity: Identity, account: str | None, secret: str) -> SessionState:
+    async def switch(self, session: SessionState, identity: Identity, account: str | None, proof: str) -> SessionState:
         """Move a session to another identity or account: its watches and channels end."""
         if account is not None:
             await self.dispatcher.follow(account)
@@ -329,39 +324,62 @@ class Live:
         if session.account is not None:
             self.dispatcher.unfollow(session.account)
         self._part(session)
+        self.presence.lists.closed(session.id)
         session.identity, session.account = identity, account
-        self._rotate(session, secret)
+        self._rotate(session, proof)
         self._enter(session)
         return session
 
-    def _rotate(self, session: SessionState, secret: str) -> None:
-        self._by_secret.pop(session.resume, None)
-        session.resume = secret
-        self._by_secret[secret] = session
+    def _rotate(self, session: SessionState, proof: str) -> None:
+        self._by_proof.pop(session.resume, None)
+        session.resume = proof
+        self._by_proof[proof] = session
 
-    def resumable(self, secret: str) -> SessionState | None:
-        """Return the live session that a resume secret brings back, or None."""
-        return self._by_secret.get(secret)
+    def resumable(self, proof: str) -> SessionState | None:
+        """Return the live session of this instance that the secret with this proof brings back, or None."""
+        return self._by_proof.get(proof)
 
-    def bind(self, session: SessionState, outlet: Outlet, secret: str) -> None:
+    def bind(self, session: SessionState, outlet: Outlet, proof: str) -> None:
         """Bring a session back on a new socket; the secret rotates."""
         if session.gone is not None:
             session.gone.cancel()
             session.gone = None
         session.outlet = outlet
-        self._rotate(session, secret)
+        self._rotate(session, proof)
         self._by_outlet[outlet] = session
-        self.rosters.status(session.id, session.status)
+        self.stand(session)
         self._enter(session)
+
+    def stand(self, session: SessionState) -> None:
+        """Show the status that a session declared."""
+        self.presence.lists.stands(session.id, session.status)
+
+    def goes_away(self, seconds: float) -> None:
+        """This hub goes away: its clients were asked to come back elsewhere over so many seconds."""
+        self.grace_seconds = seconds + GRACE_SECONDS
+        self._ends_at = asyncio.get_running_loop().time() + self.grace_seconds
 
     def cut(self, session: SessionState, *, clean: bool) -> None:
         """The socket of a session is gone: end it at once, or after the grace."""
+        self._unbind(session)
+        if clean:
+            self.end(session)
+            return
+        self.presence.lists.stands(session.id, session.status, cut=True)
+        who = session.who
+        if session.account is not None and who is not None:
+            self.hall.cut(session.account, who, session.id)
+        if session.gone is None:
+            session.gone = asyncio.get_running_loop().call_later(self.grace_seconds, self._vanish, session)
+
+    def _unbind(self, session: SessionState) -> None:
+        """Nothing reaches the socket of a session any more."""
         outlet = session.outlet
         if outlet is not None:
             self._by_outlet.pop(outlet, None)
             for group in session.watches.values():
                 self.watches.stop(group, outlet)
-            self.rosters.drop(outlet, session.id, ended=clean)
+            self.rosters.deafen(outlet)
             self.messages.drop(outlet)
             self.feeds.drop(outlet)
             self.calls.targets.depart(session.id)
@@ -370,29 +388,38 @@ class Live:
         session.watches.clear()
         session.channels.clear()
         session.outlet = None
-        if clean:
-            self.end(session)
-            return
-        who = who_is(session.identity)
-        if session.account is not None and who is not None:
-            self.hall.cut(session.account, who, session.id)
-        if session.gone is None:
-            session.gone = asyncio.get_running_loop().call_later(GRACE_SECONDS, self._vanish, session)
 
     def _vanish(self, session: SessionState) -> None:
         """The grace is over."""
-        self.rosters.expire(session.id, vanished=True)
+        self.presence.lists.closed(session.id, vanished=True)
         self.end(session)
+
+    def _superseded(self, name: str) -> None:
+        """A session of this instance goes on at another one: here it is over, and it left nothing."""
+        session = self._sessions.pop(name, None)
+        if session is None:
+            return
+        closing = session.closing if session.outlet is not None else None
+        self._unbind(session)
+        self._by_proof.pop(session.resume, None)
+        if session.gone is not None:
+            session.gone.cancel()
+        self._part(session)
+        self.calls.targets.end(session.id)
+        if session.account is not None:
+            self.dispatcher.unfollow(session.account)
+        if closing is not None:
+            closing(close.RESUMED.code, close.RESUMED.reason)
 
     def end(self, session: SessionState) -> None:
         """End a session: it leaves its channels and can no longer be resumed."""
         if self._sessions.pop(session.id, None) is None:
             return
-        self._by_secret.pop(session.resume, None)
+        self._by_proof.pop(session.resume, None)
         if session.gone is not None:
             session.gone.cancel()
         self._part(session)
-        self.rosters.expire(session.id)
+        self.presence.lists.closed(session.id)
         self.calls.targets.end(session.id)
         if session.account is not None:
             self.locks.end(session.account, session.id)

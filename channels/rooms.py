@@ -58,6 +58,8 @@ class Entry:
     instance: str = ""
     move: int = 0
     on_drop: Any = None
+    returning: bool = False
+    """Whether the session came from another instance and has not joined here again."""
 
     def shows(self, other: Entry) -> bool:
         """Say whether others would see no difference between this entry and another."""

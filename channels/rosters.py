@@ -13,7 +13,7 @@ when (DESIGN.md 8). `owned` is told of every change of an entry of this instance
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
@@ -76,6 +76,8 @@ class Rosters:
         self.instance = instance
         self.owned: Owned | None = None
         self.happened: Callable[[Happening], None] = lambda happening: None
+        self.moves: dict[str, int] = {}
+        """How often sessions of this instance went from one to another, where they did."""
         self._soon = soon
         self._rooms: dict[ChannelKey, Room] = {}
         self._shown: dict[str, dict[ChannelKey, MemberKey]] = {}
@@ -119,7 +121,6 @@ class Rosters:
         status: str = "active",
         *,
         sees: bool = True,
-        move: int = 0,
     ) -> tuple[list[dict[str, Any]], int]:
         """Let a socket hear a channel; with `state`, show its session there. Return members and version.
 
@@ -134,11 +135,14 @@ class Rosters:
             member = room.members.get(who.key)
             known = member.sessions.get(session) if member is not None else None
             since, here = known.since if known else now, member.since if member else now
+            move = self.moves.get(session, 0)
             entry = Entry(state, status, since, here, self.instance, move, known.on_drop if known else None)
             if known is None or known.instance != self.instance or not entry.shows(known):
                 self._put(channel, room, who, session, entry)
                 if self.owned is not None:
                     self.owned.shown(channel, session, who, entry)
+            else:
+                known.returning = False
         if sees:
             room.listen(outlet)
             self._heard.setdefault(outlet, set()).add(channel)
@@ -183,12 +187,16 @@ class Rosters:
 
     def drop(self, outlet: Outlet, session: str, *, ended: bool = False) -> None:
         """A socket broke off: its session stays as `away` until it comes back, or `expire`; `ended`: no longer."""
-        for channel in self._heard.pop(outlet, ()):
-            self._deaf(outlet, channel)
+        self.deafen(outlet)
         if ended:
             self.expire(session)
         else:
             self.status(session, "away")
+
+    def deafen(self, outlet: Outlet) -> None:
+        """A socket hears nothing any more; whether its session is shown is another matter."""
+        for channel in self._heard.pop(outlet, ()):
+            self._deaf(outlet, channel)
 
     def _deaf(self, outlet: Outlet, channel: ChannelKey) -> None:
         room = self._rooms.get(channel)
@@ -254,15 +262,57 @@ class Rosters:
         if fresh and entry.instance == self.instance:
             self.happened(Happening("join", channel, who, session, member.since))
 
-    def remove(self, instance: str, channel: ChannelKey, session: str, *, vanished: bool = False) -> None:
-        """Take out the entry of a session, where it is still this instance's."""
+    def adopt(self, session: str, status: str, move: int) -> list[ChannelKey]:
+        """Show a session of another instance as one of this, wherever it is shown: it came back here.
+
+        Return where it has to join again, or else leaves: it may have left meanwhile, which was not heard here.
+        """
+        found: list[ChannelKey] = []
+        for channel, who, known in list(self.entries(session)):
+            if known.instance != self.instance:
+                entry = Entry(known.state, status, known.since, known.here, self.instance, move, known.on_drop)
+                entry.returning = ":" in channel[1]  # no client joins a room that is none of its channels
+                found += [channel] if entry.returning else []
+                self._put(channel, self._rooms[channel], who, session, entry)
+                if self.owned is not None:
+                    self.owned.shown(channel, session, who, entry)
+        return found
+
+    def settle(self, channel: ChannelKey, session: str, move: int) -> None:
+        """Take out the entry of a session that came here with this move and has not joined again."""
+        key = self._shown.get(session, {}).get(channel)
+        if key is not None and self._rooms[channel].members[key].sessions[session].returning:
+            self.remove(self.instance, channel, session, move=move)
+
+    def rename(self, before: str, after: str, sessions: Iterable[str]) -> None:
+        """This instance has another name from now on, and so have the entries of its sessions."""
+        self.instance = after
+        for session in sessions:
+            for _, _, entry in self.entries(session):
+                if entry.instance == before:
+                    entry.instance = after
+
+    def remove(
+        self,
+        instance: str,
+        channel: ChannelKey,
+        session: str,
+        *,
+        move: int | None = None,
+        vanished: bool = False,
+        acting: bool = False,
+    ) -> None:
+        """Take out the entry of a session, where it is still this instance's, and of this move where that is given.
+
+        `acting`: in the place of its owner.
+        """
         key = self._shown.get(session, {}).get(channel)
         room = self._rooms.get(channel)
         if room is None or key is None:
             return
         member = room.members[key]
         entry = member.sessions[session]
-        if entry.instance != instance:
+        if entry.instance != instance or move not in {None, entry.move}:
             return
         last = len(member.sessions) == 1
         if last:
@@ -273,9 +323,9 @@ class Rosters:
         if not last:
             self._tell(room, "update", member)
         self._forget(channel, room)
-        if instance == self.instance:
-            if self.owned is not None:
-                self.owned.hidden(channel, session, vanished=vanished)
+        if instance == self.instance and self.owned is not None:
+            self.owned.hidden(channel, session, vanished=vanished)
+        if instance == self.instance or acting:
             if vanished:
                 self.happened(Happening("vanish", channel, member.who, session, member.since, entry.on_drop))
             if last:

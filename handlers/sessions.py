@@ -9,9 +9,11 @@ import msgspec
 
 from channels.hall import who_is
 from channels.live import SessionState
+from channels.presence import identity_of
 from handlers import people
 from handlers.base import Answer, Call, Needs, Peer, Services, handles
 from hub.access import GUEST, OPERATOR, Identity
+from hub.auth import proof_of
 from hub.schema.record import Image
 from hub.session import OPEN
 from hub.wire import close
@@ -20,6 +22,7 @@ from hub.wire.errors import HubError
 from hub.wire.names import public_id
 from hub.wire.parts import Telemetry
 from hub.wire.requests import SessionAuth, SessionBeat, SessionHello
+from storage.presence import Opened
 
 HEARTBEAT_SECONDS: Final = 20
 LIMITS: Final = {
@@ -58,35 +61,44 @@ async def hello(call: Call, request: SessionHello) -> Answer:
     if peer.outlet is None:
         raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
     back = _resumed(call, request)
+    far = _elsewhere(call, request) if back is None else None
+    was = back.identity if back is not None else identity_of(far) if far is not None else None
     withdrawals = live.withdrawals
-    if request.token is not None or back is None:
+    if request.token is not None or was is None:
         identity = await identify(call, request.token)
-    elif back.identity is OPERATOR and not peer.operator:
+    elif was is OPERATOR and not peer.operator:
         raise HubError("auth.invalid", "The operator comes back over DIR/hub.sock only.", path="resume")
     else:
-        identity = await people.again(call.services, back.identity)
-    if back is not None and not _same(identity, back.identity):
-        back = None
+        identity = await people.again(call.services, was)
+    if was is not None and not _same(identity, was):
+        back = far = None
     account, role = None, None
     if identity is not GUEST:
         wanted = request.account
-        if wanted is None and back is not None:
-            wanted = back.account
+        if wanted is None and (before := back or far) is not None:
+            wanted = before.account
         account, role = await people.enter(call.services, identity, wanted)
     if back is not None and _resumed(call, request) is not back:
         back = None  # it ended, or came back elsewhere, while we looked
     secret = public_id(call.services.random(8)) + public_id(call.services.random(8))
+    proof = proof_of(secret)
     account_id = account["id"] if account else None
+    if far is not None:
+        far = await _claimed(call, request, far) if far.account == account_id else None
     heard = live.hears_of(account_id)
     if back is not None and back.account == account_id and peer.session is None:
         _take_over(call, back)
-        live.bind(back, peer.outlet, secret)
         back.identity = identity
+        live.bind(back, peer.outlet, proof)
         session = back
     elif peer.session is not None:
-        session = await live.switch(peer.session, identity, account_id, secret)
+        session = await live.switch(peer.session, identity, account_id, proof)
+    elif far is not None:
+        session = SessionState(far.session, identity, account_id, proof, peer.outlet)
+        session.status, session.move = far.status, far.move + 1
+        await live.open(session)
     else:
-        session = SessionState(call.services.new_id(), identity, account_id, secret, peer.outlet)
+        session = SessionState(call.services.new_id(), identity, account_id, proof, peer.outlet)
         await live.open(session)
     session.closing = peer.closing
     if not heard or live.withdrawals != withdrawals:
@@ -135,7 +147,22 @@ async def _confirm(call: Call, session: SessionState) -> None:
 def _resumed(call: Call, request: SessionHello) -> SessionState | None:
     if request.resume is None or call.peer.session is not None:
         return None
-    return call.services.live.resumable(request.resume)
+    return call.services.live.resumable(proof_of(request.resume))
+
+
+def _elsewhere(call: Call, request: SessionHello) -> Opened | None:
+    """Return the session of another instance that is to be brought back here."""
+    if request.resume is None or call.peer.session is not None:
+        return None
+    return call.services.live.presence.elsewhere(proof_of(request.resume))
+
+
+async def _claimed(call: Call, request: SessionHello, far: Opened) -> Opened | None:
+    """Claim a session of another instance, which one may do, once; None where it is another's, or has ended."""
+    if not await call.services.live.presence.claim(far.proof):
+        return None
+    found = _elsewhere(call, request)
+    return found if found is not None and found.session == far.session else None
 
 
 def _same(one: Identity, other: Identity) -> bool:
@@ -169,6 +196,7 @@ async def renew(call: Call, request: SessionAuth) -> Answer:
     peer.identity = identity
     if peer.session is not None:
         peer.session.identity = identity
+        call.services.live.tell_of(peer.session)
     return Answer({"expires_at": identity.expires_at, "roles": [role] if role else []})
 
 
@@ -196,7 +224,7 @@ def beat(call: Call, request: SessionBeat) -> Awaitable[Answer] | Answer:
         _take_telemetry(call, peer.session, request.telemetry)
     if request.status is not None and peer.session is not None:
         peer.session.status = request.status
-        call.services.live.rosters.status(peer.session.id, request.status)
+        call.services.live.stand(peer.session)
     if peer.account is None:
         return Answer({"now": call.services.clock(), "seq": None})
     if peer.outlet is None:

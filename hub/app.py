@@ -44,6 +44,7 @@ from storage.bus import Bus, InProcessBus, NoBus
 from storage.channel_log import ChannelLog, InProcessLog
 from storage.locks import InProcessLocks, Locks
 from storage.migrations.base import Migrator
+from storage.presence import Line
 from storage.retention import Retention
 from storage.sql.sqlite import SqliteStorage
 
@@ -177,13 +178,14 @@ def keeper_of(settings: Settings, registry: Registry) -> Storage:
     return SqliteStorage(registry, file, system_clock, durability=durability, migrate=migrate)
 
 
-def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog, Locks, Calls]:
+def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog, Locks, Calls, Line | None]:
     """Return what connects the hubs that share the database that the settings name."""
     if not settings.redis_url:
         bus = InProcessBus() if sqlite_file(settings) is not None else NoBus()
-        return bus, InProcessLog(), InProcessLocks(), Calls()
+        return bus, InProcessLog(), InProcessLocks(), Calls(), None
     from storage.redis.address import Address, AddressError  # a hub without Redis needs no client of it
     from storage.redis.bus import RedisBus
+    from storage.redis.line import RedisLine
     from storage.redis.locks import RedisLocks
     from storage.redis.post import RedisPost
     from storage.redis.queues import RedisQueues
@@ -198,7 +200,8 @@ def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog,
         raise StorageRefused(f"The setting redis_url cannot be used: {error}.") from None
     secret = settings.cluster_secret.encode()
     between, post = (address, secret, realm), RedisPost(address, secret, realm)
-    return RedisBus(*between), RedisLog(*between), RedisLocks(*between), Calls(post, RedisQueues(post))
+    calls, line = Calls(post, RedisQueues(post)), RedisLine(*between)
+    return RedisBus(*between), RedisLog(*between), RedisLocks(*between), calls, line
 
 
 def migrator_of(settings: Settings, registry: Registry) -> Migrator:
@@ -217,10 +220,18 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
     storage = keeper_of(settings, registry)
-    bus, said, locks, calls = between_hubs(settings, storage)
+    bus, said, locks, calls, line = between_hubs(settings, storage)
     shared = settings.cluster_secret.encode()
-    resume_from = ago(settings.resume_days)
-    live = Live(storage, bus, after=AfterCommit(registry), resume_from=resume_from, log=said, locks=locks, calls=calls)
+    live = Live(
+        storage,
+        bus,
+        after=AfterCommit(registry),
+        resume_from=ago(settings.resume_days),
+        log=said,
+        locks=locks,
+        calls=calls,
+        line=line,
+    )
     blobs = DiskBlobs(folder.blobs, reserve_bytes=settings.reserve_bytes)
     services = Services(
         registry=registry,

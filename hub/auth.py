@@ -42,3 +42,8 @@ def kind_of(token: str) -> str | None:
 def digest(token: str) -> str:
     """Return what is stored of a token."""
     return hashlib.sha256(token.encode("ascii")).hexdigest()
+
+
+def proof_of(secret: str) -> str:
+    """Return what is kept and told of a secret that brings a session back: with it, the secret is known again."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

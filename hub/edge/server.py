@@ -131,7 +131,9 @@ class HubServer(uvicorn.Server):
         """Say goodbye to every socket, and close each when it is owed nothing more, or when the time is over."""
         loop = asyncio.get_running_loop()
         waiting = list(self._hub.connections)
-        goodbye = Encoded(frames.goaway("restart", 1.0, spread_seconds(len(waiting))))
+        spread = spread_seconds(len(waiting))
+        self._hub.services.live.goes_away(1.0 + spread)
+        goodbye = Encoded(frames.goaway("restart", 1.0, spread))
         for connection in waiting:
             connection.outlet.answer(goodbye.frame(connection.outlet.codec))
         while waiting and not self.force_exit and (passed := loop.time() - begun) < self._drain_seconds:

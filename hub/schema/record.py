@@ -220,17 +220,15 @@ class RecordType:
 
         `trusted` data comes from the hub or an action and may set `read_only` fields.
         """
-        if not trusted and not self._hub_sets.isdisjoint(data):
+        if not trusted:
             self._refuse_read_only(data, path, creating=True)
         try:
-            image: Image = msgspec.structs.asdict(msgspec.convert(data, self.create_struct))
-            if self._converters:
-                image = self._plain(image)
+            image = self._plain(msgspec.structs.asdict(msgspec.convert(data, self.create_struct)))
         except msgspec.ValidationError as error:
             raise refine(error, prefix=path, kind=self.create_struct) from None
         except ValueError as error:
             raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
-        if not trusted and self._seen:
+        if not trusted:
             self._refuse_unseen(image, path)
         return image
 

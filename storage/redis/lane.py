@@ -45,7 +45,8 @@ class Lane:
         self._ears = node.place.connection()
         self._mouth = node.place.connection()
         self._waiting: deque[tuple[bytes, bytes]] = deque()
-        self._waiting_bytes = 0
+        self.waiting_bytes = 0
+        """How much waits to be told."""
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -98,10 +99,10 @@ class Lane:
 
     def put(self, bucket: int, data: bytes) -> bool:
         """Queue a message for the channel of a bucket; return False, and forget it, where too much waits."""
-        if self._waiting_bytes + len(data) > WAITING_BYTES:
+        if self.waiting_bytes + len(data) > WAITING_BYTES:
             return False
         self._waiting.append((self._channels[bucket], data))
-        self._waiting_bytes += len(data)
+        self.waiting_bytes += len(data)
         self._work.set()
         self._idle.clear()
         return True
@@ -112,7 +113,7 @@ class Lane:
         while not self._closed:
             await self._work.wait()
             some = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOLD_AT_ONCE))]
-            self._waiting_bytes -= sum(len(data) for _, data in some)
+            self.waiting_bytes -= sum(len(data) for _, data in some)
             commands = self._mouth.pack_commands([(word, channel, data) for channel, data in some])
             await send(self._mouth, commands)
             for _ in some:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from channels import live as live_module
 from channels import starts
 from channels.live import WATCHES_PER_SOCKET, Live, SessionState
 from channels.rosters import Who
@@ -231,8 +230,8 @@ async def test_a_start_whose_socket_ends_meanwhile_watches_nothing(scene: Scene)
 # -- sessions ----------------------------------------------------------------------------------------
 
 
-async def test_a_cut_session_lives_for_its_grace_and_ends_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "GRACE_SECONDS", 0.02)
+async def test_a_cut_session_lives_for_its_grace_and_ends_once(scene: Scene) -> None:
+    scene.live.grace_seconds = 0.02
     session = await scene.session()
     await scene.live.watch(session, query())
     assert session.outlet is not None
@@ -247,8 +246,8 @@ async def test_a_cut_session_lives_for_its_grace_and_ends_once(scene: Scene, mon
     scene.live.end(session)
 
 
-async def test_a_session_that_comes_back_within_its_grace_stays(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_module, "GRACE_SECONDS", 0.05)
+async def test_a_session_that_comes_back_within_its_grace_stays(scene: Scene) -> None:
+    scene.live.grace_seconds = 0.05
     session = await scene.session()
     scene.live.cut(session, clean=False)
     scene.live.bind(session, Listener().outlet, "new secret")
