@@ -205,8 +205,10 @@ def beat_again(services: Services, peer: Peer, request: SessionBeat) -> Shared |
     account = peer.account
     if account is None or peer.outlet is None or services.live.windows.holding:
         return None
-    if request.status is not None or request.telemetry is not None:
+    if request.telemetry is not None:
         return None
+    if request.status is not None and (peer.session is None or peer.session.status != request.status):
+        return None  # it is news; most clients say the same with each
     seq, now = services.live.dispatcher.position(account), services.clock()
     last = services.beats.get(account)
     if last is None or last.seq != seq or last.data["now"] != now:
