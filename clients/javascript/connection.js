@@ -76,6 +76,8 @@ export class Connection extends Emitter {
     this.session = null;
     /** @type {"active" | "idle" | "away"} what beats say about the person */
     this.status = "active";
+    /** @type {Record<string, any> | null} what beats say about a device: cpu, memory, disk in percent, version, mode */
+    this.telemetry = null;
   }
 
   /** Begin, and keep trying until `stop`. */
@@ -226,7 +228,8 @@ export class Connection extends Emitter {
   #sendBeat() {
     const sent = this.platform.now();
     const quiet = () => {};
-    this.ask("session.beat", { status: this.status }, { ok: quiet, fail: quiet, seconds: BEAT_GRACE_SECONDS * 2 });
+    const said = { status: this.status, ...(this.telemetry === null ? {} : { telemetry: this.telemetry }) };
+    this.ask("session.beat", said, { ok: quiet, fail: quiet, seconds: BEAT_GRACE_SECONDS * 2 });
     this.#soon(BEAT_GRACE_SECONDS, () => { if (this.#heard < sent) this.#abandon(); });
   }
 

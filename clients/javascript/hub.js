@@ -11,8 +11,10 @@
  */
 
 import { Channels } from "./channel.js";
+import { Commands } from "./commands.js";
 import { Connection } from "./connection.js";
 import { Feeds } from "./feed.js";
+import { Locks } from "./lock.js";
 import { Watches } from "./watch.js";
 
 /** @typedef {{type: string, rec: string}} Reference */
@@ -27,6 +29,8 @@ export class Hub extends Connection {
     this.watches = new Watches(this);
     this.channels = new Channels(this);
     this.feeds = new Feeds(this);
+    this.commands = new Commands(this);
+    this.locks = new Locks(this);
   }
 
   /** @param {string} type @param {string} rec @param {{fields?: string[], include?: object, view?: string, deleted?: boolean}} [options] */
@@ -155,5 +159,49 @@ export class Hub extends Connection {
   /** Be in a channel until `leave` of the answer. @param {string} channel @param {any} [state] */
   join(channel, state = {}) {
     return this.channels.join(channel, state);
+  }
+
+  /**
+   * Ask another client of the account to do something: `{data, from}`, its answer and who it is. Throws HubError:
+   * `command.absent`, `command.failed` (it refused; `details` has its `code` and `message`), `command.timeout`. With
+   * `queue_seconds` the command waits so long for a client that is not there; the answer may be `{queued: true}` then.
+   * @param {{session?: string, user?: string, device?: string}} to one of them
+   * @param {string} name
+   * @param {Record<string, any>} [data]
+   * @param {{timeout?: number, queue_seconds?: number}} [options] in seconds
+   */
+  command(to, name, data = {}, { timeout = 10, queue_seconds } = {}) {
+    const fields = given({ to, command: name, data, timeout, queue_seconds });
+    return this.request("client.call", fields, { seconds: timeout + this.request_seconds });
+  }
+
+  /**
+   * Obey a command from now on. What the handler returns, or a promise of it, is the answer; throw a HubError to refuse.
+   * Commands without a handler are refused.
+   * @param {string} name
+   * @param {import("./commands.js").Handler} handler
+   */
+  obey(name, handler) {
+    this.commands.handlers.set(name, handler);
+  }
+
+  /**
+   * Who of up to 1,000 users and devices is here: `{users, devices}`, by id `{status, last_seen, telemetry?}`. Who was
+   * never in the account is in neither.
+   * @param {{users?: string[], devices?: string[]}} who
+   */
+  presence({ users = [], devices = [] }) {
+    return this.request("presence.status", { users, devices });
+  }
+
+  /**
+   * Take the lock of a record and keep it until `release` of the answer; throws HubError (`lock.held`, `details` has the
+   * `holder`).
+   * @param {string} type
+   * @param {string} rec
+   * @param {{steal?: boolean}} [options]
+   */
+  lock(type, rec, { steal = false } = {}) {
+    return this.locks.take(type, rec, steal);
   }
 }

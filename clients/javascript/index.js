@@ -9,6 +9,7 @@ export { Connection } from "./connection.js";
 export { HubError } from "./errors.js";
 export { Hub } from "./hub.js";
 export { LiveSet } from "./liveset.js";
+export { Lock } from "./lock.js";
 export { byOrder, compareText, compareValues } from "./order.js";
 export { Roster } from "./roster.js";
 export { SortedView } from "./view.js";

@@ -24,6 +24,7 @@
 const READS = new Set([
   "record.get", "record.find", "record.search", "record.aggregate", "record.history", "presence.roster",
   "presence.status", "schema.describe", "lookup.list", "lookup.resolve", "file.grant", "manifest.get",
+  "lock.take", "lock.release",
 ]);
 
 const WRITES = new Set([
@@ -31,7 +32,7 @@ const WRITES = new Set([
   "record.revert", "record.update_where", "record.delete_where", "record.batch", "action.call",
 ]);
 
-const OF_THE_SOCKET = /^(session|watch|channel|feed)\.(?!send$)|^presence\.update$/;
+const OF_THE_SOCKET = /^(session|watch|channel|feed)\.(?!send$)|^(presence\.update|lock\.keep|client\.reply)$/;
 
 /**
  * Say how an operation may be repeated after its socket was lost.

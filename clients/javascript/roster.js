@@ -18,6 +18,9 @@
 /** @param {{kind: string, rec: string}} member */
 const keyOf = ({ kind, rec }) => `${kind}:${rec}`;
 
+/** Whether a member who was known is as before. @param {Member | undefined} known @param {Member} member */
+const same = (known, member) => known === undefined || JSON.stringify(known) === JSON.stringify(member);
+
 export class Roster {
   constructor() {
     /** @type {Map<string, Member>} by kind and record */
@@ -37,7 +40,7 @@ export class Roster {
     this.members = new Map(members.map((member) => [keyOf(member), member]));
     return {
       joined: members.filter((member) => !old.has(keyOf(member))),
-      updated: members.filter((member) => old.has(keyOf(member))),
+      updated: members.filter((member) => !same(old.get(keyOf(member)), member)),
       left: [...old.values()].filter((member) => !this.members.has(keyOf(member))),
     };
   }

@@ -1,10 +1,11 @@
-"""A real `aether serve` as a process of its own, and a slow road to it."""
+"""A real `aether serve` as a process of its own, and a road to it that can be slow or cut."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import re
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -59,6 +60,18 @@ class HubProcess:
             self.process.wait()
             self.process = None
 
+    def stop(self) -> None:
+        """End it in good order: it says goaway to everybody first."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+        self.process = None
+
+    def member(self, name: str, role: str = "owner") -> tuple[str, str]:
+        """Make an API key; return it and the id under which its bearer is seen."""
+        made = self.call("action.call", action="api_key.issue", args={"name": name, "role": role})
+        return made["key"], made["id"]
+
     def key(self) -> str:
         """Make an API key of an owner."""
         done = aether("key", "create", "--account", "main", "--role", "owner", "--data", str(self.data))
@@ -83,11 +96,12 @@ class HubProcess:
 
 
 class SlowRoad:
-    """Passes TCP on to a port, so many bytes a second towards the client, and counts them."""
+    """Passes TCP on to a port, so many bytes a second towards the client, and counts them; 0: as fast as they come."""
 
-    def __init__(self, port: int, bytes_per_second: int) -> None:
+    def __init__(self, port: int, bytes_per_second: int = 0) -> None:
         self._target, self.rate = port, bytes_per_second
         self.passed = 0
+        self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._open = threading.Event()
@@ -102,6 +116,7 @@ class SlowRoad:
                 except OSError:
                     near.close()
                     continue
+                self._ends += (near, far)
                 for source, sink, rate in ((near, far, 0), (far, near, self.rate)):
                     threading.Thread(target=self._pass, args=(source, sink, rate), daemon=True).start()
 
@@ -116,6 +131,13 @@ class SlowRoad:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
+
+    def cut(self) -> None:
+        """Break what is connected, without a word to either side."""
+        ends, self._ends = self._ends, []
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Take no more connections."""

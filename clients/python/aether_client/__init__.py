@@ -13,6 +13,7 @@ from aether_client.client import Client
 from aether_client.errors import AddressError, AetherError, HubError
 from aether_client.feed import Feed, FeedBegun, FeedCommit
 from aether_client.liveset import Change, LiveSet
+from aether_client.locks import Lock
 from aether_client.requests import Answer
 from aether_client.roster import RosterChange
 from aether_client.version import VERSION
@@ -35,6 +36,7 @@ __all__ = [
     "FeedCommit",
     "HubError",
     "LiveSet",
+    "Lock",
     "RosterChange",
     "Watch",
     "parse_address",

@@ -74,10 +74,22 @@ class Channel:
         return self._roster.version is not None
 
     async def set_state(self, state: Mapping[str, Any]) -> None:
-        """Say something new about this session; kept for the next join too."""
-        self.state = state
-        if self.joined:
-            await self._channels.connection.call("presence.update", {"channel": self.name, "state": state}, 30.0)
+        """Say something new about this session; kept for the next join too, with which it goes out where it can't now.
+
+        Raises `HubError` where the hub does not take it.
+        """
+        unseen, self.state = self.state is None, state
+        connection = self._channels.connection
+        if not self.joined:
+            return
+        if unseen:
+            self.join()
+            return
+        try:
+            await connection.call("presence.update", {"channel": self.name, "state": state}, 30.0)
+        except HubError as error:
+            if not error.may_pass or self.joined:
+                raise
 
     async def send(
         self,
@@ -137,8 +149,9 @@ class Channel:
         connection = self._channels.connection
         socket = connection.sockets
         fields: dict[str, Any] = {"channel": self.name}
-        if self.state is not None:
-            fields["presence"] = {"state": self.state}
+        state = self.state
+        if state is not None:
+            fields["presence"] = {"state": state}
         if self._place is not None:
             fields["recover"] = dict(self._place)
         self._joining = True
@@ -147,6 +160,9 @@ class Channel:
         def ok(answer: Answer) -> None:
             if connection.sockets == socket:
                 self._joined(answer.data)
+                if self.state is not state and self.state is not None:  # it was set while the join was on its way
+                    news = {"channel": self.name, "state": self.state}
+                    connection.ask("presence.update", news, lambda _: None, lambda _: None)
 
         def fail(error: HubError) -> None:
             if connection.sockets != socket or connection.state != "online":

@@ -13,7 +13,7 @@ asked meanwhile waits. It must be used in one event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -22,9 +22,11 @@ from aether_client.address import Address, parse_address
 from aether_client.backoff import Backoff
 from aether_client.channel import Channel, Channels
 from aether_client.codec import CODECS, CodecName
+from aether_client.commands import Commands, Handler
 from aether_client.connection import Connection, State
 from aether_client.errors import HubError
 from aether_client.feed import Feed, Feeds
+from aether_client.locks import Lock, Locks
 from aether_client.requests import Answer
 from aether_client.version import VERSION
 from aether_client.watch import Watch, Watches
@@ -81,6 +83,9 @@ class Client:
         self._watches: Watches | None = None
         self._channels: Channels | None = None
         self._feeds: Feeds | None = None
+        self._commands: Commands | None = None
+        self._locks: Locks | None = None
+        self._obeyed: dict[str, Handler] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Client:
@@ -99,6 +104,8 @@ class Client:
         self._connection = connection = self._make()
         self._watches, self._channels = Watches(connection), Channels(connection)
         self._feeds = Feeds(connection)
+        self._commands, self._locks = Commands(connection), Locks(connection)
+        self._commands.handlers = self._obeyed
         self._task = asyncio.create_task(connection.run())
         self._task.add_done_callback(connection.stopped)
 
@@ -216,6 +223,52 @@ class Client:
         if self._channels is None:
             raise RuntimeError("use the client inside `async with`, or call start() first")
         return self._channels.join(channel, state)
+
+    async def command(
+        self,
+        to: Mapping[str, str],
+        name: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        timeout: float = 10.0,
+        queue_seconds: float | None = None,
+    ) -> dict[str, Any]:
+        """Ask another client of the account to do something; return `{data, from}`, its answer and who it is.
+
+        `to` names one `session`, `user` or `device`, `timeout` is in seconds. Raises `HubError`: `command.absent`,
+        `command.failed` (it refused; `details` has its `code` and `message`), `command.timeout`. With `queue_seconds`
+        the command waits so long for a client that is not there; then the answer may be `{queued: True}`.
+        """
+        asked: dict[str, Any] = {"to": dict(to), "command": name, "data": dict(data or {}), "timeout": timeout}
+        if queue_seconds is not None:
+            asked["queue_seconds"] = queue_seconds
+        answer: dict[str, Any] = (await self.call("client.call", within=timeout + self.request_seconds, **asked)).data
+        return answer
+
+    def obey(self, name: str, handler: Handler) -> None:
+        """Obey a command from now on: `handler(data, sender)` returns the answer, or an awaitable of it.
+
+        Raise `HubError(code, message)` in it to refuse. Commands without a handler are refused.
+        """
+        self._obeyed[name] = handler
+
+    async def presence(self, *, users: Sequence[str] = (), devices: Sequence[str] = ()) -> dict[str, Any]:
+        """Return who of up to 1,000 users and devices is here: by id `{status, last_seen, telemetry?}`.
+
+        The answer has `users` and `devices`; who was never in the account is in neither.
+        """
+        found: dict[str, Any] = (await self.call("presence.status", users=list(users), devices=list(devices))).data
+        return found
+
+    def lock(self, type: str, rec: str, *, steal: bool = False) -> Lock:
+        """Return the lock of a record, for `async with`: taken there, kept alive, and released in the end."""
+        if self._locks is None:
+            raise RuntimeError("use the client inside `async with`, or call start() first")
+        return Lock(self._locks, type, rec, steal=steal)
+
+    def set_telemetry(self, telemetry: Mapping[str, Any] | None) -> None:
+        """Let beats say how this device is: `cpu`, `memory`, `disk` in percent, `version`, `mode`."""
+        self.connection.telemetry = telemetry
 
     async def set_status(self, status: Literal["active", "idle", "away"]) -> None:
         """Say how present the person is; goes out with a beat at once."""

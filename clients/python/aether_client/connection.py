@@ -86,6 +86,8 @@ class Connection:
         """Counts the sockets that came online: tells one from another."""
         self.status: Literal["active", "idle", "away"] = "active"
         """What beats say about the person."""
+        self.telemetry: Mapping[str, Any] | None = None
+        """What beats say about the device; None: nothing."""
         self.error: HubError | None = None
         """Why the last socket was lost, or why the connection ended."""
         self.listeners: list[Listener] = []
@@ -277,7 +279,10 @@ class Connection:
         await asyncio.sleep(heartbeat)
         while True:
             asked = loop.time()
-            entry = self.ask("session.beat", {"status": self.status}, lambda _: None, lambda _: None)
+            said: dict[str, Any] = {"status": self.status}
+            if self.telemetry is not None:
+                said["telemetry"] = dict(self.telemetry)
+            entry = self.ask("session.beat", said, lambda _: None, lambda _: None)
             await asyncio.sleep(grace)
             self._requests.settle(entry)
             if self._heard < asked:

@@ -19,11 +19,15 @@ Repeat = Literal["read", "key", "socket", "once"]
 _READS: Final = frozenset({
     "record.get", "record.find", "record.search", "record.aggregate", "record.history", "presence.roster",
     "presence.status", "schema.describe", "lookup.list", "lookup.resolve", "file.grant", "manifest.get",
+    "lock.take", "lock.release",
 })  # fmt: skip
 _WRITES: Final = frozenset({
     "record.create", "record.upsert", "record.update", "record.move", "record.delete", "record.restore",
     "record.revert", "record.update_where", "record.delete_where", "record.batch", "action.call",
 })  # fmt: skip
+_OF_THE_SOCKET: Final = (
+    "session.", "watch.", "channel.leave", "channel.join", "presence.", "lock.keep", "client.reply",
+)  # fmt: skip
 
 
 def repeat_of(op: str) -> Repeat:
@@ -32,7 +36,7 @@ def repeat_of(op: str) -> Repeat:
         return "read"
     if op in _WRITES:
         return "key"
-    return "socket" if op.startswith(("session.", "watch.", "channel.leave", "channel.join", "presence.")) else "once"
+    return "socket" if op.startswith(_OF_THE_SOCKET) else "once"
 
 
 @dataclass(frozen=True, slots=True)
