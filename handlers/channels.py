@@ -1,4 +1,4 @@
-"""channel.join, channel.leave, channel.send, presence.update: who is here, and what is said."""
+"""channel.join, channel.leave, channel.send: who is here, and what is said."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hub.schema.record import RecordType
 from hub.wire.errors import HubError
 from hub.wire.names import split_channel
 from hub.wire.parts import Target
-from hub.wire.requests import ChannelJoin, ChannelLeave, ChannelSend, PresenceUpdate
+from hub.wire.requests import ChannelJoin, ChannelLeave, ChannelSend
 from storage.channel_log import Place
 
 CHANNELS_PER_SOCKET: Final = 100
@@ -147,17 +147,3 @@ def target_of(target: Target) -> tuple[Literal["session", "user", "device"], str
     if len(given) != 1:
         raise HubError("data.invalid", "Name exactly one session, user or device.", path="to")
     return given[0]
-
-
-@handles(Needs.ACCOUNT)
-async def update(call: Call, request: PresenceUpdate) -> Answer:
-    """Change what this session shows in a channel."""
-    session = call.session
-    if request.channel not in session.channels:
-        raise HubError("channel.unknown", "Join this channel first.", path="channel")
-    if request.state is not None:
-        check_state(request.state, "state")
-        live = call.services.live
-        state = live.hall.dressed(call.account, member(call), session.id, request.state)
-        live.rosters.update((call.account, request.channel), session.id, state)
-    return Answer({})

@@ -1,17 +1,40 @@
-"""presence.status: who of these users and devices is here, wherever in the account, and when the others last were."""
+"""presence.update and presence.status: what a session shows in a channel, and who is in the account at all."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import UNSET
+
 from channels.hall import TELEMETRY
 from channels.rooms import Member
+from channels.rosters import check_state
 from handlers.base import Answer, Call, Needs, handles
+from handlers.channels import member
+from handlers.wishes import wished
 from hub.wire.errors import HubError
-from hub.wire.requests import PresenceStatus
+from hub.wire.requests import PresenceStatus, PresenceUpdate
 from storage.base import SIGHTS
 
 OFFLINE: Final = "offline"
+
+
+@handles(Needs.ACCOUNT)
+async def update(call: Call, request: PresenceUpdate) -> Answer:
+    """Change what this session shows in a channel, and what is to be done when it vanishes."""
+    if request.channel not in call.session.channels:
+        raise HubError("channel.unknown", "Join this channel first.", path="channel")
+    if request.state is not None:
+        check_state(request.state, "state")
+    wishes = None
+    if request.on_drop is not UNSET:
+        wishes = await wished(call, request.channel, request.on_drop)
+    session, live, key = call.session, call.services.live, (call.account, request.channel)
+    if request.on_drop is not UNSET:
+        live.rosters.on_drop(key, session.id, wishes)
+    if request.state is not None:
+        live.rosters.update(key, session.id, live.hall.dressed(call.account, member(call), session.id, request.state))
+    return Answer({})
 
 
 @handles(Needs.ACCOUNT)
@@ -30,22 +53,22 @@ async def status(call: Call, request: PresenceStatus) -> Answer:
     now = call.services.clock()
     found: dict[str, dict[str, Any]] = {"user": {}, "device": {}}
     for kind, rec in asked:
-        member = hall.member(account, kind, rec)
-        if member is None:
+        here = hall.member(account, kind, rec)
+        if here is None:
             seen = hall.last_seen(account, kind, rec) or stored.get((kind, rec))
             if seen is not None:
                 found[kind][rec] = {"status": OFFLINE, "last_seen": seen}
         else:
-            cut = hall.last_seen(account, kind, rec) if member.status == "away" else None
+            cut = hall.last_seen(account, kind, rec) if here.status == "away" else None
             seen = cut or now
-            found[kind][rec] = {"status": member.status, "last_seen": seen, **_said(kind, member)}
+            found[kind][rec] = {"status": here.status, "last_seen": seen, **_said(kind, here)}
     return Answer({"users": found["user"], "devices": found["device"]})
 
 
-def _said(kind: str, member: Member) -> dict[str, Any]:
+def _said(kind: str, here: Member) -> dict[str, Any]:
     """Return what a device said of itself last."""
     if kind == "device":
-        for entry in reversed(member.sessions.values()):
+        for entry in reversed(here.sessions.values()):
             if TELEMETRY in entry.state:
                 return {TELEMETRY: entry.state[TELEMETRY]}
     return {}

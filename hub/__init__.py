@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hub.schema.core.identity import Account, User
     from hub.schema.core.lookups import Site
     from hub.schema.fields import Field, Ref
-    from hub.schema.hooks import Change, after_commit, before_commit
+    from hub.schema.hooks import Change, Visit, after_commit, before_commit, on_join, on_leave
     from hub.schema.listed import Listed
     from hub.schema.lookups import Lookup, LookupEntry
     from hub.schema.record import Image, Record
@@ -56,16 +56,19 @@ _HOMES = {
     "Site": "hub.schema.core.lookups",
     "User": "hub.schema.core.identity",
     "View": "hub.schema.views",
+    "Visit": "hub.schema.hooks",
     "action": "hub.schema.actions",
     "after_commit": "hub.schema.hooks",
     "before_commit": "hub.schema.hooks",
+    "on_join": "hub.schema.hooks",
+    "on_leave": "hub.schema.hooks",
 }
 
 __all__ = [
     "Access", "Account", "ActionWrite", "Change", "ChangeRecord", "Channel", "Command", "Committed",
     "Context", "DeleteRecord",
     "Each", "Field", "HubError", "Image", "ItemRef", "Listed", "Lookup", "LookupEntry", "NewRecord", "Record", "Ref",
-    "Site", "User", "View", "action", "after_commit", "before_commit",
+    "Site", "User", "View", "Visit", "action", "after_commit", "before_commit", "on_join", "on_leave",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from channels.calls import Calls
 from channels.live import Live
 from handlers import people
 from handlers.base import MODULES, Operations, Services, system_clock
+from handlers.visits import SETTLE_SECONDS, Visits
 from hub.access import SYSTEM, RightsTable
 from hub.edge import http
 from hub.edge.admission import Admission
@@ -148,6 +149,7 @@ class Assembled:
     hub: Hub
     health: Health
     app: Guard
+    visits: Visits
 
 
 def ago(days: int) -> Callable[[], str]:
@@ -244,9 +246,12 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         instance=secrets.token_hex(4),
         max_file_bytes=settings.max_file_bytes,
     )
+    operations = Operations(MODULES)
+    visits = Visits(services, operations, SETTLE_SECONDS if settings.redis_url else 0.0)
+    live.rosters.happened = visits.happened
     hub = Hub(
         services,
-        Operations(MODULES),
+        operations,
         set(),
         wheel=Wheel(settings.ping_seconds),
         admission=Admission(settings.admit_per_second, settings.admit_burst),
@@ -260,7 +265,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         checks.append(Check("redis", bus.probe, needed=False))
     health = Health(VERSION, services.instance, checks, lambda: hub.draining)
     app = http.build(hub, health, frozenset(settings.origins))
-    return Assembled(settings, folder, storage, hub, health, app)
+    return Assembled(settings, folder, storage, hub, health, app, visits)
 
 
 async def first_start(services: Services, account: str = "main") -> bool:
@@ -379,6 +384,7 @@ async def serve(
                 task.cancel()
     finally:
         if parts is not None:
+            await parts.visits.close()
             await parts.hub.services.live.close()
             await parts.storage.close()
             await parts.hub.services.live.bus.close()

@@ -1,4 +1,5 @@
-"""Declaring what a pack has to say before and after a commit. Values only: the hub collects them from the packs.
+"""Declaring what a pack has to say before and after a commit, and of who comes and goes. Values only: the hub collects
+them from the packs.
 
 @before_commit(Booking)
 def measure(change: Change) -> dict[str, Any] | None:
@@ -11,7 +12,7 @@ nothing but its argument, and waits for nothing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -76,3 +77,63 @@ def after_commit(*kinds: type[Record]) -> Callable[[_F], _F]:
     happen for certain follows the log instead. What it raises is logged. Raises `DeclarationError`.
     """
     return _hook("after", kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """That a member came to a channel with its first session, or left it with its last one.
+
+    `channel` is its name, `rec` what stands behind the namespace: for the channel of a record its id. `member` is the
+    public id of a user or a device, as `member_kind` says; `since` is when it came.
+    """
+
+    kind: Literal["join", "leave"]
+    channel: str
+    rec: str
+    member_kind: str
+    member: str
+    name: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class VisitHook:
+    """A hook on who comes or goes, in the channels of which namespaces."""
+
+    kind: Literal["join", "leave"]
+    name: str
+    namespaces: tuple[str, ...]
+    run: Callable[[Any, Visit], Awaitable[None]]
+
+
+_V = TypeVar("_V", bound=Callable[[Any, Visit], Awaitable[None]])
+
+
+def _visit_hook(kind: Literal["join", "leave"], places: tuple[type[Record] | str, ...]) -> Callable[[_V], _V]:
+    def declare(function: _V) -> _V:
+        name = getattr(function, "__qualname__", repr(function))
+        if not places:
+            raise DeclarationError(f"hook {name}: name the record types or namespaces that it is for")
+        waits = inspect.iscoroutinefunction(function)
+        if not waits or len(inspect.signature(function).parameters) != 2:
+            raise DeclarationError(f"hook {name}: write `async def {name}(ctx: Context, visit: Visit)`")
+        namespaces = tuple(place if isinstance(place, str) else type_of(place).name for place in places)
+        hook = VisitHook(kind, f"{function.__module__}.{name}", namespaces, function)
+        setattr(function, "__visit_hook__", hook)  # noqa: B010  # how the registry finds it
+        return function
+
+    return declare
+
+
+def on_join(*places: type[Record] | str) -> Callable[[_V], _V]:
+    """Declare an `async (Context, Visit) -> None` that is told when a member comes to a channel.
+
+    `places` are record types or namespaces. One instance runs it for all, in the hub's own name; it may submit once,
+    and what it commits is committed once for each visit, however often it is run. Raises `DeclarationError`.
+    """
+    return _visit_hook("join", places)
+
+
+def on_leave(*places: type[Record] | str) -> Callable[[_V], _V]:
+    """Declare the same for the last session of a member that leaves a channel, after the grace where it broke off."""
+    return _visit_hook("leave", places)

@@ -20,7 +20,7 @@ from hub.schema.actions import ActionSpec
 from hub.schema.channels import Channel, of_type
 from hub.schema.commands import Command
 from hub.schema.fields import DeclarationError
-from hub.schema.hooks import Hook
+from hub.schema.hooks import Hook, VisitHook
 from hub.schema.lookups import Lookup
 from hub.schema.record import Record, RecordType, referred, type_of
 from hub.schema.views import Sight, resolve
@@ -44,6 +44,8 @@ class Registry:
         # Hooks by the name of the type, in the order of their declaration.
         self.before: dict[str, list[Hook]] = {}
         self.after: dict[str, list[Hook]] = {}
+        # Hooks on who comes or goes, by that and the namespace.
+        self.visits: dict[tuple[str, str], list[VisitHook]] = {}
         # Views that were looked up, by type and name; filled by `check`.
         self.views: dict[str, dict[str, Sight]] = {}
 
@@ -77,6 +79,8 @@ class Registry:
                 self.add_action(value.__action__)
             elif isinstance(getattr(value, "__hook__", None), Hook):
                 self.add_hook(value.__hook__)
+            elif isinstance(getattr(value, "__visit_hook__", None), VisitHook):
+                self.add_visit_hook(value.__visit_hook__)
 
     def add_type(self, kind: RecordType) -> None:
         """Take in a record type; raise `DeclarationError` where the name is bad or taken."""
@@ -94,6 +98,13 @@ class Registry:
         """Take in a hook."""
         for kind in hook.types:
             hooks = (self.before if hook.when == "before" else self.after).setdefault(kind.name, [])
+            if hook not in hooks:
+                hooks.append(hook)
+
+    def add_visit_hook(self, hook: VisitHook) -> None:
+        """Take in a hook on who comes or goes."""
+        for namespace in hook.namespaces:
+            hooks = self.visits.setdefault((hook.kind, namespace), [])
             if hook not in hooks:
                 hooks.append(hook)
 
@@ -137,6 +148,9 @@ class Registry:
         for name in (*self.before, *self.after):
             if name not in self.types:
                 raise DeclarationError(f"a hook is for {name}, which is not registered")
+        for _, name in self.visits:
+            if name not in self.types and name not in self.channels:
+                raise DeclarationError(f"a hook is for the channels of {name}, which is not registered")
         for name, channel in self.channels.items():
             if self.types.get(name) is not channel.record:
                 raise DeclarationError(f"channel {name}: declare the channels of a record type with Channel.of(type)")

@@ -298,10 +298,11 @@ class ChannelSend(Request, frozen=True, tag="channel.send", kw_only=True):
 
 
 class PresenceUpdate(Request, frozen=True, tag="presence.update", kw_only=True):
-    """Change what this session shows in a channel."""
+    """Change what this session shows in a channel; `on_drop` is what is done in its name when it vanishes."""
 
     channel: ChannelName
     state: dict[str, Any] | None = None
+    on_drop: Annotated[list[dict[str, Any]], Meta(max_length=8)] | UnsetType | None = UNSET
 
 
 class LockTake(Request, frozen=True, tag="lock.take", kw_only=True):

@@ -33,6 +33,10 @@ class Inside:
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         self.socket_url = self.url.replace("http", "ws", 1) + "/ws"
 
+    def close(self) -> None:
+        """Let go of the port, where nothing was served."""
+        self._listening.close()
+
     async def make_account(self, name: str) -> tuple[str, str]:
         """Create an account with an owner; return its id and an owner's key."""
         services = self.parts.hub.services

@@ -344,6 +344,7 @@ def _of_uniques(book: Book) -> None:
 
 
 def _of_live(book: Book) -> None:
+    own = book.own.records
     book.add("watch.start", "since a mark", lambda x: {"type": "event", "since": {"mark": x.mark, "seq": 1}})
     book.add("watch.start", "a window with what it has", lambda x: {
         "type": "event", "order": ["title"], "limit": 3,
@@ -355,6 +356,16 @@ def _of_live(book: Book) -> None:
     book.add("feed.ack", "a name", lambda x: {"name": x.name, "seq": 1})
     book.add("feed.stop", "a name", lambda x: {"name": x.name, "forget": True})
     book.add("session.beat", "telemetry", lambda x: {"status": "idle", "telemetry": {"version": x.records["event"]}})
+    book.add("channel.join", "to be seen", lambda x: {"channel": "event:" + own["event"], "presence": {"state": {}}})
+    for kind in ("event", "api_key"):
+        book.add("presence.update", f"to change a {kind} on vanishing", lambda x, kind=kind: {
+            "channel": "event:" + own["event"],
+            "on_drop": [{"op": "record.update", "type": kind, "rec": x.records[kind], "data": {}}],
+        })  # fmt: skip
+    book.add("presence.update", "to speak on vanishing", lambda x: {
+        "channel": "event:" + own["event"],
+        "on_drop": [{"op": "channel.send", "channel": "event:" + x.records["event"], "event": "gone", "data": 1}],
+    })  # fmt: skip
     book.add("presence.status", "users and devices", lambda x: {
         "users": [x.records["user"]], "devices": [x.records["api_key"]],
     })  # fmt: skip
