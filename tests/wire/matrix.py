@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from hub.schema.record import RecordType, referred
 from hub.schema.registry import Registry
+from tests.wire.matrix_presence import presence_cases
 from tests.wire.things import Case, Fields, Things
 
 SAMPLES: Final[dict[str, Callable[[Things], Fields]]] = {
@@ -355,20 +356,8 @@ def _of_live(book: Book) -> None:
     book.add("feed.start", "another history", lambda x: {"name": "mine", "since": {"epoch": x.mark[:32], "seq": 1}})
     book.add("feed.ack", "a name", lambda x: {"name": x.name, "seq": 1})
     book.add("feed.stop", "a name", lambda x: {"name": x.name, "forget": True})
-    book.add("session.beat", "telemetry", lambda x: {"status": "idle", "telemetry": {"version": x.records["event"]}})
-    book.add("channel.join", "to be seen", lambda x: {"channel": "event:" + own["event"], "presence": {"state": {}}})
-    for kind in ("event", "api_key"):
-        book.add("presence.update", f"to change a {kind} on vanishing", lambda x, kind=kind: {
-            "channel": "event:" + own["event"],
-            "on_drop": [{"op": "record.update", "type": kind, "rec": x.records[kind], "data": {}}],
-        })  # fmt: skip
-    book.add("presence.update", "to speak on vanishing", lambda x: {
-        "channel": "event:" + own["event"],
-        "on_drop": [{"op": "channel.send", "channel": "event:" + x.records["event"], "event": "gone", "data": 1}],
-    })  # fmt: skip
-    book.add("presence.status", "users and devices", lambda x: {
-        "users": [x.records["user"]], "devices": [x.records["api_key"]],
-    })  # fmt: skip
+    for op, vector, build in presence_cases(own["event"]):
+        book.add(op, vector, build)
 
     def say(vector: str, channel: str, target: Callable[[Things], Fields]) -> None:
         book.add("channel.send", vector, lambda x: {"channel": channel, "event": "said", "data": 1, "to": target(x)})
