@@ -60,17 +60,34 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
         Row(
             "creates",
             lambda: creates.run_hub(100, 8, seconds),
-            20,
-            "× durable creates/s of starlette + async ORM over the socket, 100 connections × 8 in flight (D4)",
+            50,
+            "× durable creates/s of naive starlette + async ORM over the socket, 100 connections × 8 in flight (D4)",
             lambda: creates.run_naive(100, 8, seconds),
-            aim=50,
+        ),
+        Row(
+            "creates-rate", lambda: creates.run_hub(100, 8, seconds), 40_000, "the same, creates/s on one core",
+            control=lambda: creates.run_naive(100, 8, seconds),
+        ),
+        Row(
+            "creates-tuned",
+            lambda: creates.run_hub(100, 8, seconds),
+            20,
+            "× the same, where the peer does not read its row again after the commit",
+            lambda: creates.run_naive(100, 8, seconds, tuned=True),
+        ),
+        Row(
+            "creates-below",
+            lambda: creates.run_hub(100, 8, seconds, "bench_talk"),
+            20,
+            "× the same, of records below another, which the peer's are not",
+            lambda: creates.run_naive(100, 8, seconds, tuned=True),
         ),
         Row(
             "creates-words",
             lambda: creates.run_hub(100, 8, seconds, "event_person"),
             20,
             "× the same, with names that the hub also finds by their words and the peer does not",
-            lambda: creates.run_naive(100, 8, seconds),
+            lambda: creates.run_naive(100, 8, seconds, tuned=True),
         ),
         Row(
             "fanout",
@@ -120,7 +137,7 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
         ),
         Row("import", imports.run_import, 10, "s for the larger sample through the command line", figure="seconds"),
         Row(
-            "d1-orm", keeper(*normal), 20, "× creates/s of an async ORM session each, 32 in flight, NORMAL",
+            "d1-orm", keeper(*normal), 20, "× creates/s of a naive async ORM session each, 32 in flight, NORMAL",
             lambda: stored.run("orm-creates", seconds, *normal),
         ),
         Row(

@@ -21,17 +21,17 @@ def parent_event(port: int, key: str) -> str:
     return str(answer.json()["data"]["id"])
 
 
-def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_talk") -> Reading:
-    """Measure the hub with records of a type that has a name and an event above it."""
+def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_note") -> Reading:
+    """Measure the hub with records of a type that has a name, and an event above it where it is declared so."""
     packs = "packs.events,benchmarks.talks"
     with (
         tempfile.TemporaryDirectory(prefix="aether-bench-") as folder,
         servers.hub(Path(folder), packs=packs) as server,
     ):
         key = servers.api_key(server.data)
-        parent = {"type": "event", "rec": parent_event(server.port, key)}
+        above = {} if kind == "bench_note" else {"parent": {"type": "event", "rec": parent_event(server.port, key)}}
         send = [
-            text({"op": "record.create", "id": NUMBER, "type": kind, "data": {"name": f"Person {n}"}, "parent": parent})
+            text({"op": "record.create", "id": NUMBER, "type": kind, "data": {"name": f"Person {n}"}} | above)
             for n in range(connections * depth)
         ]
         hello = json.dumps({"op": "session.hello", "id": 1, "token": key}).encode()
@@ -42,9 +42,12 @@ def run_hub(connections: int, depth: int, seconds: float, kind: str = "bench_tal
         return run("pipe", talk, connections=connections, depth=depth, seconds=seconds)
 
 
-def run_naive(connections: int, depth: int, seconds: float) -> Reading:
+def run_naive(connections: int, depth: int, seconds: float, *, tuned: bool = False) -> Reading:
     """Measure the peer."""
-    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, servers.naive(Path(folder)) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="aether-bench-") as folder,
+        servers.naive(Path(folder), tuned=tuned) as server,
+    ):
         send = [text({"op": "create", "id": NUMBER, "data": {"name": "Track", "sort": 0}})]
         talk = Talk(server, send, b'"id": ', good=b'{"op": "ok"')
         return run("pipe", talk, connections=connections, depth=depth, seconds=seconds)

@@ -86,10 +86,11 @@ def hub(data: Path, **settings: str) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def naive(data: Path) -> Iterator[Server]:
+def naive(data: Path, *, tuned: bool = False) -> Iterator[Server]:
     """Run the starlette and async ORM peer."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.naive", str(port), str(data / "naive.db")]
+    command += ["--tuned"] if tuned else []
     with running(command, port, data) as server:
         yield server
 

@@ -41,7 +41,7 @@ from storage.sql.connection import Durability
 from storage.sql.sqlite import SqliteStorage
 
 REGISTRY = Registry.of(["hub.schema.core", "packs.events", "benchmarks.talks"])
-EVENT, TALK, SESSION = (REGISTRY.types[name] for name in ("event", "bench_talk", "event_session"))
+EVENT, NOTE, SESSION = (REGISTRY.types[name] for name in ("event", "bench_note", "event_session"))
 ROWS = 10_000
 """Among how many rows one is got."""
 _random = random.Random(1)
@@ -84,11 +84,9 @@ def new_id() -> str:
 
 
 async def _creating(keeper: Storage) -> Callable[[], Awaitable[object]]:
-    """Return what creates one talk of an event, with the row of the log, acknowledged after its transaction."""
-    parent = new_id()
-    await keeper.submit(Commit("main", (Create(EVENT, parent, EVENT.accept_create({"title": "Bench"})),)))
-    data = TALK.accept_create({"name": "Person"})
-    return lambda: keeper.submit(Commit("main", (Create(TALK, new_id(), data.copy(), parent),), "user", "session", "1"))
+    """Return what creates the row of the peers, with that of the log, acknowledged after its transaction."""
+    data = NOTE.accept_create({"name": "Person"})
+    return lambda: keeper.submit(Commit("main", (Create(NOTE, new_id(), data.copy()),), "user", "session", "1"))
 
 
 async def keeper_creates(options: argparse.Namespace) -> dict[str, float]:
@@ -130,14 +128,16 @@ async def _engine(options: argparse.Namespace) -> AsyncEngine:
 
 
 async def orm_creates(options: argparse.Namespace) -> dict[str, float]:
-    """Measure creates of a row, with an async ORM session for each."""
+    """Measure creates of a row, with an async ORM session for each, as `benchmarks.naive` has it."""
     engine = await _engine(options)
-    sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(engine, expire_on_commit=False)
+    sessions: async_sessionmaker[AsyncSession] = async_sessionmaker(engine)
 
     async def one() -> None:
         async with sessions() as session:
-            session.add(Talk(name="Person", sort=0))
+            row = Talk(name="Person", sort=0)
+            session.add(row)
             await session.commit()
+            await session.refresh(row)
 
     found = await measured(options.in_flight, options.seconds, one)
     await engine.dispose()
@@ -181,9 +181,9 @@ async def raw_creates(options: argparse.Namespace) -> dict[str, float]:
     await keeper.close()
     connection = sqlite3.connect(options.folder / "hub.db", isolation_level=None)
     connection.execute(f"PRAGMA synchronous = {options.durability}")
-    names = [row[1] for row in connection.execute("PRAGMA table_info(bench_talk)")]
-    row = list(connection.execute("SELECT * FROM bench_talk").fetchone())
-    row_text = f"INSERT INTO bench_talk ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+    names = [row[1] for row in connection.execute("PRAGMA table_info(bench_note)")]
+    row = list(connection.execute("SELECT * FROM bench_note").fetchone())
+    row_text = f"INSERT INTO bench_note ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
     pk, rec = names.index("pk"), names.index("id")
     count, last, until = 0, int(row[pk]), time.perf_counter() + options.seconds
     begun, used = time.perf_counter(), cpu()

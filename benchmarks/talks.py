@@ -12,8 +12,15 @@ from hub import Access, Channel, Record
 from packs.events.records import Event
 
 
+class BenchNote(Record, access=Access(read="viewer", create="editor", update="editor", delete="editor")):
+    """The row of the peers, with nothing above it as theirs."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    sort: int = 0
+
+
 class BenchTalk(Record, parent=Event, access=Access(read="viewer", create="editor", update="editor", delete="editor")):
-    """A talk of an event."""
+    """The same below an event: one more index with a random place."""
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]
     sort: int = 0

@@ -9,14 +9,13 @@ So each socket is sent what it would be sent if every push had been queued for i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from channels.outlet import Encoded, Outlet
 
 if TYPE_CHECKING:
-    from channels.watches import WatchGroup
     from hub.wire.codec import Codec
 
 MANY: Final = 8
@@ -30,23 +29,36 @@ RUN_BYTES: Final = 64 * 1024
 FLUSH_BYTES: Final = 256 * 1024
 """How much may wait in runs before they are written at once."""
 
-Reset = Callable[["WatchGroup", Outlet, str], None]
-"""Ends a watch of one socket: the group, the socket, why."""
+
+class Group(Protocol):
+    """Sockets that are pushed the same: those of a watch, or those in a channel."""
+
+    outlets: dict[Outlet, Any]
+    run: Run | None
+    """What takes in this group's pushes in this turn of the loop."""
+
+    @property
+    def owner(self) -> Hashable:
+        """The tag under which its pushes wait in an outlet."""
+
+
+Full = Callable[["Run", Outlet], None]
+"""Told of a socket that has no room for all pushes of a run."""
 
 
 class Run:
     """Pushes of one group that follow each other, and who has had them already."""
 
-    __slots__ = ("_joined", "group", "passed", "pushes", "reset", "size")
+    __slots__ = ("_joined", "full", "group", "passed", "pushes", "size")
 
-    def __init__(self, group: WatchGroup, reset: Reset) -> None:
+    def __init__(self, group: Group, full: Full) -> None:
         self.group = group
         self.pushes: list[Encoded] = []
         self.size = 0
         """Bytes of the pushes in the codec of one of the sockets."""
         self.passed: set[Outlet] = set()
         """The sockets of the group that this run is no longer for."""
-        self.reset = reset
+        self.full = full
         self._joined: dict[Codec, bytes] = {}
 
     def outlets(self) -> list[Outlet]:
@@ -65,14 +77,14 @@ class Run:
         return data
 
     def queue(self, outlet: Outlet) -> None:
-        """Queue the run for one socket, which is told to begin again where it has no room."""
+        """Queue the run for one socket; where it has no room for all of it, `full` is called in the end."""
         if outlet not in self.group.outlets:
             return  # an earlier run of this group found no room
-        watch = self.group.query.id
+        owner = self.group.owner
         for push in self.pushes:
             frame = push.frame(outlet.codec)
-            if len(frame) > MAX_PUSH or not outlet.append(frame, watch):
-                self.reset(self.group, outlet, "slow")
+            if len(frame) > MAX_PUSH or not outlet.append(frame, owner):
+                self.full(self, outlet)
                 return
 
 
@@ -115,7 +127,7 @@ class Fanout:
         self._expected = False
         """Whether `soon` will call back."""
 
-    def add(self, group: WatchGroup, push: Encoded, reset: Reset) -> bool:
+    def add(self, group: Group, push: Encoded, full: Full) -> bool:
         """Take in a push of a group for all its sockets; return False, and take in nothing, where it is too large."""
         size = len(push.frame(next(iter(group.outlets)).codec))
         if size > MAX_PUSH:
@@ -126,7 +138,7 @@ class Fanout:
                 self.flush()
             elif self.runs:
                 self.runs[-1].group.run = None  # a socket may be in both groups: what comes later goes behind this
-            run = group.run = Run(group, reset)
+            run = group.run = Run(group, full)
             self.runs.append(run)
             self._expect()
         run.pushes.append(push)
@@ -148,7 +160,7 @@ class Fanout:
                     group.run = None
                 run.queue(outlet)
 
-    def begins(self, group: WatchGroup, outlet: Outlet) -> None:
+    def begins(self, group: Group, outlet: Outlet) -> None:
         """Note that a socket has joined a group: what was pushed before is not for it."""
         for run in self.runs:
             if run.group is group:

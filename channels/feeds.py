@@ -138,8 +138,10 @@ class Feeds:
 
     def tell(self, account: str) -> None:
         """Wake the feeds of an account: there is something behind what they have read."""
-        for feed in self._feeds.get(account, {}).values():
-            feed.woken.set()
+        feeds = self._feeds.get(account)
+        if feeds:
+            for feed in feeds.values():
+                feed.woken.set()
 
     async def begin(self, account: str, name: str, since: FeedPosition | int | None) -> FeedStarted:
         """Return where a feed begins: behind `since`, or behind its kept position, or, with `why`, at the head.

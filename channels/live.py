@@ -83,7 +83,7 @@ class Live:
         """By when sessions are to be back elsewhere, where this hub goes away."""
         self.seen = Seen(storage, clock)
         self.hall = Hall(self.rosters, self.seen, clock)
-        self.messages = Messages(log or InProcessLog(), self._too_slow)
+        self.messages = Messages(log or InProcessLog(), self._too_slow, self.watches.fanout)
         self.locks = locks or InProcessLocks()
         self.locks.listen(LockNews(self.messages, self._outlet_of).told)
         self.calls = calls or Calls()
@@ -142,6 +142,8 @@ class Live:
     def _deliver(self, commit: ChangeSet) -> None:
         """Hand a commit on; what it withdraws is withdrawn before anybody hears of anything else."""
         for row in commit.rows:
+            if row.kind == "create":
+                continue  # takes nothing from anybody
             if row.type in _CREDENTIALS and row.before is not None:
                 self.withdrawals += 1
                 self._withdraw(commit.account, row, row.before)

@@ -2,6 +2,9 @@
 
     send -> ChannelLog.append -> told -> every socket that joined, encoded once per codec
 
+Those who are to hear the same are told together (`channels.fanout`). Who is apart, because its join was ahead of what
+is told or because a send of its own without echo is open, is looked at alone until it is as far as the others.
+
 The log gives the order (storage/channel_log.py); a join takes its place in it and hears everything behind that place
 once. A socket that cannot keep up loses messages with a hole in the offsets that it sees, and recovers them by joining
 again; where the log itself may have lost something, they are told with a `reset`. Nothing here waits for a client.
@@ -11,16 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
 
+from channels.fanout import Fanout, Run
 from channels.outlet import Encoded, Outlet
 from channels.rosters import Who
 from hub.schema.channels import Channel
 from hub.wire import frames
 from hub.wire.errors import HubError
-from storage.channel_log import ChannelKey, ChannelLog, Entry, Past, Place
+from storage.channel_log import NOWHERE, ChannelKey, ChannelLog, Entry, Past, Place
 
 HELD: Final = 1000
 """How many messages wait for the answer of a `send` without echo; beyond, the channel is joined again."""
@@ -28,7 +33,7 @@ HELD: Final = 1000
 
 @dataclass(slots=True, eq=False)
 class Join:
-    """A socket in a channel. `place`: everything up to it was told."""
+    """A socket in a channel. `place`, while it is apart from the others: everything up to it was told."""
 
     session: str
     who: Who | None
@@ -53,18 +58,65 @@ class _Recorder:
     ended: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Room:
-    joins: dict[Outlet, Join] = field(default_factory=dict)
+    """One channel. Everything up to `place` was told to those in `outlets`, who hear all the same from there on."""
+
+    key: ChannelKey
+    place: Place = NOWHERE
+    outlets: dict[Outlet, Join] = field(default_factory=dict)
+    apart: dict[Outlet, Join] = field(default_factory=dict)
+    """Those who are looked at alone."""
+    sessions: dict[str, list[Outlet]] = field(default_factory=dict)
+    """The socket of each session, in `outlets` or `apart`; two while a session moves from one to another."""
     recorders: list[_Recorder] = field(default_factory=list)
+    run: Run | None = None
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        return "message", self.key[1]
+
+    def everybody(self) -> list[tuple[Outlet, Join]]:
+        return [*self.outlets.items(), *self.apart.items()]
+
+    def find(self, outlet: Outlet) -> Join | None:
+        return self.outlets.get(outlet) or self.apart.get(outlet)
+
+    def pop(self, outlet: Outlet) -> Join | None:
+        """Take a socket out; what was told before is queued for it."""
+        if outlet.shared is not None and outlet.shared.runs:
+            outlet.shared.settle(outlet)
+        join = self.outlets.pop(outlet, None) or self.apart.pop(outlet, None)
+        if join is not None:
+            self.sessions[join.session].remove(outlet)
+            if not self.sessions[join.session]:
+                del self.sessions[join.session]
+        return join
+
+    def put(self, outlet: Outlet, join: Join) -> None:
+        """Take a socket in, which is looked at alone for now."""
+        self.apart[outlet] = join
+        self.sessions.setdefault(join.session, []).append(outlet)
+
+    def part(self, outlet: Outlet) -> None:
+        """Look at a socket alone from now on, with what was told so far."""
+        if outlet in self.outlets:
+            join = self.pop(outlet)
+            if join is not None:  # else it had no room for what was told, and was closed
+                join.place = self.place
+                self.put(outlet, join)
 
 
 class Messages:
     """The channels in which somebody of this instance is, as far as messages go."""
 
-    def __init__(self, log: ChannelLog, too_slow: Callable[[Outlet], None]) -> None:
-        """Hear of a log; `too_slow` closes a socket that does not keep up with a channel which wants that."""
+    def __init__(self, log: ChannelLog, too_slow: Callable[[Outlet], None], fanout: Fanout | None = None) -> None:
+        """Hear of a log; `too_slow` closes a socket that does not keep up with a channel which wants that.
+
+        `fanout` is the one of the watches: what a socket is sent has one order.
+        """
         self.log = log
+        self._fanout = fanout or Fanout()
         self._too_slow = too_slow
         self._rooms: dict[ChannelKey, _Room] = {}
         self._by_outlet: dict[Outlet, set[ChannelKey]] = {}
@@ -87,7 +139,7 @@ class Messages:
         the loop, and has to leave again where it does not. Raises `server.unavailable`, `channel.unknown`.
         """
         self.leave(key, outlet)  # what is told meanwhile is in the answer
-        room = self._rooms.setdefault(key, _Room())
+        room = self._rooms.get(key) or self._rooms.setdefault(key, _Room(key))
         recorder = _Recorder()
         room.recorders.append(recorder)
         self.log.follow(key)
@@ -112,9 +164,15 @@ class Messages:
             if entry.place == (place.epoch, place.offset + 1):  # a hole shows with the next that is told
                 missed.append(entry)
                 place = entry.place
-        if outlet in room.joins:  # joined twice at a time: the later answer counts
+        if room.pop(outlet) is not None:  # joined twice at a time: the later answer counts
             self.log.unfollow(key)
-        room.joins[outlet] = Join(session, who, channel, place, sees)
+        if outlet.framed is not None:
+            outlet.shared = self._fanout
+        if not room.outlets:
+            room.place = place
+        joined = Join(session, who, channel, place, sees)
+        room.put(outlet, joined)
+        self._settle_in(room, outlet, joined)
         self._by_outlet.setdefault(outlet, set()).add(key)
         own = [e for e in (*past.entries, *missed) if e.echo or e.sender != session]
         return Past(place, tuple(own), past.recovered, past.why)
@@ -122,7 +180,7 @@ class Messages:
     def leave(self, key: ChannelKey, outlet: Outlet) -> None:
         """Let a socket hear a channel no more."""
         room = self._rooms.get(key)
-        if room is None or room.joins.pop(outlet, None) is None:
+        if room is None or room.pop(outlet) is None:
             return
         found = self._by_outlet[outlet]
         found.discard(key)
@@ -141,7 +199,7 @@ class Messages:
         room = self._rooms.get(key)
         outlets: list[Outlet] = []
         if room is not None:
-            outlets += room.joins
+            outlets += [outlet for outlet, _ in room.everybody()]
             for recorder in room.recorders:
                 recorder.ended = True
         for outlet in outlets:
@@ -157,10 +215,11 @@ class Messages:
         Raises `server.unavailable`, `write.unknown`.
         """
         join = self._join_of(key, outlet) if not entry.echo and entry.to is None else None
-        if join is None:
+        if join is None or outlet is None:
             return (await self.log.append(key, entry, channel.kept)).offset, None
-        sender = join
+        sender, room = join, self._rooms[key]
         sender.sending += 1
+        room.part(outlet)
         try:
             place = await self.log.append(key, entry, channel.kept)
         except BaseException:
@@ -174,7 +233,7 @@ class Messages:
         A socket that does not keep up joins again, and learns from the answer how things stand.
         """
         room = self._rooms.get(key)
-        outlets = set() if room is None else {outlet for outlet, join in room.joins.items() if join.sees}
+        outlets = set() if room is None else {outlet for outlet, join in room.everybody() if join.sees}
         for outlet in outlets:
             if not outlet.push(message.frame(outlet.codec), ("message", key[1])):
                 self._reset(key, outlet, "slow")
@@ -182,17 +241,29 @@ class Messages:
 
     def _join_of(self, key: ChannelKey, outlet: Outlet | None) -> Join | None:
         room = self._rooms.get(key)
-        return room.joins.get(outlet) if room is not None and outlet is not None else None
+        return room.find(outlet) if room is not None and outlet is not None else None
 
-    def _answered(self, key: ChannelKey, outlet: Outlet | None, join: Join) -> None:
+    def _answered(self, key: ChannelKey, outlet: Outlet, join: Join) -> None:
         """A send without echo was answered: what was told after it may be told to the sender."""
         join.sending -= 1
         join.passed = min(max(join.passed - 1, 0), join.sending)
+        room = self._rooms.get(key)
+        if room is None or room.apart.get(outlet) is not join:
+            return  # it left meanwhile
         if join.passed == 0 and join.held:
             held, join.held = join.held, []
-            if outlet is not None and self._join_of(key, outlet) is join:
-                for message in held:
-                    self._push(key, outlet, join, message)
+            for message in held:
+                self._push(key, outlet, join, message)
+                if room.apart.get(outlet) is not join:
+                    return
+        self._settle_in(room, outlet, join)
+
+    def _settle_in(self, room: _Room, outlet: Outlet, join: Join) -> None:
+        """Tell a socket with the others from now on, where it is as far as they are; else alone."""
+        if not join.sending and join.place == room.place:
+            room.outlets[outlet] = room.apart.pop(outlet)
+            if self._fanout.runs:
+                self._fanout.begins(room, outlet)
 
     def _told(self, key: ChannelKey, entry: Entry) -> None:
         """Tell a message to everybody here whom it concerns."""
@@ -201,28 +272,75 @@ class Messages:
             return
         for recorder in room.recorders:
             recorder.entries.append(entry)
-        encoded: Encoded | None = None
-        for outlet, join in list(room.joins.items()):
-            if entry.place.offset:
-                if entry.place.epoch == join.place.epoch and entry.place.offset <= join.place.offset:
-                    continue  # it was in the answer of the join
-                if entry.place != (join.place.epoch, join.place.offset + 1):
+        if not room.outlets and not room.apart:
+            return
+        message = Encoded(message_of(key[1], entry))
+        if entry.to is not None:
+            for outlet, join in room.everybody():
+                if _for(join, entry.to) and (entry.echo or entry.sender != join.session):
+                    self._pass(key, outlet, join, message)
+            return
+        if not entry.echo and entry.sender in room.sessions:
+            for outlet in list(room.sessions[entry.sender]):
+                room.part(outlet)
+        alone = list(room.apart.items())
+        if room.outlets:
+            self._tell_together(key, room, entry, message)
+        elif entry.place.offset:
+            room.place = entry.place
+        for outlet, join in alone:
+            self._tell_alone(key, room, outlet, join, entry, message)
+
+    def _tell_together(self, key: ChannelKey, room: _Room, entry: Entry, message: Encoded) -> None:
+        """Tell a message to those who hear all the same."""
+        if entry.place.offset:
+            if entry.place.epoch == room.place.epoch and entry.place.offset <= room.place.offset:
+                return  # it was in the answers of their joins
+            if entry.place != (room.place.epoch, room.place.offset + 1):
+                for outlet in list(room.outlets):
                     self._reset(key, outlet, "gap")
-                    continue
-                join.place = entry.place
-            if entry.to is not None and not _for(join, entry.to):
-                continue
-            if not entry.echo and entry.sender == join.session:
-                join.passed = min(join.passed + 1, join.sending)
-                continue
-            if encoded is None:
-                encoded = Encoded(message_of(key[1], entry))
-            if join.passed:
-                join.held.append(encoded)
-                if len(join.held) > HELD:
-                    self._reset(key, outlet, "slow")
-                continue
-            self._push(key, outlet, join, encoded)
+                room.place = entry.place
+                return
+            room.place = entry.place
+        if len(room.outlets) >= self._fanout.many and self._fanout.add(room, message, partial(self._full, room)):
+            return
+        for outlet, join in list(room.outlets.items()):
+            self._push(key, outlet, join, message)
+
+    def _tell_alone(
+        self, key: ChannelKey, room: _Room, outlet: Outlet, join: Join, entry: Entry, message: Encoded
+    ) -> None:
+        """Tell a message to one who is apart; where it is as far as the others then, it joins them."""
+        if entry.place.offset:
+            if entry.place.epoch == join.place.epoch and entry.place.offset <= join.place.offset:
+                if room.apart.get(outlet) is join:
+                    self._settle_in(room, outlet, join)
+                return  # it was in the answer of the join
+            if entry.place != (join.place.epoch, join.place.offset + 1):
+                self._reset(key, outlet, "gap")
+                return
+            join.place = entry.place
+        if not entry.echo and entry.sender == join.session:
+            join.passed = min(join.passed + 1, join.sending)
+        else:
+            self._pass(key, outlet, join, message)
+        if room.apart.get(outlet) is join:
+            self._settle_in(room, outlet, join)
+
+    def _pass(self, key: ChannelKey, outlet: Outlet, join: Join, message: Encoded) -> None:
+        """Push a message, or hold it until the answer that it has to go behind."""
+        if not join.passed:
+            self._push(key, outlet, join, message)
+            return
+        join.held.append(message)
+        if len(join.held) > HELD:
+            self._reset(key, outlet, "slow")
+
+    def _full(self, room: _Room, run: Run, outlet: Outlet) -> None:
+        """A socket has no room for what was told together: the last of it will show the hole."""
+        join = room.outlets.get(outlet)
+        if join is not None:
+            self._push(room.key, outlet, join, run.pushes[-1])
 
     def _push(self, key: ChannelKey, outlet: Outlet, join: Join, message: Encoded) -> None:
         frame, owner = message.frame(outlet.codec), ("message", key[1])
@@ -249,11 +367,11 @@ class Messages:
             return
         for recorder in room.recorders:
             recorder.broken = True
-        for outlet in list(room.joins):
+        for outlet, _ in room.everybody():
             self._reset(key, outlet, "gap")
 
     def _tidy(self, key: ChannelKey, room: _Room) -> None:
-        if not room.joins and not room.recorders and self._rooms.get(key) is room:
+        if not room.outlets and not room.apart and not room.recorders and self._rooms.get(key) is room:
             del self._rooms[key]
 
 

@@ -13,9 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from channels.dispatch import REACH_SECONDS, Dispatcher
-from channels.fanout import Reset
 from channels.outlet import Outlet
-from channels.watches import Event, Watches, WatchGroup, WatchQuery
+from channels.watches import Event, Reset, Watches, WatchGroup, WatchQuery
 from channels.windows import Window
 from hub.schema.query import Query
 from hub.schema.record import Image

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from channels.fanout import MAX_PUSH, Fanout, Reset, Run
+from channels.fanout import MAX_PUSH, Fanout, Run
 from channels.matching import Index
 from channels.outlet import Encoded, Outlet
 from hub.access import Rights
@@ -30,6 +30,8 @@ _HEAD = frozenset({"id", "type", "version"})
 """What every record of a watch has."""
 
 Event = dict[str, Any]
+Reset = Callable[["WatchGroup", Outlet, str], None]
+"""Ends a watch of one socket: the group, the socket, why."""
 
 
 def _short(*parts: Any) -> str:
@@ -165,6 +167,11 @@ class WatchGroup:
         self.run: Run | None = None
         """What takes in this group's pushes in this turn of the loop."""
 
+    @property
+    def owner(self) -> str:
+        """The tag of its pushes: the id of the watch."""
+        return self.query.id
+
     def join(self, outlet: Outlet, fanout: Fanout) -> None:
         """Push to a socket from now on; count how often it was asked for."""
         count = self.outlets.get(outlet, 0)
@@ -194,8 +201,13 @@ class WatchGroup:
             return
         watch = self.query.id
         shared = Encoded(frames.change(watch, seq, origin, events))
-        if self.fanout is not None and len(self.outlets) >= self.fanout.many and self.fanout.add(self, shared, reset):
-            return
+        if self.fanout is not None and len(self.outlets) >= self.fanout.many:
+
+            def full(run: Run, outlet: Outlet) -> None:
+                reset(self, outlet, "slow")
+
+            if self.fanout.add(self, shared, full):
+                return
         for outlet in list(self.outlets):
             frame = shared.frame(outlet.codec)
             if len(frame) > MAX_PUSH or not outlet.push(frame, watch):

@@ -194,8 +194,10 @@ class Call:
 
     def kind(self, name: str, verb: str, path: str = "type") -> RecordType:
         """Return a type that this account holds and that the caller may `verb`; raise otherwise."""
-        kind = self.services.registry.type(name, path)
-        self.rights.require(f"{name}.{verb}")
+        registry, rights, permission = self.services.registry, self.rights, f"{name}.{verb}"
+        kind = registry.types.get(name) or registry.type(name, path)
+        if permission not in rights.permissions:
+            rights.require(permission)
         if kind.system != (self.account == SYSTEM):
             raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
         return kind

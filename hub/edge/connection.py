@@ -3,8 +3,8 @@
 Drives `hub.session` with frames and times, runs the requests it gives out, and writes what waits in the
 outlet. It knows the socket only as an `Edge`, so any server can carry it.
 
-The one `except Exception` of the request path is here: an unexpected fault becomes an incident number
-for the client and a traceback for the log.
+What catches every exception on the request path is here and in `Light`: an unexpected fault becomes an incident
+number for the client and a traceback for the log.
 """
 
 from __future__ import annotations
@@ -249,8 +249,10 @@ class Connection:
     def finished(self, request: Request, weight: int, answer: Answer | None, error: Exception | None) -> None:
         """Answer or refuse a light request that had to wait; there is room again for what it counted for."""
         try:
-            if error is None and answer is not None:
-                self._answer(request, answer)
+            if answer is not None and error is None:
+                self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
+                if answer.then is not None:
+                    answer.then()
         except Exception as fault:
             error = fault
         if error is not None:

@@ -53,10 +53,15 @@ class Light(Drive):
             self._end(outcome)
             return
         written = self._written
+        connection, call = self._connection, self._call
         try:
-            answer = written.make(self._call, written.write, outcome)
+            answer = written.make(call, written.write, outcome)
+            may_go = connection.hub.operations.may_go(call, answer)
         except Exception as fault:
             self._end(fault)
+            return
+        if may_go:
+            connection.finished(self._request, self._weight, answer, None)
         else:
             self.returned(answer)
 

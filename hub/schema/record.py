@@ -220,15 +220,17 @@ class RecordType:
 
         `trusted` data comes from the hub or an action and may set `read_only` fields.
         """
-        if not trusted:
+        if not trusted and not self._hub_sets.isdisjoint(data):
             self._refuse_read_only(data, path, creating=True)
         try:
-            image = self._plain(msgspec.structs.asdict(msgspec.convert(data, self.create_struct)))
+            image: Image = msgspec.structs.asdict(msgspec.convert(data, self.create_struct))
+            if self._converters:
+                image = self._plain(image)
         except msgspec.ValidationError as error:
             raise refine(error, prefix=path, kind=self.create_struct) from None
         except ValueError as error:
             raise HubError("data.invalid", f"{error}.".capitalize(), path=path) from None
-        if not trusted:
+        if not trusted and self._seen:
             self._refuse_unseen(image, path)
         return image
 

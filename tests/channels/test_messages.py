@@ -75,7 +75,7 @@ async def test_a_hole_in_what_the_log_tells_ends_the_channel_for_those_in_it() -
     scene = Scene()
     one = await scene.join("one")
     await scene.say(1)
-    scene.messages._told(KEY, Entry(b"", 0, place=Place("another", 1)))
+    scene.messages._told(KEY, Entry(msgspec.msgpack.encode({}), 0, place=Place("another", 1)))
     assert [m["op"] for m in one.heard()] == ["message", "reset"]
     await scene.say(2)
     assert one.heard() == [], "until it joins again"
