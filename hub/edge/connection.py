@@ -114,6 +114,18 @@ class Connection:
 
     # -- reading -------------------------------------------------------------------------------------
 
+    def feed_one(self, frame: Frame) -> bool:
+        """`feed` of a frame that came alone, as most do; where it is a light request, nothing is made for it."""
+        if self._credit > 0 and self.outlet.direct is not None and not self._queue and self._load < LOAD:
+            request = self.core.ordinary(frame)
+            if request is not None:
+                if type(request) not in LIGHT:
+                    return self._take_in([request], None)
+                self._credit -= 1
+                self._start_light(request, alone=True)
+                return not self._room
+        return self.feed([frame])
+
     def feed(self, frames: list[Frame]) -> bool:
         """Take in frames that came together; return whether the next one should wait for room."""
         core, requests, closer = self.core, list[Request](), None
@@ -123,13 +135,12 @@ class Connection:
                 closer = self._look_closer(frames[n:], requests)
                 break
             requests.append(request)
+        return self._take_in(requests, closer)
+
+    def _take_in(self, requests: list[Request], closer: Received | None) -> bool:
         self._credit -= len(requests)
         if self._credit < 0:
             self._overdrawn()
-        free = self.outlet.direct is not None and not self._queue and self._load < LOAD
-        if free and closer is None and len(requests) == 1 and type(requests[0]) in LIGHT:
-            self._start_light(requests[0], alone=True)
-            return not self._room
         # What is answered at once is written at once, together.
         at_once = not self._flushing and self._edge.direct is not None
         if at_once:
@@ -209,15 +220,14 @@ class Connection:
         if not self.core.greeted_once and not isinstance(request, SessionHello):
             self.outlet.answer(self.core.refuse(request.id, HubError("auth.required", "Send session.hello first.")))
             return
-        if isinstance(request, TASKS):
-            context = contextvars.copy_context()
-            context.run(self._name, request)
-            self._keep(self._loop.create_task(self._run(request), context=context))
-            return
         if type(request) in LIGHT:
             self._start_light(request)
             return
-        task = contextvars.copy_context().run(self._step, request)
+        context = contextvars.copy_context()
+        context.run(self._name, request)
+        work = self._run(request)
+        whole = isinstance(request, TASKS)
+        task = self._loop.create_task(work, context=context) if whole else context.run(step, work)
         if task is not None:
             self._keep(task)
 
@@ -250,9 +260,7 @@ class Connection:
         """Answer or refuse a light request that had to wait; there is room again for what it counted for."""
         try:
             if answer is not None and error is None:
-                self.outlet.answer(self.core.reply(request.id, answer.data, answer.seq))
-                if answer.then is not None:
-                    answer.then()
+                self._answer(request, answer)
         except Exception as fault:
             error = fault
         if error is not None:
@@ -260,10 +268,6 @@ class Connection:
         self._load -= weight
         if not self._room:
             self._has_room()
-
-    def _step(self, request: Request) -> asyncio.Task[None] | None:
-        self._name(request)
-        return step(self._run(request))
 
     def _name(self, request: Request) -> None:
         request_id.set(request.id)
@@ -298,8 +302,6 @@ class Connection:
             self._refuse(request, error)
         finally:
             self._load -= weight
-        if not self._room:
-            self._has_room()
         return accepted
 
     def _answer(self, request: Request, answer: Answer) -> None:

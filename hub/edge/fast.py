@@ -146,11 +146,11 @@ class FastSocket(asyncio.Protocol):
         ):
             # The common case: one small message, and nothing else.
             payload = apply_mask(data[6:], data[2:6])
-            if data[0] != TEXT:
-                self._hand_on([payload])
-                return
-            if payload.isascii():
-                self._hand_on([payload.decode("ascii")])
+            connection = self._connection
+            if connection is not None and not self._over and (data[0] != TEXT or payload.isascii()):
+                frame = payload if data[0] != TEXT else payload.decode("ascii")
+                if connection.feed_one(frame) and not self._paused:
+                    self._pause()
                 return
         wanted = 2
         messages: list[Frame] = []
@@ -239,9 +239,12 @@ class FastSocket(asyncio.Protocol):
         if not messages or self._connection is None or self._over:
             return
         if self._connection.feed(messages) and not self._paused:
-            self._paused = True
-            if not self.transport.is_closing():
-                self.transport.pause_reading()
+            self._pause()
+
+    def _pause(self) -> None:
+        self._paused = True
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
 
     def resume(self) -> None:
         """Go on reading, with what was read already."""
