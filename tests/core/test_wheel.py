@@ -54,6 +54,9 @@ class Listener:
         self.ended: list[bool] = []
         self.outlet = SimpleNamespace(direct=None)
 
+    def feed_one(self, frame: Any) -> bool:
+        return self.feed([frame])
+
     def feed(self, frames: list[Any]) -> bool:
         self.fed.append(frames)
         return self.full

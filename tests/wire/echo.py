@@ -40,6 +40,10 @@ class Echo:
         self._sending: asyncio.Task[None] | None = None
         self.outlet = SimpleNamespace(direct=None)
 
+    def feed_one(self, message: Frame) -> bool:
+        """`feed` of one message."""
+        return self.feed([message])
+
     def feed(self, messages: list[Frame]) -> bool:
         """Send messages back; return whether to wait before there are more."""
         self._waiting += messages
