@@ -29,7 +29,8 @@ def free_port() -> int:
 class HubProcess:
     """A hub on a port and a data folder that stay the same over kills."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self._settings = {f"AETHER_{name.upper()}": value for name, value in settings.items()}
         self.data, self.log = folder / "data", folder / "hub.log"
         self.port = free_port()
         self.process: Forked | None = None
@@ -43,7 +44,7 @@ class HubProcess:
         """Start it, and wait until it is ready."""
         words = ["serve", "--port", str(self.port), "--data", str(self.data)]
         self.log.touch()
-        self.process = Forked(words, environment(), self.data.parent, self.log, self.log)
+        self.process = Forked(words, environment() | self._settings, self.data.parent, self.log, self.log)
         wait_for(self._is_ready, f"the hub is ready; it said:\n{self.log.read_text()}", 60)
 
     def _is_ready(self) -> bool:
