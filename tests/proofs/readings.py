@@ -1,12 +1,12 @@
-"""The pack of the proof of several hubs: one record type with something to filter by and something to sort by."""
+"""The pack of the proofs of several hubs: a record type with something to filter and to sort by, and a command."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
-from hub import Access, Record
+from hub import Access, Command, Record
 
 
 class Reading(Record, access=Access(read="viewer", create="editor", update="editor", delete="editor")):
@@ -15,3 +15,12 @@ class Reading(Record, access=Access(read="viewer", create="editor", update="edit
     room: Annotated[str, Meta(max_length=8)]
     level: int
     name: Annotated[str, Meta(max_length=40)]
+
+
+class Ping(Struct, frozen=True, forbid_unknown_fields=True):
+    """A number that comes back."""
+
+    n: int
+
+
+PING = Command("PING", "reading.update", Ping, doc="Say the number.")
