@@ -148,6 +148,9 @@ class RedisLocks:
         if held is None:
             raise self._refused(names, key, status, said)
         await self._until_told(count)
+        known = self._copy.table.locks.get(key)
+        if known is not None and known.number > held.number:
+            raise held_by(known.holder)  # it was stolen since, and that was told already
         return held
 
     async def release(self, key: LockKey, session: str) -> None:
