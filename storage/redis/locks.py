@@ -90,8 +90,8 @@ class RedisLocks:
         self._on_change: OnChange = lambda change: None
         self._names: _Names | None = None
         self._copy = Copy()
-        self._own: dict[tuple[str, str], dict[LockKey, Holder]] = {}
-        """What the sessions of this instance have taken, or are about to."""
+        self._own: dict[tuple[str, str], dict[LockKey, Lock | None]] = {}
+        """What sessions were answered here that they hold; None where the answer is still to come."""
         self._ended: dict[tuple[str, str], None] = {}
         """The sessions that ended while nobody could be told."""
         self._ready = False
@@ -135,7 +135,7 @@ class RedisLocks:
         """Hold a lock; it is told here when this returns, unless that takes more than two seconds."""
         names, session = self._able(), (key[0], holder.session)
         mine = self._own.setdefault(session, {})
-        mine[key] = holder
+        mine.setdefault(key, None)
         held: Lock | None = None
         try:
             words = (_field(key), holder.session, names.close(key, holder), int(steal))
@@ -143,13 +143,17 @@ class RedisLocks:
             if status == b"ok":
                 held = Lock(holder, int(said))
         finally:
-            if held is None and mine.get(key) is holder:
+            if held is None and mine.get(key) is None:
                 self._disown(session, key)
         if held is None:
+            self._disown(session, key)
             raise self._refused(names, key, status, said)
+        if key in mine:  # else the session has ended
+            mine[key] = held
         await self._until_told(count)
         known = self._copy.table.locks.get(key)
         if known is not None and known.number > held.number:
+            self._disown(session, key)
             raise held_by(known.holder)  # it was stolen since, and that was told already
         return held
 
@@ -292,10 +296,10 @@ class RedisLocks:
         run, count, found = await self._asked(connection, names, ALL)
         if run.decode() != self._copy.run:
             held = self._copy.table.locks
-            for session, mine in list(self._own.items()):
-                for key, holder in list(mine.items()):
-                    if session not in self._ended and key in held and held[key].holder == holder:
-                        words = (_field(key), holder.session, names.close(key, holder), 0)
+            for mine in list(self._own.values()):
+                for key, lock in list(mine.items()):
+                    if lock is not None and key in held and held[key].holder == lock.holder:
+                        words = (_field(key), lock.holder.session, names.close(key, lock.holder), 0)
                         await self._asked(connection, names, TAKE, *words)
             run, count, found = await self._asked(connection, names, ALL)
         locks: dict[LockKey, Lock] = {}
@@ -306,6 +310,13 @@ class RedisLocks:
                 locks[key] = Lock(found_holder, int(number))
         for change in self._copy.open(run.decode(), count, locks):
             self._tell(change)
+        # Who was answered that it holds a lock, and lost it before that was heard here, is told as well.
+        for session, mine in list(self._own.items()):
+            for key, lock in list(mine.items()):
+                now = locks.get(key)
+                if lock is not None and (now is None or now.holder.session != session[1]):
+                    why: Why = "lapsed" if now is None else "stolen"
+                    self._tell(Change(key, why, (now or lock).number, now.holder if now else None, lock.holder))
         self._confirm(count)
 
     async def _asked(self, connection: AbstractConnection, names: _Names, script: str, *given: Any) -> Any:
