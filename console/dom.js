@@ -96,7 +96,9 @@ export function setMarked(element, pieces) {
   element.replaceChildren(...pieces.map(({ text, hit }) => (hit ? h("mark", { text }) : text)));
 }
 
-/** A round picture of a person. @param {{name: string, hue: number, letters: string}} person */
-export function avatar({ name, hue, letters }) {
-  return h("span", { class: "avatar", style: { "--hue": hue }, title: name, "aria-hidden": "true", text: letters });
+/** A round picture of a person, with a pencil while they write. @param {{name: string, hue: number, letters: string, editing?: boolean}} person */
+export function avatar({ name, hue, letters, editing = false }) {
+  const picture = h("span", { class: "avatar", style: { "--hue": hue }, title: name, "aria-hidden": "true", text: letters });
+  if (editing) picture.append(icon("pencil"));
+  return picture;
 }

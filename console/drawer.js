@@ -70,7 +70,8 @@ export class Drawer {
     this.title.refresh();
     this.element.style.setProperty("--hue", String(talk.hue));
     this.element.dataset.id = talk.id;
-    place(this.watchers, watchers.map((person) => h("span", { class: "watcher" }, avatar(person),
+    const other = this.title.other; // is shown at what is locked
+    place(this.watchers, watchers.filter(({ key }) => key !== other?.key).map((person) => h("span", { class: "watcher" }, avatar(person),
       h("span", { text: `${insideSentence(person.name.split(" ")[0])} ${person.editing ? "is editing" : "is reading"}` }))));
     const shown = JSON.stringify([talk.record, talk.speakers, talk.room?.name, talk.track?.name, times.zone, changed]);
     if (shown === this.#shown) return;

@@ -5,7 +5,8 @@
 import { h, mark, place, setText } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { downloadFile, drawPanel } from "./panel.js";
-import { peopleOf, showRoster, watchersByTalk } from "./people.js";
+import { TalkLock } from "./locking.js";
+import { keyOf, peopleOf, personOf, showRoster, watchersByTalk } from "./people.js";
 import { matches, terms } from "./search.js";
 import { command, whereToRun } from "./signin.js";
 import { Store } from "./store.js";
@@ -54,6 +55,7 @@ export class EventPage {
     this.hub = hub;
     this.toasts = toasts;
     this.timetable = new Timetable(find(".programme"), (id) => this.open(id));
+    this.lock = new TalkLock(hub, { changed: () => this.draw(), lost: (holder) => this.#lostLock(holder) });
     this.drawer = new Drawer(find(".drawer"), {
       record: () => this.store?.session(this.talk ?? ""),
       save: (id, title, if_version) => hub.update("event_session", id, { title }, { if_version }),
@@ -61,6 +63,9 @@ export class EventPage {
       online: () => hub.state === "online",
       may_edit: () => this.rights.has("event_session.update"),
       editing: () => this.#tell(),
+      hold: (id, steal) => this.lock.hold(id, steal),
+      release: () => this.lock.release(),
+      other: () => this.#otherEditor(),
       failed: toasts.error,
       nameOf: (user) => this.#nameOf(user),
       close: () => this.open(null),
@@ -116,7 +121,7 @@ export class EventPage {
       },
       refused: this.toasts.error,
     });
-    this.#channel = this.hub.join(`event:${event}`, { session: this.talk, editing: false });
+    this.#channel = this.hub.join(`event:${event}`, this.#state());
     this.#channel.on("roster", () => this.draw());
     this.#channel.on("error", this.toasts.error);
     this.#channel.on("refused", this.toasts.error);
@@ -171,7 +176,28 @@ export class EventPage {
 
   /** Tell the others what is open here. */
   #tell() {
-    this.#channel?.setState({ session: this.talk, editing: this.drawer.title.active });
+    this.#channel?.setState(this.#state());
+  }
+
+  #state() {
+    const selection = this.talk === null ? null : { type: "event_session", rec: this.talk };
+    return { selection, editing: selection !== null && this.drawer.title.active ? { ...selection, field: "title" } : null };
+  }
+
+  /** Who else holds the lock of the open talk, as a person. @returns {import("./people.js").Editor | null} */
+  #otherEditor() {
+    const holder = this.lock.other;
+    if (holder === null) return null;
+    const person = peopleOf(this.#channel?.members ?? []).get(keyOf(holder)) ?? personOf(holder);
+    return { ...person, mine: holder.kind === "user" && holder.rec === this.hub.session?.user };
+  }
+
+  /** Somebody took over, or nobody may edit this any more. @param {import("./locking.js").Holder | null} holder */
+  #lostLock(holder) {
+    const kept = this.drawer.title.leave();
+    const who = holder === null ? "You cannot edit this title any more." : `${insideSentence(holder.name || "Somebody")} has taken over this title.`;
+    this.toasts.note(kept ? `${who} What you typed is kept.` : who);
+    this.draw();
   }
 
   /** @param {string | null} user */
@@ -281,6 +307,7 @@ export class EventPage {
     find(".event-head").hidden = true;
     find(".strip").hidden = true;
     document.body.classList.remove("drawer-open");
+    this.lock.follow(null);
     this.#cover(false);
     find(".panel").replaceChildren();
     if (this.known) this.#drawImport("No programme yet");
@@ -381,6 +408,7 @@ export class EventPage {
     }
     const left = talk === undefined && find(".drawer").contains(document.activeElement) ? this.drawer.open : null;
     this.drawer.show(talk?.id ?? null);
+    this.lock.follow(talk?.id ?? null);
     document.body.classList.toggle("drawer-open", talk !== undefined);
     this.#cover(narrow.matches && talk !== undefined);
     if (left !== null) this.#focusCard(left);

@@ -2,8 +2,8 @@
  * The column beside the programme: who is here and where, the tracks, what changed a moment ago, the files.
  */
 
-import { avatar, h, icon } from "./dom.js";
-import { keyOf } from "./people.js";
+import { avatar, h, icon, place } from "./dom.js";
+import { busyWith, keyOf } from "./people.js";
 import { changeWords } from "./programme.js";
 import { insideSentence, titleWords } from "./text.js";
 import { ago } from "./time.js";
@@ -25,26 +25,43 @@ export function sizeWords(bytes) {
   return `${value < 10 && unit > 0 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
+/** What a person does, from the states of their other pages: what is written before what is read. @param {any[]} states @param {Map<string, any>} byId */
+function busy(states, byId) {
+  const all = states.map(({ state }) => busyWith(state)).filter(({ talk }) => talk !== null && byId.has(talk));
+  const found = all.find(({ field }) => field !== null) ?? all[0];
+  return found === undefined ? null : { talk: byId.get(/** @type {string} */ (found.talk)), field: found.field };
+}
+
 /**
- * Everybody on the page, and what each looks at.
+ * Everybody on the page, and what each looks at or writes. Who is known keeps the element, and only what changed is drawn.
+ * @param {Element} list
  * @param {any} scene
  */
-function people({ members, people: known, me, mySession, byId, open }) {
-  const items = members.map((/** @type {any} */ member) => {
+function drawPeople(list, { members, people: known, me, mySession, byId, open }) {
+  const items = new Map([...list.children].map((/** @type {any} */ item) => [item.dataset.key, item]));
+  place(list, members.map((/** @type {any} */ member) => {
     const person = known.get(keyOf(member));
     const mine = member.kind === "user" && member.rec === me;
     const states = (member.sessions ?? []).filter((/** @type {any} */ { session }) => session !== mySession);
-    const busy = states.map((/** @type {any} */ { state }) => state).find((/** @type {any} */ state) => byId.has(state?.session));
-    const talk = busy ? byId.get(busy.session) : null;
-    const where = talk
-      ? h("button", { type: "button", class: "link", text: titleWords(talk.title), title: talk.title, onclick: () => open(talk.id) })
-      : mine ? null : h("span", { text: member.status === "active" ? "Looking at the programme" : "Away" });
-    return h("li", {}, avatar(person), h("div", {},
+    const does = busy(states, byId);
+    const item = items.get(person.key) ?? h("li", { data: { key: person.key } });
+    const shown = JSON.stringify([person, mine, states.length > 0, member.status, does?.talk.id, does?.talk.title, does?.field]);
+    if (item.dataset.shown === shown) return item;
+    item.dataset.shown = shown;
+    item.classList.toggle("absent", member.status !== "active");
+    const idle = member.status === "away" ? "Away" : "Looking at the programme";
+    const verb = does?.field ? `Editing the ${fieldWords(does.field)} of` : "Reading";
+    item.replaceChildren(avatar({ ...person, editing: does !== null && does.field !== null }), h("div", {},
       h("strong", { text: person.name }), mine ? h("span", { class: "you", text: states.length > 0 ? "you, also on another page" : "you" }) : null,
-      h("p", {}, talk ? `${busy.editing ? "Editing" : "Reading"} ` : null, where)));
-  });
-  return section("Here now", "people", h("ul", { class: "people" }, ...items));
+      h("p", {}, ...(does !== null
+        ? [h("span", { text: verb }), h("button", { type: "button", class: "link", text: titleWords(does.talk.title), title: does.talk.title, onclick: () => open(does.talk.id) })]
+        : [mine ? null : h("span", { text: idle })].filter((words) => words !== null)))));
+    return item;
+  }));
 }
+
+/** "starts_at" → "starts at": what another app shows as written is text of strangers. @param {string} field */
+const fieldWords = (field) => insideSentence(field.slice(0, 40).replaceAll("_", " "));
 
 /** @param {any} scene */
 function tracks({ tracks: all, talks, track, chooseTrack }) {
@@ -77,21 +94,25 @@ function files({ files: all, download }) {
 }
 
 /**
- * Draw the column. Cheap and small, so it is drawn anew; what had the focus gets it back.
+ * Draw the column. What is cheap and small is drawn anew, and what had the focus gets it back; people are kept.
  * @param {HTMLElement} element
  * @param {any} scene
  */
 export function drawPanel(element, scene) {
+  const list = element.querySelector(".people") ?? h("ul", { class: "people" });
+  const here = list.closest("section") ?? section("Here now", "people", list);
   const parts = [
-    scene.members.length > 0 ? people(scene) : null,
+    scene.members.length > 0 ? here : null,
     scene.edits.length > 0 ? edits(scene) : null,
     scene.tracks.length > 0 ? tracks(scene) : null,
     scene.files.length > 0 ? files(scene) : null,
   ].filter((part) => part !== null);
   const buttons = () => [...element.querySelectorAll("button")];
-  const focused = buttons().indexOf(/** @type {any} */ (document.activeElement));
-  element.replaceChildren(...parts);
-  if (focused >= 0) buttons()[focused]?.focus({ preventScroll: true });
+  const before = /** @type {any} */ (document.activeElement);
+  const focused = buttons().indexOf(before);
+  drawPeople(list, scene);
+  place(element, parts);
+  if (focused >= 0 && !before.isConnected) buttons()[focused]?.focus({ preventScroll: true });
 }
 
 /**

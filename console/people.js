@@ -1,7 +1,8 @@
 /**
  * Who else is on the page, from the roster of the event's channel.
  *
- * A page's state is `{session: id | null, editing: boolean}`: which talk is open on it.
+ * A page's state is `{selection: {type, rec} | null, editing: {type, rec, field} | null}`: which talk is open on it, and
+ * which field of it is being written.
  */
 
 import { avatar, h, place } from "./dom.js";
@@ -16,6 +17,7 @@ import { insideSentence } from "./text.js";
  * @property {string} letters
  * @property {boolean} editing
  */
+/** @typedef {Person & {mine: boolean}} Editor who holds a lock; `mine`: this person, on another page */
 /** @typedef {import("../clients/javascript/roster.js").Member} Member */
 
 const MOST_AVATARS = 5;
@@ -33,13 +35,31 @@ export function peopleOf(members) {
   const taken = new Set();
   const first = [...members].sort((a, b) => (a.since < b.since ? -1 : a.since > b.since ? 1 : a.rec < b.rec ? -1 : 1));
   return new Map(first.map((member) => {
-    const name = member.name || (member.kind === "device" ? "A device" : "Somebody");
-    const from = hashOf(name + member.rec) % HUES.length;
-    const free = HUES.map((_hue, step) => HUES[(from + step) % HUES.length]).find((hue) => !taken.has(hue));
-    const hue = free ?? HUES[from];
-    taken.add(hue);
-    return [keyOf(member), { key: keyOf(member), name, hue, letters: initials(name), editing: false }];
+    const person = personOf(member, taken);
+    taken.add(person.hue);
+    return [person.key, person];
   }));
+}
+
+/**
+ * Somebody by name, with a colour that nobody has, while there is one.
+ * @param {{kind: string, rec: string, name: string | null}} member
+ * @param {Set<number>} [taken]
+ * @returns {Person}
+ */
+export function personOf(member, taken = new Set()) {
+  const name = member.name || (member.kind === "device" ? "A device" : "Somebody");
+  const from = hashOf(name + member.rec) % HUES.length;
+  const free = HUES.map((_hue, step) => HUES[(from + step) % HUES.length]).find((hue) => !taken.has(hue));
+  return { key: keyOf(member), name, hue: free ?? HUES[from], letters: initials(name), editing: false };
+}
+
+/** What a page shows as open, and what as being written. @param {any} state @returns {{talk: string | null, field: string | null}} */
+export function busyWith(state) {
+  const { editing, selection } = state ?? {};
+  const id = (/** @type {any} */ ref) => (ref?.type === "event_session" && typeof ref.rec === "string" ? ref.rec : null);
+  const written = id(editing);
+  return { talk: written ?? id(selection), field: written !== null && typeof editing.field === "string" ? editing.field : null };
 }
 
 /**
@@ -55,12 +75,13 @@ export function watchersByTalk(members, people, session) {
   for (const member of members) {
     const person = /** @type {Person} */ (people.get(keyOf(member)));
     for (const { session: theirs, state } of member.sessions ?? []) {
-      if (theirs === session || !state?.session) continue;
-      const there = found.get(state.session) ?? [];
+      const { talk, field } = busyWith(state);
+      if (theirs === session || talk === null) continue;
+      const there = found.get(talk) ?? [];
       const known = there.find(({ key }) => key === person.key);
-      if (known) known.editing ||= state.editing === true;
-      else there.push({ ...person, editing: state.editing === true });
-      found.set(state.session, there);
+      if (known) known.editing ||= field !== null;
+      else there.push({ ...person, editing: field !== null });
+      found.set(talk, there);
     }
   }
   return found;
@@ -82,11 +103,17 @@ export function showRoster(list, members, people, me) {
   if (list.dataset.shown === key) return;
   list.dataset.shown = key;
   const shown = sorted.length > MOST_AVATARS ? sorted.slice(0, MOST_AVATARS - 1) : sorted;
+  const known = new Map([...list.children].map((item) => [/** @type {any} */ (item).dataset.key, item]));
   const items = shown.map((member) => {
     const person = /** @type {Person} */ (people.get(keyOf(member)));
+    const item = known.get(person.key) ?? h("li", { data: { testid: "member", key: person.key } });
     const label = `${insideSentence(person.name)}${isMe(member) ? " (you)" : ""}${member.status === "active" ? "" : `, ${member.status}`}`;
-    return h("li", { class: member.status === "active" ? "" : "absent", data: { testid: "member", name: person.name, status: member.status }, title: label },
-      avatar({ ...person, name: label }), h("span", { class: "visually-hidden", text: label }));
+    if (item.title !== label) { // who is known keeps the place and the element: nothing flickers
+      item.replaceChildren(avatar({ ...person, name: label }), h("span", { class: "visually-hidden", text: label }));
+      Object.assign(item.dataset, { name: person.name, status: member.status });
+      Object.assign(item, { title: label, className: member.status === "active" ? "" : "absent" });
+    }
+    return item;
   });
   if (shown.length < sorted.length) items.push(h("li", { class: "more", text: `+${sorted.length - shown.length}` }));
   place(list, items);

@@ -1,9 +1,10 @@
 /**
  * The title of a talk, edited in place by who may: Enter saves, Esc gives up, and a meanwhile changed title is a
- * question, not a loss. What was typed and neither saved nor given up is kept until the page is left.
+ * question, not a loss. What was typed and neither saved nor given up is kept until the page is left. While the title is
+ * edited the talk is locked; who finds it locked sees by whom, and may take over.
  */
 
-import { h, icon, setText } from "./dom.js";
+import { avatar, h, icon, setText } from "./dom.js";
 import { canBeSeen, insideSentence, titleWords } from "./text.js";
 
 const MOST_TRIES = 3; // changes of other fields that may overtake one save
@@ -16,6 +17,9 @@ const MOST_TRIES = 3; // changes of other fields that may overtake one save
  * @property {() => boolean} online
  * @property {() => boolean} may_edit whether this person's role may change a title
  * @property {(editing: boolean) => void} editing
+ * @property {(id: string, steal: boolean) => Promise<boolean>} hold take the talk's lock; false: somebody else has it
+ * @property {() => void} release let it go
+ * @property {() => import("./people.js").Editor | null} other who else holds it now
  * @property {(error: any) => void} failed
  * @property {(user: string | null) => string} nameOf
  */
@@ -23,6 +27,9 @@ const MOST_TRIES = 3; // changes of other fields that may overtake one save
 export class TitleEditor {
   /** @type {any} the record when editing began; null while reading */
   #base = null;
+
+  /** whether the form is about to open, and waits for its lock */
+  #beginning = false;
 
   /** @type {Map<string, {base: any, text: string}>} by talk: what was typed there and left, not saved and not given up */
   #drafts = new Map();
@@ -39,7 +46,8 @@ export class TitleEditor {
     this.problem = h("p", { class: "problem", role: "alert", hidden: true, data: { testid: "title-error" } });
     this.conflict = h("div", { class: "conflict", role: "alert", hidden: true, data: { testid: "title-conflict" } });
     this.draft = h("p", { class: "draft", hidden: true, data: { testid: "title-draft" } });
-    this.reading = h("div", { class: "title-reading" }, this.heading, this.pencil, this.draft);
+    this.lock = h("p", { class: "locked", role: "status", hidden: true, data: { testid: "title-lock" } });
+    this.reading = h("div", { class: "title-reading" }, this.heading, this.pencil, this.lock, this.draft);
     this.buttons = h("div", { class: "row" }, this.hint, this.cancelled, this.button);
     this.writing = h("div", { class: "title-writing", hidden: true }, this.field, this.problem, this.conflict, this.buttons);
     this.element = h("div", { class: "title" }, this.reading, this.writing);
@@ -49,6 +57,11 @@ export class TitleEditor {
     return this.#base !== null;
   }
 
+  /** Who else edits this now; null also while it is edited here. */
+  get other() {
+    return this.active ? null : this.host.other();
+  }
+
   /** Show the title as it is now; while somebody edits, a change from elsewhere is told, not shown over theirs. */
   refresh() {
     const record = this.host.record();
@@ -56,15 +69,32 @@ export class TitleEditor {
     setText(this.heading, titleWords(record.title));
     const may_edit = this.host.may_edit();
     if (!may_edit) this.leave();
-    this.pencil.hidden = !may_edit;
+    const { other } = this;
+    this.pencil.hidden = !may_edit || other !== null;
+    this.draft.classList.toggle("waits", other !== null);
+    this.#showLock(other, may_edit);
     this.#showDraft(may_edit ? this.#drafts.get(record.id)?.text : undefined);
     if (this.active && record.title !== this.#base.title && this.conflict.hidden && !this.field.disabled) this.#ask(record);
   }
 
-  /** Begin, with what was typed here before where there is some. */
-  begin() {
+  /** Begin, with what was typed here before where there is some. @param {boolean} [steal] also where somebody else does */
+  async begin(steal = false) {
+    const wanted = this.host.record()?.id;
+    if (this.active || this.#beginning || wanted === undefined || !this.host.may_edit()) return;
+    this.#beginning = true;
+    const held = await this.host.hold(wanted, steal);
+    this.#beginning = false;
     const record = this.host.record();
-    if (this.active || !record || !this.host.may_edit()) return;
+    if (!held || record?.id !== wanted) {
+      if (held) this.host.release();
+      this.refresh();
+      return;
+    }
+    this.#open(record);
+  }
+
+  /** @param {any} record */
+  #open(record) {
     const draft = this.#drafts.get(record.id);
     this.#drafts.delete(record.id);
     this.#base = draft?.base ?? record;
@@ -101,6 +131,7 @@ export class TitleEditor {
     const focused = this.element.contains(document.activeElement);
     this.#base = null;
     this.#show(false);
+    this.host.release();
     this.refresh();
     if (focused) this.pencil.focus();
     this.host.editing(false);
@@ -158,6 +189,19 @@ export class TitleEditor {
     }
   }
 
+  /** Who else edits this, and how to go on. @param {import("./people.js").Editor | null} other @param {boolean} may_edit */
+  #showLock(other, may_edit) {
+    const key = other === null ? "" : JSON.stringify([other.key, other.name, other.hue, other.mine, may_edit]);
+    this.lock.hidden = other === null;
+    if (other === null || this.lock.dataset.shown === key) return;
+    this.lock.dataset.shown = key;
+    const words = other.mine ? "You are editing this title on another page." : `${insideSentence(other.name)} is editing this title.`;
+    this.lock.style.setProperty("--hue", String(other.hue));
+    this.lock.replaceChildren(avatar(other), h("span", { text: words }), ...(may_edit ? [h("button", {
+      type: "button", text: other.mine ? "Edit here" : "Take over", data: { testid: "title-take-over" }, onclick: () => this.begin(true),
+    })] : []));
+  }
+
   /** @param {string | undefined} text what was typed here before; undefined = nothing */
   #showDraft(text) {
     this.draft.hidden = text === undefined;
@@ -169,7 +213,7 @@ export class TitleEditor {
       this.pencil.focus();
     };
     this.draft.replaceChildren(
-      h("span", {}, "You left an unsaved title: ", h("bdi", { text: titleWords(text) })),
+      h("span", {}, "Your unsaved title: ", h("bdi", { text: titleWords(text) })),
       h("button", { type: "button", text: "Continue", data: { testid: "draft-continue" }, onclick: () => this.begin() }),
       h("button", { type: "button", text: "Discard", data: { testid: "draft-discard" }, onclick: discard }),
     );

@@ -3,6 +3,7 @@
  *
  * Events of a channel: `roster` `{joined, updated, left}` · `message` a message push, each once and in the order of the
  * channel, also over reconnects · `gap` `{why}`: messages were missed that the hub no longer has (`epoch`, `expired`) ·
+ * `lock` `{holder, number} | null`: who holds the lock of the channel's record now ·
  * `error` a HubError: the hub refuses the channel and it has ended · `ended`: its record was deleted · `refused` a
  * HubError: the hub did not take a new state.
  */
@@ -12,6 +13,8 @@ import { HubError, mayPass } from "./errors.js";
 import { Roster } from "./roster.js";
 
 const AGAIN_SECONDS = 1;
+
+/** @typedef {{kind: "user" | "device", rec: string, name: string, session: string}} Holder of a lock */
 
 export class Channel extends Emitter {
   /** @type {any[]} presence pushes that overtook the answer of the join; null = joined or not joining */
@@ -34,6 +37,8 @@ export class Channel extends Emitter {
     this.name = name;
     this.state = state;
     this.roster = new Roster();
+    /** @type {{holder: Holder, number: number} | null} who holds the lock of the channel's record, as the hub told last */
+    this.lock = null;
     /** @type {HubError | null} */
     this.error = null;
   }
@@ -135,6 +140,7 @@ export class Channel extends Emitter {
     const again = this.#place !== null;
     this.#place = { epoch: data.epoch, offset: data.offset };
     this.emit("roster", this.roster.open(data));
+    this.#locked(data.lock ?? null);
     if (again && data.why !== undefined) this.emit("gap", { why: data.why });
     for (const message of data.messages ?? []) this.emit("message", message);
     for (const push of this.#early) this.presence(push);
@@ -152,8 +158,20 @@ export class Channel extends Emitter {
     else if (change.joined.length + change.updated.length + change.left.length > 0) this.emit("roster", change);
   }
 
+  /** @param {{holder: Holder, number: number} | null} lock */
+  #locked(lock) {
+    const before = this.lock;
+    this.lock = lock;
+    if (before?.number !== lock?.number) this.emit("lock", lock);
+  }
+
   /** @param {any} push */
   message(push) {
+    if (push.event === "$lock") {
+      const { holder, number } = push.data;
+      if (!this.#joining) this.#locked(holder === null ? null : { holder, number });
+      return;
+    }
     if (push.offset === undefined || this.#pass(push.offset)) this.emit("message", push);
   }
 

@@ -130,6 +130,13 @@ class Visitor:
         await self.find("title-edit").click()
         await self.find("title-input").fill(title)
 
+    async def take_over(self, title: str) -> None:
+        """Give the open talk, which somebody else edits, another title."""
+        await self.find("title-take-over").click()
+        await self.find("title-input").fill(title)
+        await self.find("title-input").press("Enter")
+        await expect(self.find("drawer-title")).to_have_text(title)
+
     async def retitle(self, rec: str, title: str) -> None:
         """Give a talk another title."""
         await self.begin_title(rec, title)

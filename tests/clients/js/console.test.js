@@ -152,10 +152,14 @@ test("people on a page have colours that differ, the same on every page", () => 
   assert.equal(peopleOf(members.slice(0, 3)).get("user:r2")?.hue, people.get("user:r2")?.hue);
 });
 
+const talk = (rec) => ({ type: "event_session", rec });
+
 test("who has a talk open is known by talk, this page left out", () => {
   const member = { kind: "user", rec: "r1", name: "Ada Brandt", since: "", status: "active", sessions: [
-    { session: "s1", state: { session: "t1", editing: false } }, { session: "s2", state: { session: "t1", editing: true } },
-    { session: "s3", state: { session: "t2" } }, { session: "mine", state: { session: "t3" } }, { session: "s4", state: null },
+    { session: "s1", state: { selection: talk("t1"), editing: null } },
+    { session: "s2", state: { selection: talk("t1"), editing: { ...talk("t1"), field: "title" } } },
+    { session: "s3", state: { selection: talk("t2") } }, { session: "mine", state: { selection: talk("t3") } }, { session: "s4", state: null },
+    { session: "s5", state: { selection: 7, editing: [] } }, { session: "s6", state: { selection: { type: "event", rec: "t4" } } },
   ] };
   const found = watchersByTalk([member], peopleOf([member]), "mine");
   assert.deepEqual([...found].map(([talk, people]) => [talk, people.map(({ letters, editing }) => [letters, editing])]), [["t1", [["AB", true]]], ["t2", [["AB", false]]]]);
