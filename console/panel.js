@@ -54,7 +54,7 @@ function drawPeople(list, { members, people: known, me, mySession, byId, open })
     item.replaceChildren(avatar({ ...person, editing: does !== null && does.field !== null }), h("div", {},
       h("strong", { text: person.name }), mine ? h("span", { class: "you", text: states.length > 0 ? "you, also on another page" : "you" }) : null,
       h("p", {}, ...(does !== null
-        ? [h("span", { text: verb }), h("button", { type: "button", class: "link", text: titleWords(does.talk.title), title: does.talk.title, onclick: () => open(does.talk.id) })]
+        ? [`${verb} `, h("button", { type: "button", class: "link", text: titleWords(does.talk.title), title: does.talk.title, onclick: () => open(does.talk.id) })]
         : [mine ? null : h("span", { text: idle })].filter((words) => words !== null)))));
     return item;
   }));
@@ -78,7 +78,7 @@ function tracks({ tracks: all, talks, track, chooseTrack }) {
 /** @param {any} scene */
 function edits({ edits: all, byId, open, nameOf, now }) {
   const items = all.filter((/** @type {any} */ { talk }) => byId.has(talk)).map((/** @type {any} */ { talk, before, record, at, own }) => (
-    h("li", {}, h("button", { type: "button", class: "link", text: titleWords(record.title), title: record.title, onclick: () => open(talk) }),
+    h("li", { data: { id: talk } }, h("button", { type: "button", class: "link", text: titleWords(record.title), title: record.title, onclick: () => open(talk) }),
       h("p", { text: `${changeWords(before, record)} · ${own ? "you" : insideSentence(nameOf(record.updated_by))} · ${ago(at, now)}` }))
   ));
   return section("Latest changes", "changes", h("ul", { class: "edits" }, ...items));
@@ -87,14 +87,17 @@ function edits({ edits: all, byId, open, nameOf, now }) {
 /** @param {any} scene */
 function files({ files: all, download }) {
   const items = all.map((/** @type {any} */ file) => (
-    h("li", {}, h("button", { type: "button", class: "file", data: { testid: "file", id: file.id }, title: `Download ${insideSentence(file.name)}`, onclick: () => download(file) },
+    h("li", {}, h("button", { type: "button", class: "file", data: { testid: "file", id: file.id, sha256: file.sha256 }, title: `Download ${insideSentence(file.name)}`, onclick: () => download(file) },
       icon("file"), h("span", { text: file.name }), h("small", { text: sizeWords(file.size) })))
   ));
   return section("Files", "files", h("ul", { class: "files" }, ...items));
 }
 
+/** What is on the page already, where it says the same. @param {Element} element @param {any} fresh */
+const kept = (element, fresh) => [...element.children].find((old) => old.isEqualNode(fresh)) ?? fresh;
+
 /**
- * Draw the column. What is cheap and small is drawn anew, and what had the focus gets it back; people are kept.
+ * Draw the column. What says something new is drawn anew, and what had the focus there gets it back; people are kept.
  * @param {HTMLElement} element
  * @param {any} scene
  */
@@ -103,9 +106,9 @@ export function drawPanel(element, scene) {
   const here = list.closest("section") ?? section("Here now", "people", list);
   const parts = [
     scene.members.length > 0 ? here : null,
-    scene.edits.length > 0 ? edits(scene) : null,
-    scene.tracks.length > 0 ? tracks(scene) : null,
-    scene.files.length > 0 ? files(scene) : null,
+    scene.edits.length > 0 ? kept(element, edits(scene)) : null,
+    scene.tracks.length > 0 ? kept(element, tracks(scene)) : null,
+    scene.files.length > 0 ? kept(element, files(scene)) : null,
   ].filter((part) => part !== null);
   const buttons = () => [...element.querySelectorAll("button")];
   const before = /** @type {any} */ (document.activeElement);

@@ -37,7 +37,7 @@ _LOOK_AWAY: Final = """
 
 async def test_a_title_is_edited_by_one_and_taken_over_by_another(hub: PageHub, visit: Visit) -> None:
     ada, jonas, vera = await visit("Ada Brandt"), await visit("Jonas Weber"), await visit(VIEWER)
-    talk = await talk_named(hub, "Knoten 101")
+    talk = await talk_named(hub, "The Great British Drone Panic")
     await ada.card(talk).click()
     await jonas.begin_title(talk, "Knots, half typed")
     await expect(ada.find("title-lock")).to_contain_text("Jonas Weber is editing this title.")
@@ -67,7 +67,7 @@ async def test_a_title_is_edited_by_one_and_taken_over_by_another(hub: PageHub, 
 
 async def test_one_person_goes_on_with_a_title_on_another_page(hub: PageHub, visit: Visit) -> None:
     ada = await visit("Ada Brandt")
-    talk = await talk_named(hub, "Knoten 101")
+    talk = await talk_named(hub, "The Great British Drone Panic")
     await ada.begin_title(talk, "Knots, on the first page")
     other = await ada.context.new_page()
     ada.listen(other)
@@ -99,15 +99,15 @@ async def test_a_form_keeps_its_lock_over_a_short_cut(hub: PageHub, visit: Visit
 
 async def test_people_stay_where_they_are_while_what_they_do_changes(hub: PageHub, visit: Visit) -> None:
     ada, jonas = await visit("Ada Brandt"), await visit("Jonas Weber")
-    talk = await talk_named(hub, "Knoten 101")
+    talk = await talk_named(hub, "The Great British Drone Panic")
     await expect(ada.find("member")).to_have_count(2)
     await expect(ada.find("people").locator("li")).to_have_count(2)
     await ada.page.evaluate(_COUNT)
     people, picture = ada.find("people"), ada.find("member", name="Jonas Weber")
     await jonas.card(talk).click()
-    await expect(people).to_contain_text("Reading Knoten 101")
+    await expect(people).to_contain_text("Reading The Great British Drone Panic")
     await jonas.find("title-edit").click()
-    await expect(people).to_contain_text("Editing the title of Knoten 101")
+    await expect(people).to_contain_text("Editing the title of The Great British Drone Panic")
     await jonas.find("title-cancel").click()
     await jonas.find("drawer-close").click()
     await expect(people).to_contain_text("Looking at the programme")

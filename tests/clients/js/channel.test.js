@@ -123,3 +123,26 @@ test("a refused channel ends with its error", () => {
   peer.error(peer.take("channel.join"), "access.denied");
   assert.deepEqual(errors, ["access.denied"]);
 });
+
+test("who holds the lock of the channel's record is learnt from the join and told when it changes", () => {
+  const { peer, channel } = inChannel();
+  const told = [];
+  channel.on("lock", (lock) => told.push(lock?.holder.name ?? null));
+  channel.on("message", () => told.push("no message"));
+  const lock = (name, number) => ({ holder: { kind: "user", rec: name, name, session: `s-${name}` }, number });
+  const push = (why, now) => peer.push({ op: "message", channel: "event:e1", event: "$lock", from: null, data: {
+    type: "event", rec: "e1", why, holder: now?.holder ?? null, number: now?.number ?? 8, was: null,
+  } });
+  const join = peer.take("channel.join");
+  push("taken", lock("cid", 6)); // the answer of the join knows better
+  peer.ok(join, { ...joined(0, []), lock: lock("ann", 7) });
+  assert.equal(channel.lock.holder.session, "s-ann");
+  push("stolen", lock("bob", 8));
+  push("released", null);
+  push("lapsed", null);
+  assert.deepEqual([told, channel.lock], [["ann", "bob", null], null]);
+  push("taken", lock("ann", 9));
+  peer.push({ op: "reset", channel: "event:e1", why: "gap" });
+  peer.ok(peer.take("channel.join"), joined(0, []));
+  assert.deepEqual(told.slice(3), ["ann", null]);
+});
