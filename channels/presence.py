@@ -78,6 +78,13 @@ class Presence:
         except Away:
             return False
 
+    async def first(self, name: str, seconds: float) -> bool:
+        """Say whether this instance is the first to do what has this name; where nobody can tell, it is."""
+        try:
+            return self._line is None or await self._line.claim(name, seconds)
+        except Away:
+            return True
+
     # -- the line ------------------------------------------------------------------------------------
 
     def _now(self) -> float:

@@ -96,6 +96,14 @@ class Seen:
             stay.parted = now
             self._soon[place] = None
 
+    def swept(self, account: str, member: Member, at: str) -> None:
+        """A member of another instance, which is gone, was here until then."""
+        place = (account, member)
+        if place not in self._stays and len(self._stays) < MEMBERS:
+            self._stays[place] = _Stay(went=at)
+            self._line.append((asyncio.get_running_loop().time() + SECONDS, place))
+            self._soon[place] = None
+
     def at(self, account: str, member: Member) -> str | None:
         """Return when a member was last here, as far as this instance has it in memory."""
         stay = self._stays.get((account, member))
