@@ -99,9 +99,14 @@ class Seen:
     def swept(self, account: str, member: Member, at: str) -> None:
         """A member of another instance, which is gone, was here until then."""
         place = (account, member)
-        if place not in self._stays and len(self._stays) < MEMBERS:
-            self._stays[place] = _Stay(went=at)
+        stay = self._stays.get(place)
+        if stay is None:
+            if len(self._stays) >= MEMBERS:
+                return
+            stay = self._stays[place] = _Stay()
             self._line.append((asyncio.get_running_loop().time() + SECONDS, place))
+        if not stay.sessions and at > (stay.went or ""):
+            stay.went = at
             self._soon[place] = None
 
     def at(self, account: str, member: Member) -> str | None:
