@@ -23,7 +23,7 @@ SECRET = "the-secret-of-the-cluster-of-benchmarks"
 
 
 @contextlib.contextmanager
-def _pair(mariadb: Mariadb, folder: Path) -> Iterator[tuple[servers.Server, servers.Server]]:
+def pair(mariadb: Mariadb, folder: Path) -> Iterator[tuple[servers.Server, servers.Server]]:
     """Run two hubs over one database and one Redis: the second on the server's core, all else on the other."""
     with redis_server.running() as redis:
         servers.pin(servers.LOAD_CORE, redis.pid)
@@ -40,7 +40,7 @@ def _pair(mariadb: Mariadb, folder: Path) -> Iterator[tuple[servers.Server, serv
 
 def run_hubs(mariadb: Mariadb, watchers: int, seconds: float) -> Reading:
     """Measure once, on an empty database."""
-    with tempfile.TemporaryDirectory(prefix="aether-bench-") as name, _pair(mariadb, Path(name)) as (one, two):
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as name, pair(mariadb, Path(name)) as (one, two):
         key = servers.api_key(one.data)
         event, good = parent_event(one.port, key), b'{"op":"ok"'
         hello = text({"op": "session.hello", "id": 1, "token": key})
