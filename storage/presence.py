@@ -132,7 +132,7 @@ class Line(Protocol):
     """
 
     def listen(self, on_message: Callable[[Message], None], on_link: Callable[[bool], None]) -> None:
-        """Set who hears messages of others, and whether this instance is connected; before `start`.
+        """Set who hears messages, one's own among them, and whether this instance is connected; before `start`.
 
         Neither may wait for anything. What others sent while there was no connection is lost.
         """
