@@ -130,7 +130,7 @@ class Gathering:
 
 
 @asynccontextmanager
-async def gathering(folder: Path, hubs: int, **settings: str) -> AsyncIterator[Gathering]:
+async def gathering(folder: Path, hubs: int, ping_seconds: float) -> AsyncIterator[Gathering]:
     """Run hubs over servers of their own."""
     async with AsyncExitStack() as stack:
         mariadb = await asyncio.to_thread(stack.enter_context, mariadb_running(*FAST))
@@ -141,7 +141,7 @@ async def gathering(folder: Path, hubs: int, **settings: str) -> AsyncIterator[G
             return HubProcess(
                 folder / f"hub{n}", database_url=mariadb.url(database), redis_url=redis.url, cluster_secret=SECRET,
                 durability="normal", log_level="info", admit_per_second="5000", admit_burst="5000",
-                requests_per_second="5000", **settings,
+                requests_per_second="5000", ping_seconds=f"{ping_seconds:g}",
             )  # fmt: skip
 
         running: list[HubProcess] = []
