@@ -71,8 +71,7 @@ class Lists:
         self._jobs: deque[Iterator[None]] = deque()
         self.linked: float | None = None
         """Since when messages of others are heard; None while they are not."""
-        self.ended: Callable[[str, str], None] = lambda account, session: None
-        """Told of each session that is gone with its instance, by the one instance that acts on it."""
+        self.ended: Callable[[str, str], None] = lambda account, session: None  # see `Presence.when_gone`
         self.reborn: Callable[[str], str] = lambda name: name + "'"
         """Returns the name of the next life."""
         self.fetches = 0
@@ -402,9 +401,6 @@ class Lists:
         self.own.begin_again()
         self.outbox.append(Beat(self.me, self.own.number))
 
-    def _lives(self, session: str) -> bool:
-        return session in self.own.cards or any(session in peer.cards for peer in self.peers.values())
-
     def _restate(self, peer: Peer) -> Iterator[None]:
         """Show the members of an instance as it says they are, or away while it is silent."""
         for n, session in enumerate(list(peer.cards)):
@@ -421,7 +417,7 @@ class Lists:
             for channel in card.shown:
                 key = (card.opened.account, channel)
                 self.rosters.remove(peer.name, key, session, vanished=True, acting=acting)
-            if acting and not self._lives(session):
+            if acting:
                 self.ended(card.opened.account, session)
             if n % PIECE == PIECE - 1:
                 yield

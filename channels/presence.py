@@ -142,6 +142,16 @@ class Presence:
         self._working = None
         _log_fault(task)
 
+    def when_gone(self, told: Callable[[str, str], None]) -> None:
+        """Set who is told, by account and id, of sessions gone with their instance; one instance is told of each."""
+
+        def gone(account: str, session: str) -> None:
+            lists = self.lists
+            if session not in lists.own.cards and not any(session in peer.cards for peer in lists.peers.values()):
+                told(account, session)
+
+        self.lists.ended = gone
+
     async def _look(self) -> None:
         looks = 0
         while True:
