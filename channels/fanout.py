@@ -59,7 +59,8 @@ class Run:
         self.passed: set[Outlet] = set()
         """The sockets of the group that this run is no longer for."""
         self.full = full
-        self._joined: dict[Codec, bytes] = {}
+        self._joined: dict[object, bytes] = {}
+        """What is written, by the codec, or by the edge's way to make bytes of what many are sent."""
 
     def outlets(self) -> list[Outlet]:
         """Return whom this run is for."""
@@ -68,12 +69,12 @@ class Run:
 
     def joined(self, outlet: Outlet) -> bytes:
         """Return what is written for the run to a socket, or nothing where a push is too large."""
-        codec = outlet.codec
-        data = self._joined.get(codec)
+        codec, framed = outlet.codec, outlet.broadcast or outlet.framed
+        data = self._joined.get(outlet.broadcast or codec)
         if data is None:
             frames = [push.frame(codec) for push in self.pushes]
-            whole = outlet.framed is not None and max(map(len, frames)) <= MAX_PUSH
-            data = self._joined[codec] = outlet.framed(frames) if whole and outlet.framed is not None else b""
+            data = framed(frames) if framed is not None and max(map(len, frames)) <= MAX_PUSH else b""
+            self._joined[outlet.broadcast or codec] = data
         return data
 
     def queue(self, outlet: Outlet) -> None:
@@ -90,10 +91,11 @@ class Run:
 
 def _write_one(run: Run, left: Iterator[Outlet]) -> None:
     codec: Codec | None = None
+    broadcast: object = None
     data = b""
     for outlet in left:
-        if outlet.codec is not codec:
-            codec, data = outlet.codec, run.joined(outlet)
+        if outlet.codec is not codec or outlet.broadcast is not broadcast:
+            codec, broadcast, data = outlet.codec, outlet.broadcast, run.joined(outlet)
         direct = outlet.direct
         if direct is None or not data:
             run.queue(outlet)

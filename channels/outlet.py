@@ -66,7 +66,7 @@ class Outlet:
     can be dropped together: the pushes of one watch.
     """
 
-    __slots__ = ("_items", "_wake", "closed", "codec", "direct", "framed", "max_bytes", "shared", "size")
+    __slots__ = ("_items", "_wake", "broadcast", "closed", "codec", "direct", "framed", "max_bytes", "shared", "size")
 
     def __init__(self, codec: Codec, wake: Callable[[], None], max_bytes: int = MAX_BYTES) -> None:
         self.codec = codec
@@ -78,6 +78,8 @@ class Outlet:
         """What takes bytes of the socket at once, as its edge says; None while something waits here."""
         self.framed: Callable[[Sequence[bytes]], bytes] | None = None
         """How the edge makes such bytes of frames; None where it takes none."""
+        self.broadcast: Callable[[Sequence[bytes]], bytes] | None = None
+        """How the edge makes them of what many are sent, where that is another way; the same for many sockets."""
         self.shared: Waiting | None = None
         """What may wait for this socket and others together; it goes before whatever is queued here."""
         self._wake = wake

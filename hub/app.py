@@ -365,6 +365,7 @@ async def serve(
             parts.hub,
             drain_seconds=settings.drain_seconds,
             on_started=lambda: said(code),
+            compress=settings.compression == "once",
         )
         if late:
             background.append(asyncio.create_task(_when_ready(services, lambda code: said(code) if code else None)))

@@ -112,6 +112,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "comes faster is read later. 0: all that come.",
         ),
     ] = 5000
+    compression: Annotated[
+        Literal["off", "once"],
+        Meta(
+            description="`once`: clients that offer permessage-deflate are sent large messages compressed, those to "
+            "many compressed once for all of them, which saves bandwidth and not time. `off`: nothing is compressed."
+        ),
+    ] = "off"
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="The least level logged.")] = (
         "info"
     )

@@ -17,7 +17,11 @@ ALLOWED: Final = frozenset({"7.1.5"})
 """Cases that may fail."""
 GOOD: Final = frozenset({"OK", "NON-STRICT", "INFORMATIONAL", "UNIMPLEMENTED"})
 START_SECONDS: Final = 20.0
-RUNS: Final = {"bounds": ["9.*", "12.*", "13.*"], "lifted": []}
+RUNS: Final = {
+    "bounds": ["9.*", "12.*", "13.*"],
+    "lifted": ["12.*", "13.*"],
+    "compressed": [f"{n}.*" for n in range(1, 11)],
+}
 """How the echo is run, and which cases are left out for it."""
 
 

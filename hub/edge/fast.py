@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from websockets.frames import Close, Opcode
 from websockets.frames import Frame as WireFrame
+from websockets.frames import Opcode
 from websockets.protocol import OPEN, SERVER
 from websockets.protocol import Protocol as Parser
 
 from channels.outlet import Writer
-from hub.edge.framing import BINARY, TEXT, binary_framed, text_framed
+from hub.edge.framing import BINARY, TEXT, binary_framed, close_frame, text_framed
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, Frame
 
@@ -42,6 +43,8 @@ TURN: Final = 128
 """How many frames of one socket are taken in before the others get their turn."""
 UNCOMMON: Final = 4
 """As how many frames one counts that is no whole message: its parser costs more."""
+FRAME_SHARE: Final = 4096
+"""For how many bytes of its payload such a frame counts as one more: compressed, it holds a thousand times its size."""
 PINGS: Final = 256
 """How many pings and pongs a socket may send in ten seconds."""
 PIECES: Final = 10_000
@@ -74,7 +77,7 @@ class FastSocket(asyncio.Protocol):
         self._first = BINARY if binary else TEXT
         """The first byte of our frames."""
         self.direct: Writer | None = transport
-        self.framed = binary_framed if binary else text_framed
+        self.framed: Callable[[Sequence[bytes]], bytes] = binary_framed if binary else text_framed
         self._registered = registered
         """Where the server keeps what it ends when it stops."""
         self._rest: bytearray | None = None
@@ -201,9 +204,10 @@ class FastSocket(asyncio.Protocol):
                 if self._paused:
                     self._rest, self._wanted = bytearray(data[at:]), 2
                     return
-            left -= UNCOMMON
-            if not self._uncommon(data[at:stop]):
+            cost = self._uncommon(data[at:stop])
+            if not cost:
                 return  # what comes behind a close is nothing to anybody
+            left -= cost
             at = stop
         if messages:
             self._hand_on(messages)
@@ -259,21 +263,29 @@ class FastSocket(asyncio.Protocol):
 
     # -- frames that are no whole messages -----------------------------------------------------------
 
-    def _uncommon(self, data: bytes) -> bool:
-        """Take in one such frame, or the beginning of one that is too large; return whether there can be more."""
-        parser = self._parser
+    def _new_parser(self) -> Parser:
+        return Parser(SERVER, state=OPEN, max_size=self._limit, logger=_QUIET)
+
+    def _uncommon(self, data: bytes) -> int:
+        """Take in one such frame, or the beginning of one that is too large.
+
+        Return as how many frames it counts, 0 where there can be no more.
+        """
+        parser, cost = self._parser, UNCOMMON
         if parser is None:
-            parser = self._parser = Parser(SERVER, state=OPEN, max_size=self._limit, logger=_QUIET)
+            parser = self._parser = self._new_parser()
         parser.receive_data(data)
         if parser.parser_exc is not None:
             self._broken(b"".join(parser.data_to_send()))
-            return False
+            return 0
         for event in parser.events_received():
-            if isinstance(event, WireFrame) and not self._event(parser, event):
-                return False
+            if isinstance(event, WireFrame):
+                cost += len(event.data) // FRAME_SHARE
+                if not self._event(parser, event):
+                    return 0
         if not self._parts:
             self._parser = None
-        return True
+        return cost
 
     def _event(self, parser: Parser, event: WireFrame) -> bool:
         if event.opcode is Opcode.CLOSE:
@@ -281,7 +293,7 @@ class FastSocket(asyncio.Protocol):
             return False
         if event.opcode in {Opcode.PING, Opcode.PONG}:
             return self._control(parser)
-        self._pieces += 1
+        self._pieces += event.opcode is Opcode.CONT or not event.fin  # whole and compressed is none
         if self._pieces > PIECES * self._wheel.tens:
             self._fail(close.PIECES)
             return False
@@ -374,12 +386,12 @@ class FastSocket(asyncio.Protocol):
         """Close the socket with a code."""
         if not self._over and not self.transport.is_closing():
             seconds = STRANGER_SECONDS if code == close.HELLO_LATE.code else CLOSE_SECONDS
-            self._end_with(_close_frame(code, reason), seconds)
+            self._end_with(close_frame(code, reason), seconds)
             self._gone(clean=code in _CLEAN)
 
     def _fail(self, why: close.Close) -> None:
         if not self._over:
-            self._broken(_close_frame(why.code, why.reason))
+            self._broken(close_frame(why.code, why.reason))
 
     def _broken(self, frame: bytes) -> None:
         """Close after the peer broke the protocol."""
@@ -416,7 +428,7 @@ class FastSocket(asyncio.Protocol):
     def shutdown(self) -> None:
         """End at once; the server stops."""
         if not self._over and not self.transport.is_closing():
-            self._end_with(_close_frame(close.RESTART.code, close.RESTART.reason))
+            self._end_with(close_frame(close.RESTART.code, close.RESTART.reason))
         self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -434,7 +446,3 @@ class FastSocket(asyncio.Protocol):
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.end(clean=clean)
-
-
-def _close_frame(code: int, reason: str) -> bytes:
-    return WireFrame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False)

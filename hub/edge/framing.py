@@ -1,9 +1,14 @@
-"""How our messages become bytes on a websocket: whole ones, never fragmented, never compressed (RFC 6455)."""
+"""How our messages become bytes on a websocket: whole ones, never fragmented (RFC 6455).
+
+Those that are compressed are made in `hub.edge.deflate`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
+
+from websockets.frames import Close, Frame, Opcode
 
 TEXT: Final = 0x81
 """The first byte of a whole text message."""
@@ -43,3 +48,8 @@ def binary_framed(frames: Sequence[bytes]) -> bytes:
     if len(frames) == 1 and len(frames[0]) < _SMALL:
         return _BINARY_HEADS[len(frames[0])] + frames[0]
     return _framed(BINARY, frames)
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """Return the bytes of a close."""
+    return Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False)

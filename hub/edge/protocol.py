@@ -13,12 +13,15 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
+from hub.edge.compressed import OFFERS, CompressedSocket
+from hub.edge.deflate import Deflater
 from hub.edge.fast import CLOSE_SECONDS, FastSocket
 from hub.edge.wheel import Wheel
 from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
+    from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 TAKE_OVER: Final = "aether.take_over"
 """The ASGI extension by which the endpoint of an accepted socket gets it as a `FastSocket`."""
@@ -42,6 +45,8 @@ class HubProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: BaseTransport) -> None:
         """Begin; the operator's socket takes larger frames."""
         super().connection_made(transport)
+        if self.config.ws_per_message_deflate:
+            self.conn.available_extensions = OFFERS
         if self.server is not None and self.server[1] is None:
             self.frame_bytes = self.conn.max_message_size = OPERATOR_FRAME_BYTES
 
@@ -68,10 +73,10 @@ class HubProtocol(WebSocketsSansIOProtocol):
         if not self.close_sent:
             cast("dict[str, object]", self.scope["extensions"])[TAKE_OVER] = self.take_over
 
-    def take_over(self, *, binary: bool, wheel: Wheel) -> tuple[FastSocket, bytes]:
+    def take_over(self, *, binary: bool, wheel: Wheel, deflater: Deflater | None = None) -> tuple[FastSocket, bytes]:
         """Return the socket, and what came early; the endpoint begins to serve it, and returns.
 
-        Raises `ClientDisconnected` where the peer is gone.
+        `deflater` compresses for those that take it. Raises `ClientDisconnected` where the peer is gone.
         """
         if self.disconnected or self.close_sent or self.transport.is_closing():
             raise ClientDisconnected
@@ -81,13 +86,12 @@ class HubProtocol(WebSocketsSansIOProtocol):
         # What refers to itself would stay until the collector comes by.
         self.conn.parser.close()
         self.scope["extensions"] = {}
-        fast = FastSocket(
-            self.transport,
-            self.frame_bytes,
-            binary=binary,
-            registered=cast("set[object]", self.connections),
-            wheel=wheel,
-        )
+        extension = self.conn.extensions[0] if self.conn.extensions else None
+        kind = FastSocket if extension is None else CompressedSocket
+        registered = cast("set[object]", self.connections)
+        fast = kind(self.transport, self.frame_bytes, binary=binary, registered=registered, wheel=wheel)
+        if isinstance(fast, CompressedSocket):
+            fast.compress(deflater or Deflater(), cast("PerMessageDeflate", extension), binary=binary)
         return fast, self.early
 
     def handle_ping(self) -> None:

@@ -174,8 +174,10 @@ def spread_seconds(sockets: int) -> float:
     return min(MOST_SPREAD_SECONDS, max(SPREAD_SECONDS, sockets / BACK_PER_SECOND))
 
 
-def make_server(app: ASGIApp, hub: Hub, *, drain_seconds: float, on_started: Callable[[], None]) -> HubServer:
-    """Return the server of an application."""
+def make_server(
+    app: ASGIApp, hub: Hub, *, drain_seconds: float, on_started: Callable[[], None], compress: bool = False
+) -> HubServer:
+    """Return the server of an application; with `compress` its sockets may be compressed (`hub.edge.compressed`)."""
     config = Config(
         app,
         loop="uvloop",
@@ -185,7 +187,7 @@ def make_server(app: ASGIApp, hub: Hub, *, drain_seconds: float, on_started: Cal
         log_config=None,
         access_log=False,
         ws_max_size=FRAME_BYTES,
-        ws_per_message_deflate=False,
+        ws_per_message_deflate=compress,
         ws_ping_interval=None,  # `Hub.wheel` asks
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_graceful_shutdown=5,

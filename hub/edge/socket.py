@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from channels.outlet import Writer
 from hub.edge.connection import Connection, Hub
+from hub.edge.deflate import Deflater
 from hub.edge.guard import is_operator, refuse_websocket
 from hub.edge.protocol import TAKE_OVER
 from hub.wire import close
@@ -62,6 +63,7 @@ class SocketEndpoint:
     def __init__(self, hub: Hub, origins: frozenset[str]) -> None:
         self._hub = hub
         self._origins = origins
+        self._deflater = Deflater()
 
     def _refusal(self, operator: bool) -> tuple[Message, close.Close] | None:
         """Return what a new socket is told and closed with, or None where it may come in."""
@@ -96,7 +98,7 @@ class SocketEndpoint:
             return
         take_over = scope.get("extensions", {}).get(TAKE_OVER)
         if take_over is not None:
-            fast, early = take_over(binary=codec.binary, wheel=self._hub.wheel)
+            fast, early = take_over(binary=codec.binary, wheel=self._hub.wheel, deflater=self._deflater)
             fast.begin(Connection(self._hub, codec, fast, operator=operator), early)
             return
         plain = _Plain(send, shut, binary=codec.binary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
@@ -255,6 +255,29 @@ def _played(seed: int, many: int) -> list[list[Message]]:
     for _ in range(3):
         turns.turn()
     return [socket.heard for socket in sockets]
+
+
+def test_sockets_that_are_sent_bytes_of_another_kind_have_them_made_once_for_all() -> None:
+    turns, watches, group, sockets = scene(8)
+    made: list[int] = []
+
+    def other(frames: Sequence[bytes]) -> bytes:
+        made.append(len(frames))
+        return framed([b"other", *frames])
+
+    for socket in sockets[2:6]:
+        socket.outlet.codec = JSON  # the other kind has one codec, as the ones of an edge have
+        socket.outlet.broadcast = other
+    for seq in (1, 2):
+        push(watches, group, seq)
+        turns.turn()
+    assert made == [1, 1], "once for each push, whatever the number of the sockets"
+    for n, socket in enumerate(sockets):
+        kept = [frame for frame in socket.sent if frame != b"other"]
+        assert len(kept) == 2
+        assert len(socket.sent) == (4 if 2 <= n < 6 else 2)
+    assert [m["seq"] for m in sockets[0].heard] == [1, 2]
+    assert [m["seq"] for m in sockets[7].heard] == [1, 2]
 
 
 def test_nothing_follows_a_reset() -> None:

@@ -35,6 +35,7 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
         "migrate": "refuse",
         "packs": "packs.events, my.pack",
         "origins": "https://a.example",
+        "compression": "once",
         "log_level": "debug",
         "log_format": "json",
         "drain_seconds": "2.5",

@@ -1,8 +1,9 @@
-"""An echo behind the hub's own edge, for Autobahn: `python -m tests.wire.echo PORT bounds|lifted`. Part of no hub.
+"""An echo behind the hub's own edge, for Autobahn: `python -m tests.wire.echo PORT bounds|lifted|compressed`.
 
 The hub speaks only its subprotocols, so a suite that wants its messages back cannot talk to it. Here the same door, the
 same protocol class and the same fast socket carry a session that sends back what it is fed. With `lifted` the bounds
-of messages, fragments, pieces and pings, which a conformance suite exceeds on purpose, are out of the way.
+of messages, fragments, pieces and pings, which a conformance suite exceeds on purpose, are out of the way; with
+`compressed` they are as well, and the extension for compression is accepted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 
 from hub.edge import fast
+from hub.edge.compressed import CompressedSocket
 from hub.edge.connection import Connection
+from hub.edge.deflate import Deflater
 from hub.edge.door import DoorProtocol
 from hub.edge.fast import FastSocket
 from hub.edge.framing import binary_framed, text_framed
@@ -27,6 +30,7 @@ from hub.edge.wheel import Wheel
 from hub.wire.codec import FRAME_BYTES, Frame
 
 LIFTED_BYTES: Final = 64 * 1024 * 1024
+DEFLATER: Final = Deflater()
 WAITING: Final = 64
 """How many messages wait to be sent back before reading pauses."""
 
@@ -38,7 +42,7 @@ class Echo:
         self._socket = socket
         self._waiting: deque[Frame] = deque()
         self._sending: asyncio.Task[None] | None = None
-        self.outlet = SimpleNamespace(direct=None)
+        self.outlet = SimpleNamespace(direct=None, broadcast=None)
 
     def feed_one(self, message: Frame) -> bool:
         """`feed` of one message."""
@@ -57,7 +61,11 @@ class Echo:
     def _framed(self) -> list[bytes]:
         """Return the next message, which goes back as what it came."""
         message = self._waiting[0]
-        self._socket.framed = text_framed if isinstance(message, str) else binary_framed
+        binary = not isinstance(message, str)
+        if isinstance(self._socket, CompressedSocket):
+            self._socket.framed = DEFLATER.own[binary]
+        else:
+            self._socket.framed = binary_framed if binary else text_framed
         return [message.encode() if isinstance(message, str) else message]
 
     async def _send(self) -> None:
@@ -89,7 +97,7 @@ class App:
         socket.begin(cast(Connection, Echo(socket)), early)
 
 
-def main(port: int, *, lifted: bool) -> None:
+def main(port: int, *, lifted: bool, compressed: bool) -> None:
     """Serve until a signal."""
     if lifted:
         HubProtocol.frame_bytes = LIFTED_BYTES
@@ -99,10 +107,10 @@ def main(port: int, *, lifted: bool) -> None:
             setattr(fast, name, value)
     config = Config(
         App(), port=port, loop="uvloop", http=DoorProtocol, ws=HubProtocol, lifespan="off", log_level="warning",
-        ws_max_size=LIFTED_BYTES if lifted else FRAME_BYTES, ws_per_message_deflate=False, ws_ping_interval=None,
+        ws_max_size=LIFTED_BYTES if lifted else FRAME_BYTES, ws_per_message_deflate=compressed, ws_ping_interval=None,
     )  # fmt: skip
     uvicorn.Server(config).run()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), lifted=sys.argv[2:] == ["lifted"])
+    main(int(sys.argv[1]), lifted=sys.argv[2:] != ["bounds"], compressed=sys.argv[2:] == ["compressed"])
