@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks import across, contests, creates, imports, matching, plot, realtime, rooms, stored
+from benchmarks import across, calls, contests, creates, imports, matching, plot, realtime, rooms, stored
 from benchmarks.contest import Contest, Outcome, hold
 from benchmarks.generator import NotInstalledError
 from benchmarks.load import Reading
 from benchmarks.stored import Mariadb, Million
 
 Run = Callable[[], Reading]
-Figure = Literal["rate", "seconds", "grown", "each", "p95", "p99"]
+Figure = Literal["rate", "seconds", "grown", "each", "p99"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +117,6 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
             figure="p99",
         ),
         Row(
-            "status", lambda: rooms.hub_status(seconds), 5,
-            "ms (p95) for the status of 1,000 devices, half of them here", figure="p95",
-        ),
-        Row(
-            "calls", lambda: rooms.hub_calls(seconds), 10,
-            f"ms (p99) from asking a command to its answer, {rooms.CALLS:.0f} a second", figure="p99",
-        ),
-        Row(
-            "calls-across", lambda: rooms.hub_calls(seconds, mariadb), 25,
-            "ms (p99) from asking a command at one hub to the answer of a client of another", figure="p99",
-        ),
-        Row(
             "idle", lambda: realtime.hub_open(2000, 3, settle=12.0), 8,
             "KiB for each of 2,000 idle sockets with session and three watches (M1)",
             figure="each",
@@ -206,6 +194,7 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
             for watchers, goal in ((100, 25), (1000, 50), (10_000, 250))
         ),
         *contests.contests(seconds),
+        *calls.contests(mariadb, seconds),
     ]  # fmt: skip
 
 
@@ -219,7 +208,6 @@ _FIGURES: dict[Figure, Callable[[Reading], float]] = {
     "rate": lambda reading: reading.rate,
     "seconds": lambda reading: reading.seconds,
     "grown": lambda reading: reading.grown / 2**20,
-    "p95": lambda reading: reading.percentile(0.95),
     "p99": lambda reading: reading.percentile(0.99),
     "each": lambda reading: reading.grown / 2**10 / reading.messages,
 }

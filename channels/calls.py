@@ -34,6 +34,8 @@ ASK_SECONDS: Final = 1.0
 """How long the other instances are waited for, of which each says at once whether it has the client."""
 TRIES: Final = 2
 """How often a client is looked for that was found, and was gone when it was to be told."""
+PLACES: Final = 10_000
+"""Of how many sessions of other instances it is remembered where they answered last."""
 KNOCK_SECONDS: Final = 1.0
 KNOCKS: Final = 3
 """So many knocks that reach nobody in a row say that an instance is gone."""
@@ -79,6 +81,8 @@ class Calls:
         self._waits = Waits(queues or InProcess(), self.targets, self._delivered, self._spawn)
         self._open: dict[str, _Call] = {}
         self._by_caller: dict[Hashable, set[_Call]] = {}
+        self._where: dict[str, str] = {}
+        """At which other instance a session answered last, the latest last: it is told there without a question."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._knocking: asyncio.Task[None] | None = None
         self._closed = False
@@ -187,6 +191,10 @@ class Calls:
     async def _place(self, call: _Call) -> None:
         """Find the client, wherever it is, and have it told."""
         try:
+            session = call.order.to.rec if call.order.to.kind == "session" else ""
+            if session in self._where and await self._tell_there(call, self._where[session], session):
+                return
+            self._where.pop(session, None)
             while call.tries < TRIES and not call.result.done():
                 call.tries += 1
                 told = await self._told_somewhere(call)
@@ -330,13 +338,22 @@ class Calls:
             self._mind(call)
         elif told.outcome == "answer":
             call.settle({"data": told.data, "from": told.who})
+            if call.order.to.kind == "session" and instance != self.post.name:
+                self._remember(call.order.to.rec, instance)
         elif told.outcome == "failed":
             call.settle(HubError("command.failed", details=told.data))
         elif told.outcome == "absent" and not call.result.done():
-            call.told_to = None  # it has left between the question and the command
+            call.told_to = None  # it has left meanwhile
+            self._where.pop(call.order.to.rec, None)
             self._spawn(self._place(call))
         else:
             call.settle(_refusal(told.outcome))
+
+    def _remember(self, session: str, instance: str) -> None:
+        self._where.pop(session, None)
+        self._where[session] = instance
+        if len(self._where) > PLACES:
+            del self._where[next(iter(self._where))]
 
     # -- other instances -----------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ class SessionState:
     status: str = "active"
     """What the client declared last, wherever the session is shown."""
     move: int = 0
+    told: int = 0
+    """The number of the last command that it was told."""
     gone: asyncio.TimerHandle | None = None
     closing: Callable[[int, str], None] | None = None
     """How the edge is asked to close the socket."""

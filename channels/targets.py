@@ -53,8 +53,6 @@ class _Target:
     who: Who
     since: float
     here: bool = True
-    count: int = 0
-    """How many commands it was told: the number of the last one."""
     open: dict[int, _Open] = field(default_factory=dict)
 
     @property
@@ -81,6 +79,8 @@ class Targets:
             return None
         target = self._targets.get(session.id)
         if target is None:
+            # No number of this session is given twice, whatever its account is and wherever it was before.
+            session.told = max(session.told, session.move << 32)
             target = self._targets[session.id] = _Target(session, session.account, who, self._clock())
         elif not target.here:
             target.since, target.here = self._clock(), True
@@ -138,11 +138,11 @@ class Targets:
             return "absent"
         if len(target.open) >= COMMANDS_PER_TARGET:
             return "busy"
-        number = target.count + 1
+        number = target.session.told + 1
         frame = outlet.codec.encode(frames.command(number, order.name, order.data, order.sender))
         if not outlet.push(frame, None):
             return "busy"
-        target.count = number
+        target.session.told = number
         timer = asyncio.get_running_loop().call_later(order.seconds, self._late, target, number)
         target.open[number] = _Open(order, timer)
         return None

@@ -60,7 +60,7 @@ def _arguments(command: Command, data: dict[str, Any]) -> Any:
 
 
 @handles(Needs.ACCOUNT)
-async def reply(call: Call, request: ClientReply) -> Answer:
+def reply(call: Call, request: ClientReply) -> Answer:
     """Answer a command that this session was told; once, and while it is waited for."""
     session = call.session
     failed = request.code is not None

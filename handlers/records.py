@@ -220,12 +220,10 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
 
 def _creation(call: Call, request: RecordCreate) -> Create:
     kind = call.kind(request.type, "create")
-    linked = kind.linking and not kind.linking.isdisjoint(request.data)
-    data = accept(kind, request.data, creating=True) if linked else kind.accept_create(request.data)
+    data = accept(kind, request.data, creating=True)
     if FOR_TYPE in data:
         may_be_for(call, kind, data)
-    parent = request.parent
-    return Create(kind, call.services.new_id(), data, None if parent is None else parent_id(kind, parent))
+    return Create(kind, call.services.new_id(), data, parent_id(kind, request.parent))
 
 
 def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:

@@ -9,6 +9,10 @@ const server = createServer();
 const hub = new Server(server, { transports: ['websocket'], serveClient: false, perMessageDeflate: false });
 hub.on('connection', (socket) => {
   if (socket.handshake.query.watch) socket.join('watchers');
+  if (!socket.handshake.query.caller) socket.join('workers');
+  socket.on('call', (message, answer) => {
+    hub.to('workers').timeout(10000).emitWithAck('command', message).then((found) => answer(found[0]), () => answer(null));
+  });
   socket.on('say', (message) => hub.to('watchers').emit('said', message));
   for (const what of ['join', 'leave']) {
     socket.on(what, (room, answer) => {

@@ -7,6 +7,7 @@ from typing import Final
 from hub.wire.requests import (
     ActionCall,
     ClientCall,
+    ClientReply,
     FileGrant,
     LookupList,
     LookupResolve,
@@ -30,7 +31,18 @@ from hub.wire.requests import (
 TASKS: Final = (ActionCall, FileGrant, ManifestGet)
 """Requests that run as a task from the start: they may use time-outs before they first wait."""
 LIGHT: Final = frozenset(
-    {SessionBeat, RecordGet, RecordFind, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete, RecordBatch}
+    {
+        SessionBeat,
+        ClientCall,
+        ClientReply,
+        RecordGet,
+        RecordFind,
+        RecordCreate,
+        RecordUpsert,
+        RecordUpdate,
+        RecordDelete,
+        RecordBatch,
+    }
 )
 """Requests that never need a task: they wait for nothing but futures."""
 _PAGES: Final = (

@@ -48,6 +48,34 @@ async def test_a_client_is_told_wherever_it_is_and_its_answer_comes_back(town: T
     assert nothing_left(a, b, c)
 
 
+async def test_a_session_that_answered_is_told_without_a_question_until_it_is_elsewhere(town: Town) -> None:
+    a, b, c = (town.instance(name) for name in "abc")
+    client = b.client()
+    to = address(client.state.id, "session")
+
+    async def called(number: int) -> list[type]:
+        before = len(town.sent)
+        asking = ask(a, to)
+        assert (await client.one())["command"] == number
+        client.reply(number, number)
+        assert (await asking)["data"] == number
+        return [type(letter_of(letter)) for _, _, letter in town.sent[before:]]
+
+    assert [len(await called(n)) for n in (1, 2, 3)] == [5, 2, 2], "a question has an answer from both"
+    client.calls.targets.end(client.state.id)
+    client.state.move, client.calls = 1, c.calls
+    client.arrive()
+    assert Ask in await called(2**32 + 1), "and no number is given twice"
+    assert len(await called(2**32 + 2)) == 2
+    c.box.gone = True
+    client.calls = b.calls
+    client.arrive()
+    assert Ask in await called(2**32 + 3)
+    client.calls.targets.end(client.state.id)
+    assert await code(ask(a, to)) == "command.absent"
+    assert not a.calls._where
+
+
 async def test_the_most_active_session_is_told_and_an_active_one_here_without_asking_anybody(town: Town) -> None:
     a, b, c = (town.instance(name) for name in "abc")
     clients = [a.client(status="idle"), b.client(status="active"), c.client(status="away")]
