@@ -5,7 +5,7 @@
  * channel, also over reconnects · `gap` `{why}`: messages were missed that the hub no longer has (`epoch`, `expired`) ·
  * `lock` `{holder, number} | null`: who holds the lock of the channel's record now ·
  * `error` a HubError: the hub refuses the channel and it has ended · `ended`: its record was deleted · `refused` a
- * HubError: the hub did not take a new state.
+ * HubError: the hub did not take a new state, or a wish for when the session vanishes.
  */
 
 import { Emitter } from "./emitter.js";
@@ -36,6 +36,8 @@ export class Channel extends Emitter {
     this.book = book;
     this.name = name;
     this.state = state;
+    /** @type {Record<string, any>[] | null} what is done when this session vanishes */
+    this.on_drop = null;
     this.roster = new Roster();
     /** @type {{holder: Holder, number: number} | null} who holds the lock of the channel's record, as the hub told last */
     this.lock = null;
@@ -55,16 +57,27 @@ export class Channel extends Emitter {
     this.state = state;
     if (this.roster.version === null) return; // it goes out with the join
     if (unseen) this.join();
-    else this.#sendState();
+    else this.#update("state");
   }
 
-  #sendState() {
+  /**
+   * Say what the hub shall do in this session's name when it vanishes from here, for good and without a word; null: no
+   * longer anything. Kept for every session to come. What is not allowed is told by `refused`.
+   * @param {Record<string, any>[] | null} wishes `record.update` and `channel.send` requests
+   */
+  onDrop(wishes) {
+    this.on_drop = wishes;
+    if (this.roster.version !== null) this.#update("on_drop");
+  }
+
+  /** @param {"state" | "on_drop"} what */
+  #update(what) {
     const { connection } = this.book;
-    connection.ask("presence.update", { channel: this.name, state: this.state }, {
+    connection.ask("presence.update", { channel: this.name, [what]: this[what] }, {
       ok: () => {},
       fail: (error) => {
         if (!mayPass(error)) this.emit("refused", new HubError(error));
-        else this.book.later(this, error.retry_after ?? AGAIN_SECONDS, () => this.#sendState());
+        else this.book.later(this, error.retry_after ?? AGAIN_SECONDS, () => this.#update(what));
       },
     });
   }
@@ -119,7 +132,8 @@ export class Channel extends Emitter {
       ok: ({ data }) => {
         if (connection.session !== session) return;
         this.#joined(data);
-        if (this.state !== state && this.state !== null) this.#sendState();
+        if (this.state !== state && this.state !== null) this.#update("state");
+        if (this.on_drop !== null) this.#update("on_drop");
       },
       fail: (error) => {
         if (connection.session !== session) return;

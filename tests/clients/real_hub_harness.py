@@ -143,4 +143,6 @@ class SlowRoad:
     def close(self) -> None:
         """Take no more connections."""
         self._open.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # or a last one would be taken
         self._listener.close()

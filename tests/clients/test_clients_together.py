@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -238,6 +239,27 @@ async def test_a_reply_survives_a_cut_of_who_obeys(hub: HubProcess, keys: dict[s
         go.set()
         await away(they.ada.run, "here.go('ada')")
         assert [(await task)["data"] for task in asked] == ["ada", "ben"]
+
+
+async def test_what_a_client_wished_is_done_when_it_vanishes_though_the_hub_was_another_one(
+    hub: HubProcess, keys: dict[str, tuple[str, str]]
+) -> None:
+    async with world(hub, keys) as they:
+        ben, cleo = await they.joined()
+        wish = {"op": "channel.send", "channel": they.channel, "event": "gone"}
+        await away(they.ada.run, f"here['{they.channel}'].onDrop([{json.dumps({**wish, 'data': 'Ada'})}])")
+        await ben.channel.set_on_drop([{**wish, "data": "Ben"}])
+        await away(hub.kill)
+        await away(hub.start)
+        await until(lambda: len(cleo.seen()) == 3 and cleo.channel.joined, "everybody is back")
+        # answered behind what was asked before: the wishes are made
+        await they.ben.call("session.beat")
+        await away(they.ada.run, "await hub.request('session.beat')")
+        they.ada.process.kill()
+        they.roads[1].close()
+        they.roads[1].cut()
+        await until(lambda: sorted(cleo.said()) == ["Ada", "Ben"], "both wishes are done")
+        await until(lambda: list(cleo.seen()) == ["Cleo"], "and both have left")
 
 
 async def test_locks_between_the_clients(hub: HubProcess, keys: dict[str, tuple[str, str]]) -> None:

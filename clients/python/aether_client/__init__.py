@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from aether_client.address import Address, parse_address
 from aether_client.backoff import Backoff
-from aether_client.channel import Channel, ChannelGap, ChannelMessage
+from aether_client.channel import Channel, ChannelGap, ChannelLock, ChannelMessage
 from aether_client.client import Client
 from aether_client.errors import AddressError, AetherError, HubError
 from aether_client.feed import Feed, FeedBegun, FeedCommit
@@ -29,6 +29,7 @@ __all__ = [
     "Change",
     "Channel",
     "ChannelGap",
+    "ChannelLock",
     "ChannelMessage",
     "Client",
     "Feed",

@@ -1,7 +1,7 @@
 """Channels on a connection: joined with a state, joined again on every new socket, roster kept.
 
-A `Channel` is read with `async for`: each item is a `RosterChange`, a `ChannelMessage`, or a `ChannelGap` where
-messages were lost for good, in order. What was said while the socket was away is recovered by the place that was kept.
+A `Channel` is read with `async for`: each item is a `RosterChange`, a `ChannelMessage`, a `ChannelLock`, or a
+`ChannelGap` where messages were lost for good, in order. What was said while the socket was away is recovered by the place that was kept.
 What waits for a slow reader is bounded; the roster itself is always current.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
@@ -42,6 +42,20 @@ class ChannelGap:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelLock:
+    """The lock of the channel's record changed hands: `why` is taken, stolen, released, lapsed or deleted.
+
+    `holder` has it now; None: nobody.
+    """
+
+    why: str
+    holder: Mapping[str, Any] | None
+
+
+_Item = RosterChange | ChannelMessage | ChannelLock | ChannelGap
+
+
 class Channel:
     """One joined channel. Leave it with `leave`, or use it as a context manager."""
 
@@ -49,6 +63,10 @@ class Channel:
         self.name = name
         self.state = state
         """What the others see about this session; None: joined without being seen."""
+        self.on_drop: list[Mapping[str, Any]] | None = None
+        """What the hub does in this session's name when it vanishes; None: nothing."""
+        self.lock_holder: Mapping[str, Any] | None = None
+        """Who has the lock of the channel's record, as was heard last; None: nobody."""
         self.error: HubError | None = None
         """Why the hub refused the channel, or why the connection ended."""
         self._channels = channels
@@ -59,7 +77,7 @@ class Channel:
         """Presence pushes that overtook the answer of the join."""
         self._place: dict[str, Any] | None = None
         """Where the history of messages stands: epoch and offset."""
-        self._waiting: deque[RosterChange | ChannelMessage | ChannelGap] = deque(maxlen=MOST_WAITING)
+        self._waiting: deque[_Item] = deque(maxlen=MOST_WAITING)
         self._left = False
         self._wake = asyncio.Event()
 
@@ -79,17 +97,29 @@ class Channel:
         Raises `HubError` where the hub does not take it.
         """
         unseen, self.state = self.state is None, state
-        connection = self._channels.connection
         if not self.joined:
             return
         if unseen:
             self.join()
-            return
+        else:
+            await self._update({"state": state})
+
+    async def set_on_drop(self, wishes: Sequence[Mapping[str, Any]] | None) -> None:
+        """Say what the hub shall do in this session's name when it vanishes from here, for good and without a word.
+
+        Wishes are `record.update` and `channel.send` requests; None: no longer anything. They are kept for every
+        session to come. Raises `HubError` where the hub does not take them.
+        """
+        self.on_drop = None if wishes is None else list(wishes)
+        if self.joined:
+            await self._update({"on_drop": self.on_drop})
+
+    async def _update(self, fields: Mapping[str, Any]) -> None:
         try:
-            await connection.call("presence.update", {"channel": self.name, "state": state}, 30.0)
+            await self._channels.connection.call("presence.update", {"channel": self.name, **fields}, 30.0)
         except HubError as error:
             if not error.may_pass or self.joined:
-                raise
+                raise  # else it goes out with the next join
 
     async def send(
         self,
@@ -121,7 +151,7 @@ class Channel:
         self._wake.set()
         self._channels.forget(self)
 
-    async def __aiter__(self) -> AsyncIterator[RosterChange | ChannelMessage | ChannelGap]:
+    async def __aiter__(self) -> AsyncIterator[_Item]:
         while True:
             while self._waiting and not self._left:
                 yield self._waiting.popleft()
@@ -140,7 +170,7 @@ class Channel:
     ) -> None:
         self.leave()
 
-    def _put(self, item: RosterChange | ChannelMessage | ChannelGap) -> None:
+    def _put(self, item: _Item) -> None:
         self._waiting.append(item)
         self._wake.set()
 
@@ -160,9 +190,13 @@ class Channel:
         def ok(answer: Answer) -> None:
             if connection.sockets == socket:
                 self._joined(answer.data)
+                news: dict[str, Any] = {}
                 if self.state is not state and self.state is not None:  # it was set while the join was on its way
-                    news = {"channel": self.name, "state": self.state}
-                    connection.ask("presence.update", news, lambda _: None, lambda _: None)
+                    news["state"] = self.state
+                if self.on_drop is not None:
+                    news["on_drop"] = self.on_drop
+                if news:
+                    connection.ask("presence.update", {"channel": self.name, **news}, lambda _: None, lambda _: None)
 
         def fail(error: HubError) -> None:
             if connection.sockets != socket or connection.state != "online":
@@ -183,6 +217,7 @@ class Channel:
         self._put(self._roster.open(data["members"], data["version"]))
         if again and "why" in data:
             self._put(ChannelGap(data["why"]))
+        self.lock_holder = (data.get("lock") or {}).get("holder")
         for message in data.get("messages") or ():
             self._put(_message(message))
         early, self._early = self._early, []
@@ -205,6 +240,11 @@ class Channel:
 
     def message(self, push: Message) -> None:
         """Take a `message` push: once, and in the order of the channel."""
+        if push["event"] == "$lock":
+            data = push["data"]
+            self.lock_holder = data["holder"]
+            self._put(ChannelLock(data["why"], data["holder"]))
+            return
         if "offset" not in push or self._pass(push["offset"]):
             self._put(_message(push))
 

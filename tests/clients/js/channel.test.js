@@ -146,3 +146,22 @@ test("who holds the lock of the channel's record is learnt from the join and tol
   peer.ok(peer.take("channel.join"), joined(0, []));
   assert.deepEqual(told.slice(3), ["ann", null]);
 });
+
+test("wishes for when the session vanishes are made again for every session", () => {
+  const { clock, online, peer, channel } = inChannel();
+  const wishes = [{ op: "channel.send", channel: "event:e1", event: "gone", data: 1 }];
+  const refused = [];
+  channel.on("refused", (error) => refused.push(error.code));
+  channel.onDrop(wishes); // before the answer of the join: it goes out behind it
+  assert.equal(peer.inbox.filter(({ op }) => op === "presence.update").length, 0);
+  peer.ok(peer.take("channel.join"), joined(0, []));
+  assert.deepEqual(peer.take("presence.update").on_drop, wishes);
+  peer.close(1006);
+  clock.advance(1);
+  const next = online();
+  next.ok(next.take("channel.join"), joined(0, []));
+  next.error(next.take("presence.update"), "access.denied");
+  assert.deepEqual(refused, ["access.denied"]);
+  channel.onDrop(null);
+  assert.equal(next.take("presence.update").on_drop, null);
+});
