@@ -1,8 +1,8 @@
 """Channels on a connection: joined with a state, joined again on every new socket, roster kept.
 
 A `Channel` is read with `async for`: each item is a `RosterChange`, a `ChannelMessage`, a `ChannelLock`, or a
-`ChannelGap` where messages were lost for good, in order. What was said while the socket was away is recovered by the place that was kept.
-What waits for a slow reader is bounded; the roster itself is always current.
+`ChannelGap` where messages were lost for good, in order. What was said while the socket was away is recovered by the
+place that was kept. What waits for a slow reader is bounded; the roster itself is always current.
 """
 
 from __future__ import annotations
