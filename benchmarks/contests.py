@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks import realtime, rooms
+from benchmarks import compressed, realtime, rooms
 from benchmarks.contest import Against, Contest
 
 SOCKETS = 2000
@@ -35,6 +35,9 @@ def contests(seconds: float) -> list[Contest]:
                 Against("C floor", partial(realtime.floor_fan, **one), 0.70),
                 Against("npm ws", partial(realtime.ws_fan, **one), 1.25),
                 Against("socket.io", partial(realtime.socketio_fan, **one), 1.8),
+                Against("starlette", partial(realtime.plain_fan, **one), 2.0),
+                Against("Feathers", partial(realtime.feathers_fan, **one), 2.3),
+                Against("python-socketio", partial(realtime.python_socketio_fan, **one), 5.0),
             ),
             control=partial(realtime.socketio_fan, **one),
         ),
@@ -58,15 +61,29 @@ def contests(seconds: float) -> list[Contest]:
             least=1_000_000,
             most_p99=50,
         ),
+        Contest(
+            "f4",
+            "a message of 2 KiB to each of 1,000, compressed",
+            partial(compressed.hub_packed, seconds),
+            (
+                Against("npm ws", partial(compressed.ws_packed, seconds), 4),
+                Against("uvicorn", partial(compressed.uvicorn_packed, seconds), 2),
+            ),
+            control=partial(compressed.uvicorn_packed, seconds),
+        ),
         *(
             Contest(
                 f"r{row}",
                 f"session.beat, 100 connections × {depth}, beside npm ws that parses, checks and answers the same",
                 partial(realtime.hub_beats, depth, seconds),
-                (Against("npm ws", partial(realtime.ws_beats, depth, seconds), goal),),
+                (
+                    Against("npm ws", partial(realtime.ws_beats, depth, seconds), goal),
+                    Against("Feathers", partial(realtime.feathers_beats, depth, seconds), feathers),
+                    Against("python-socketio", partial(realtime.python_socketio_beats, depth, seconds), None),
+                ),
                 control=partial(realtime.ws_beats, depth, seconds),
             )
-            for row, depth, goal in ((1, 1, 1.2), (2, 8, 2.5))
+            for row, depth, goal, feathers in ((1, 1, 1.2, 1.9), (2, 8, 2.5, None))
         ),
         *(
             Contest(

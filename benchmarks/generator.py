@@ -40,14 +40,20 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def compiled(name: str) -> str:
-    """Return the path of a program of `native/`; raise `NotInstalledError` where there is no C compiler."""
+def compiled(name: str, *, deflate: bool = False) -> str:
+    """Return the path of a program of `native/`; raise `NotInstalledError` where there is no C compiler.
+
+    With `deflate` it understands compressed messages, for which the headers of zlib have to be there.
+    """
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         raise NotInstalledError("there is no C compiler (cc)")
-    program = Path(_folder().name) / name
-    source = str(NATIVE / f"{name}.c")
-    subprocess.run([compiler, "-O2", "-std=c11", "-Wall", "-o", str(program), source], check=True)
+    program = Path(_folder().name) / (f"{name}-deflate" if deflate else name)
+    command = [compiler, "-O2", "-std=c11", "-Wall", "-o", str(program), str(NATIVE / f"{name}.c")]
+    done = subprocess.run([*command, *(["-DDEFLATE", "-lz"] if deflate else [])], check=False, capture_output=True)
+    if done.returncode and deflate and b"zlib.h: No such file" in done.stderr:
+        raise NotInstalledError("the headers of zlib are not installed (zlib1g-dev)")
+    done.check_returncode()
     return str(program)
 
 
@@ -70,6 +76,8 @@ class Talk:
     """Whether the numbers are written as digits, not in MessagePack."""
     stream: bool = False
     """Whether frames are pieces of a stream, and not messages."""
+    deflate: bool = False
+    """Whether compression is offered, and must be accepted."""
     hello: Sequence[bytes] = ()
     """What each connection sends first, the first one the first of them and so on."""
     greeting: Sequence[bytes] = ()
@@ -101,7 +109,9 @@ def packed(message: dict[str, Any]) -> bytes:
 def _command(mode: str, talk: Talk, **options: float) -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="aether-bench-") as name:
         folder = Path(name)
-        command = [compiled("load"), mode, f"port={talk.server.port}", f"server={talk.server.pid}"]
+        program = compiled("load", deflate=talk.deflate)
+        command = [program, mode, f"port={talk.server.port}", f"server={talk.server.pid}"]
+        command += [f"packed={int(talk.deflate)}"]
         command += [f"path={talk.path}", f"protocol={talk.protocol}", f"binary={int(talk.binary)}"]
         command += [f"digits={int(talk.digits)}", f"stream={int(talk.stream)}", f"ready={talk.ready}"]
         command += [f"in_turn={int(talk.in_turn)}", f"publisher_port={talk.publisher_port}"]

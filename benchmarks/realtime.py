@@ -36,6 +36,7 @@ _FIELDS: Final = (
 )  # fmt: skip
 """What a record of the hub has beside its id, as columns of the peer."""
 _OK: Final = b'{"op":"ok"'
+_SOCKETIO: Final = "/socket.io/?EIO=4&transport=websocket"
 _PACKED_OK: Final = b"\xa2op\xa2ok"
 
 
@@ -129,16 +130,40 @@ def ws_fan(**options: float) -> Reading:
         return _fan_plain(server, **options)
 
 
+def plain_fan(**options: float) -> Reading:
+    """Measure starlette's `send_text`, one after the other."""
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.plain(Path(folder)) as server:
+        return _fan_plain(server, **options)
+
+
+def _fan_socketio(server: servers.Server, said: bytes, **options: float) -> Reading:
+    talk = Talk(
+        server, [said], b'"seq":', path=f"{_SOCKETIO}&watch=1", publisher_path=_SOCKETIO, greeting=[b"40"], ready=1,
+        ready_mark=b"40{", publisher_greeting=[b"40"], publisher_ready=1,
+    )  # fmt: skip
+    return run("fan", talk, connections=WATCHERS, settle=0.3, **options)
+
+
+_SAY: Final = _filled('42["say",' + _SAID, '"}]', FRAME - 1)  # "said" is one letter longer
+
+
 def socketio_fan(**options: float) -> Reading:
     """Measure socket.io."""
-    said = _filled('42["say",' + _SAID, '"}]', FRAME - 1)  # "said" is one letter longer
     with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.socket_io(Path(folder)) as server:
-        path = "/socket.io/?EIO=4&transport=websocket"
-        talk = Talk(
-            server, [said], b'"seq":', path=f"{path}&watch=1", publisher_path=path, greeting=[b"40"], ready=1,
-            ready_mark=b"40{", publisher_greeting=[b"40"], publisher_ready=1,
-        )  # fmt: skip
-        return run("fan", talk, connections=WATCHERS, settle=0.3, **options)
+        return _fan_socketio(server, _SAY, **options)
+
+
+def python_socketio_fan(**options: float) -> Reading:
+    """Measure python-socketio."""
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.python_socketio(Path(folder)) as server:
+        return _fan_socketio(server, _SAY, **options)
+
+
+def feathers_fan(**options: float) -> Reading:
+    """Measure Feathers; "says created" is as long as "create","says"."""
+    said = _filled('42["create","says",' + _SAID, '"}]')
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.feathers(Path(folder)) as server:
+        return _fan_socketio(server, said, **options)
 
 
 def nats_fan(**options: float) -> Reading:
@@ -186,6 +211,26 @@ def plain_beats(depth: int, seconds: float) -> Reading:
     """Measure the same at a starlette socket, which knows no session either."""
     with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, servers.naive(Path(folder)) as server:
         return _pipe(server, [_BEAT], depth, seconds, path="/beat")
+
+
+def _beats_socketio(server: servers.Server, before: str, depth: int, seconds: float) -> Reading:
+    """Measure heartbeats that are answered with an acknowledgement of socket.io."""
+    send = f'42{NUMBER}[{before},{{"op":"session.beat"}}]'.encode()
+    how = {"path": _SOCKETIO, "greeting": [b"40"], "ready": 1, "ready_mark": b"40{"}
+    talk = Talk(server, [send], b"43", good=b"43", **how)  # type: ignore[arg-type]
+    return run("pipe", talk, connections=CONNECTIONS, depth=depth, seconds=seconds)
+
+
+def feathers_beats(depth: int, seconds: float) -> Reading:
+    """Measure the same at Feathers, which checks and answers the same."""
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.feathers(Path(folder)) as server:
+        return _beats_socketio(server, '"create","beats"', depth, seconds)
+
+
+def python_socketio_beats(depth: int, seconds: float) -> Reading:
+    """Measure the same at python-socketio, which checks and answers the same."""
+    with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.python_socketio(Path(folder)) as server:
+        return _beats_socketio(server, '"beat"', depth, seconds)
 
 
 def _gets(talks: list[dict[str, Any]]) -> list[bytes]:
@@ -241,6 +286,5 @@ def ws_open(sockets: int, settle: float = 1.0) -> Reading:
 def socketio_open(sockets: int, settle: float = 1.0) -> Reading:
     """Open sockets at socket.io, each with its greeting."""
     with tempfile.TemporaryDirectory(prefix="aether-bench-") as folder, peers.socket_io(Path(folder)) as server:
-        path = "/socket.io/?EIO=4&transport=websocket&watch=1"
-        talk = Talk(server, [], b"", path=path, greeting=[b"40"], ready=1, ready_mark=b"40{")
+        talk = Talk(server, [], b"", path=f"{_SOCKETIO}&watch=1", greeting=[b"40"], ready=1, ready_mark=b"40{")
         return run("open", talk, connections=sockets, settle=settle)

@@ -1,5 +1,8 @@
 /* The clients of native/load.c: their frames, both ways, and what is verified in what they read. */
 #include "options.h"
+#ifdef DEFLATE
+#include <zlib.h>
+#endif
 
 #define RING (1u << 16) /* messages in flight at most */
 #define CHUNK (1u << 18)
@@ -25,6 +28,8 @@ struct link {
     uint64_t *asked;     /* when each request in flight was sent; 0 where the slot is free */
     uint64_t *number;    /* and its id */
     uint32_t turn;       /* how many payloads it has sent */
+    void *inflater;      /* what is kept from compressed message to message */
+    int alone;           /* whether each of them stands for itself */
 };
 
 static struct link *links;
@@ -251,6 +256,37 @@ static void message(struct link *link, const char *bytes, size_t size, uint32_t 
     }
 }
 
+/* Return what a compressed message holds. */
+static const char *inflated(struct link *link, const char *bytes, uint64_t *size) {
+#ifdef DEFLATE
+    static char whole[LARGEST];
+    z_stream *stream = link->inflater;
+    if (!stream) {
+        stream = link->inflater = must(calloc(1, sizeof *stream));
+        if (inflateInit2(stream, -15) != Z_OK) fail("no memory");
+    } else if (link->alone) {
+        inflateReset(stream);
+    }
+    stream->next_out = (Bytef *)whole;
+    stream->avail_out = LARGEST;
+    const struct text parts[2] = {{(char *)bytes, *size}, {"\0\0\xff\xff", 4}};
+    for (int i = 0; i < 2; i++) {
+        stream->next_in = (Bytef *)parts[i].bytes;
+        stream->avail_in = (uInt)parts[i].size;
+        int done = inflate(stream, Z_SYNC_FLUSH);
+        if ((done != Z_OK && done != Z_BUF_ERROR) || stream->avail_in) fail("a message that cannot be inflated");
+    }
+    *size = LARGEST - stream->avail_out;
+    return whole;
+#else
+    (void)link;
+    (void)bytes;
+    (void)size;
+    fail("a compressed message");
+    return NULL;
+#endif
+}
+
 /* Take in whole frames; return how many bytes were used. */
 static size_t frames(struct link *link, const char *bytes, size_t size, uint64_t at) {
     size_t used = 0;
@@ -267,14 +303,16 @@ static size_t frames(struct link *link, const char *bytes, size_t size, uint64_t
         if (size - used < before + length) break;
         const char *payload = bytes + used + before;
         uint8_t opcode = head[0] & 15;
-        used += before + (size_t)length;
+        uint32_t whole = (uint32_t)(before + length);
+        used += whole;
+        if (head[0] & 0x40) payload = inflated(link, payload, &length);
         if (opcode == 8) {
             note_bad(payload, (size_t)length);
             lose(link);
             return size;
         }
         if (opcode == 9) queue(link, 10, payload, (size_t)length, 0);
-        else if (opcode < 3) message(link, payload, (size_t)length, (uint32_t)(before + length), at);
+        else if (opcode < 3) message(link, payload, (size_t)length, whole, at);
     }
     return used;
 }
@@ -294,6 +332,8 @@ static void on_input(struct link *link, uint64_t at) {
         if (end) {
             if (memcmp(buffer, "HTTP/1.1 101", 12)) fail("the upgrade was refused: %.200s", buffer);
             used = (size_t)(end + 4 - buffer);
+            if (packed && !memmem(buffer, used, "permessage-deflate", 18)) fail("compression was refused: %.200s", buffer);
+            link->alone = memmem(buffer, used, "server_no_context_takeover", 26) != NULL;
             link->state = GREETING;
             upgraded++;
             const struct text *what = link->role == PUBLISHER ? publisher_greeting : greeting;

@@ -35,9 +35,10 @@ static void dial(struct link *link, enum role role) {
     char request[512];
     int size = snprintf(request, sizeof request,
                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n%s%s%s\r\n",
+                        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n%s%s%s%s\r\n",
                         role == PUBLISHER ? publisher_path : path, where, *protocol ? "Sec-WebSocket-Protocol: " : "",
-                        protocol, *protocol ? "\r\n" : "");
+                        protocol, *protocol ? "\r\n" : "",
+                        packed ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
     watch(link, EPOLLIN, EPOLL_CTL_ADD);
     if (send(link->fd, request, (size_t)size, MSG_NOSIGNAL) != size) fail("the upgrade could not be sent");
 }

@@ -27,7 +27,7 @@ struct text {
 
 static const char *path = "/", *publisher_path = "/", *protocol = "";
 static int port, binary, connections = 1000, window = 1, depth = 1, ready = 0, publisher_ready = 0, stream, digits;
-static int in_turn, publisher_port;
+static int in_turn, publisher_port, packed;
 static double rate, seconds = 2, warm = 0.5, settle;
 static pid_t server;
 static struct text greeting[8], publisher_greeting[8], templates[4096], hello[16384];
@@ -77,6 +77,7 @@ static void option(const char *given) {
 #define IS(name) (size == sizeof name - 1 && !memcmp(given, name, size))
     if (IS("port")) port = atoi(value);
     else if (IS("path")) path = value;
+    else if (IS("packed")) packed = atoi(value);
     else if (IS("publisher_port")) publisher_port = atoi(value);
     else if (IS("publisher_path")) publisher_path = value;
     else if (IS("protocol")) protocol = value;

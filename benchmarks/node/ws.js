@@ -1,4 +1,4 @@
-// The peer on npm ws: node ws.js PORT [DATABASE]
+// The peer on npm ws: node ws.js PORT [DATABASE | deflate]
 //
 // By path: /sub hears what /pub says; /beat answers a heartbeat, /get answers a record from SQLite. Both parse and check
 // their message as the hub does, and answer in its form. What the peer has not: sessions, rights, positions, a log.
@@ -7,7 +7,9 @@
 const { createServer } = require('node:http');
 const { WebSocketServer } = require('ws');
 
-const [port, database] = process.argv.slice(2);
+const [port, more] = process.argv.slice(2);
+const deflate = more === 'deflate';
+const database = deflate ? undefined : more;
 const watchers = new Set();
 const STATUSES = new Set(['active', 'idle', 'away']);
 const BEAT = new Set(['op', 'id', 'status']);
@@ -64,7 +66,7 @@ if (database !== undefined) {
   const file = new (require('better-sqlite3'))(database, { readonly: true });
   find = file.prepare('SELECT * FROM bench_talk WHERE id = ?');
 }
-const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, clientTracking: false });
+const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: deflate, clientTracking: false });
 const server = createServer();
 server.on('upgrade', (request, socket, head) => {
   sockets.handleUpgrade(request, socket, head, (accepted) => {
