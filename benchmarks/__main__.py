@@ -26,7 +26,7 @@ from benchmarks.load import Reading
 from benchmarks.stored import Mariadb, Million
 
 Run = Callable[[], Reading]
-Figure = Literal["rate", "seconds", "grown", "each", "p99"]
+Figure = Literal["rate", "seconds", "grown", "each", "p95", "p99"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,18 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
             "roster", lambda: rooms.hub_roster(seconds, rooms.crowd()), 50,
             f"ms (p99) for a join of a channel with {rooms.crowd():,} members, 1,000 of them in the answer",
             figure="p99",
+        ),
+        Row(
+            "status", lambda: rooms.hub_status(seconds), 5,
+            "ms (p95) for the status of 1,000 devices, half of them here", figure="p95",
+        ),
+        Row(
+            "calls", lambda: rooms.hub_calls(seconds), 10,
+            f"ms (p99) from asking a command to its answer, {rooms.CALLS:.0f} a second", figure="p99",
+        ),
+        Row(
+            "calls-across", lambda: rooms.hub_calls(seconds, mariadb), 25,
+            "ms (p99) from asking a command at one hub to the answer of a client of another", figure="p99",
         ),
         Row(
             "idle", lambda: realtime.hub_open(2000, 3, settle=12.0), 8,
@@ -208,6 +220,7 @@ _FIGURES: dict[Figure, Callable[[Reading], float]] = {
     "rate": lambda reading: reading.rate,
     "seconds": lambda reading: reading.seconds,
     "grown": lambda reading: reading.grown / 2**20,
+    "p95": lambda reading: reading.percentile(0.95),
     "p99": lambda reading: reading.percentile(0.99),
     "each": lambda reading: reading.grown / 2**10 / reading.messages,
 }

@@ -16,9 +16,10 @@ from typing import Final
 
 import websockets
 
-from benchmarks import peers, servers
+from benchmarks import across, peers, servers
 from benchmarks.generator import NUMBER, Talk, held, run, text
 from benchmarks.load import Reading
+from benchmarks.stored import Mariadb
 from tests.storage import redis_server
 
 CONNECTIONS: Final = 100
@@ -26,6 +27,11 @@ MEMBERS: Final = 1000
 """How many hear what is said in a room."""
 CROWD: Final = 10_000
 """How many are in the large roster, and how many sockets idle, where the machine allows so many open files."""
+LAUNCHERS: Final = 20
+CALLS: Final = 500.0
+"""How many commands are sent a second: a hub is far from busy with them."""
+GRACE: Final = 12.0
+"""Seconds until who was cut has left."""
 ROOMS: Final = 50
 """How many rooms a connection joins before it leaves them; a socket of the hub joins 100 at most."""
 HEARTBEAT: Final = 20.0
@@ -70,8 +76,9 @@ def _hello(key: str) -> bytes:
     return json.dumps({"op": "session.hello", "id": 1, "token": key}).encode()
 
 
-async def _issued(server: servers.Server, key: str, count: int) -> list[str]:
-    found: list[str] = []
+async def _issued(server: servers.Server, key: str, count: int) -> list[tuple[str, str]]:
+    """Make keys of viewers; return each with its id, under which its bearer is seen."""
+    found: list[tuple[str, str]] = []
     async with websockets.connect(f"ws://127.0.0.1:{server.port}/ws", subprotocols=[JSON], max_size=None) as socket:  # type: ignore[list-item]
         await socket.send(_hello(key).decode())
         await socket.recv()
@@ -84,7 +91,8 @@ async def _issued(server: servers.Server, key: str, count: int) -> list[str]:
             ]  # fmt: skip
             await socket.send(json.dumps(asked))
             for _ in many:
-                found.append(json.loads(await socket.recv())["data"]["key"])
+                made = json.loads(await socket.recv())["data"]
+                found.append((made["key"], made["id"]))
     return found
 
 
@@ -98,7 +106,7 @@ def hub_joins(seconds: float, *, depth: int = 8, shown: bool = False, redis: boo
     send = [text({"op": "channel.join", "id": NUMBER, "channel": name, **presence}) for name in names]
     send += [text({"op": "channel.leave", "id": NUMBER, "channel": name}) for name in names]
     with _hub(redis=redis) as (server, key):
-        hello = [_hello(one) for one in asyncio.run(_issued(server, key, CONNECTIONS))]
+        hello = [_hello(one) for one, _ in asyncio.run(_issued(server, key, CONNECTIONS))]
         talk = Talk(
             server, send, b'"id":', protocol=JSON, hello=hello, ready=1, ready_mark=_OK, good=_OK, in_turn=True,
         )  # fmt: skip
@@ -160,7 +168,7 @@ def hub_roster(seconds: float, members: int = CROWD) -> Reading:
     """Measure a join of a channel with as many members, one at a time; the answer lists 1,000 of them."""
     join = {"op": "channel.join", "id": 2, "channel": "bench_hall:one", "presence": {"state": {"at": 1}}}
     with _hub() as (server, key):
-        hello = [_hello(one) for one in asyncio.run(_issued(server, key, members))]
+        hello = [_hello(one) for one, _ in asyncio.run(_issued(server, key, members))]
         talk = Talk(
             server, [text({**join, "id": NUMBER})], b'"id":', protocol=JSON, greeting=[_hello(key)], ready=1,
             ready_mark=_OK, good=_OK, aside=b'{"op":"presence"',
@@ -170,6 +178,45 @@ def hub_roster(seconds: float, members: int = CROWD) -> Reading:
         )
         with held(visitors, members):
             return run("pipe", talk, connections=1, depth=1, seconds=seconds)
+
+
+def hub_status(seconds: float, devices: int = 1000) -> Reading:
+    """Measure asking for the status of as many devices: half of them are here, half were here before."""
+    with _hub() as (server, key):
+        issued = asyncio.run(_issued(server, key, devices))
+        visitors = Talk(
+            server, [], b"", protocol=JSON, hello=[_hello(one) for one, _ in issued], ready=1, ready_mark=_OK
+        )
+        with held(visitors, devices):
+            pass
+        ask = {"op": "presence.status", "id": NUMBER, "devices": [rec for _, rec in issued]}
+        talk = Talk(
+            server, [text(ask)], b'"id":', protocol=JSON, greeting=[_hello(key)], ready=1, ready_mark=_OK, good=_OK
+        )
+        with held(visitors, devices // 2):
+            return run("pipe", talk, connections=1, depth=1, settle=GRACE, seconds=seconds)
+
+
+def hub_calls(seconds: float, mariadb: Mariadb | None = None) -> Reading:
+    """Measure commands to 20 launchers, each from its asking to its answer; with a database, from hub to hub."""
+    with ExitStack() as stack:
+        if mariadb is None:
+            one, key = stack.enter_context(_hub())
+            two = one
+        else:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="aether-bench-"))
+            two, one = stack.enter_context(across.pair(mariadb, Path(folder)))
+            key = servers.api_key(two.data)
+        issued = asyncio.run(_issued(one, key, LAUNCHERS))
+        launchers = Talk(
+            two, [], b"", protocol=JSON, hello=[_hello(launcher) for launcher, _ in issued], ready=1, ready_mark=_OK,
+            react=b'{"op":"client.reply","id":@7,"command":@}', react_mark=b'"op":"command","command":',
+        )  # fmt: skip
+        call = {"op": "client.call", "id": NUMBER, "command": "SLIDE_NEXT"}
+        send = [text({**call, "to": {"device": rec}}) for _, rec in issued]
+        talk = Talk(one, send, b'"id":', protocol=JSON, greeting=[_hello(key)], ready=1, ready_mark=_OK, good=_OK)
+        with held(launchers, LAUNCHERS):
+            return run("pipe", talk, connections=LAUNCHERS, rate=CALLS, settle=1.0, seconds=seconds)
 
 
 # -- idle sockets --------------------------------------------------------------------------------------------------

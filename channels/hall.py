@@ -15,9 +15,12 @@ from channels.outlet import Outlet
 from channels.rosters import ChannelKey, Member, Rosters, Who
 from channels.seen import Seen
 from hub.access import Identity
+from hub.schema.times import from_millis, to_millis
 
 TELLING_SECONDS: Final = 60.0
 """How often the numbers of a device's telemetry are told to those who see it in a channel; other news at once."""
+SILENT_MILLIS: Final = 10_000
+"""How long nothing was heard of an instance whose sessions others take out: its lease."""
 HALL: Final = ""
 """The name of the room; names of channels hold a colon."""
 TELEMETRY: Final = "telemetry"
@@ -84,6 +87,10 @@ class Hall:
         member = self.member(account, *who.key) if who is not None and who.kind == "device" else None
         entry = member.sessions.get(session) if member is not None else None
         return state | entry.state if entry is not None else state
+
+    def swept(self, account: str, who: Who) -> None:
+        """The last session of a member is over; where it was another instance's, which died, nobody else keeps when."""
+        self._seen.swept(account, who.key, from_millis(to_millis(self._clock()) - SILENT_MILLIS))
 
     def member(self, account: str, kind: str, rec: str) -> Member | None:
         """Return somebody with all sessions in an account, on whichever instance; None where there is none."""

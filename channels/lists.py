@@ -25,6 +25,8 @@ from storage.presence import Ask, Beat, Bye, Closed, Hidden, Message, Op, Opened
 
 SILENT_SECONDS: Final = 3.0
 """After so long without a word of an instance its members are shown away."""
+DEAF_SECONDS: Final = 1.5
+"""After so long without its own beats coming back an instance does not judge the silence of others."""
 LEASE_SECONDS: Final = 10.0
 """For how long an instance must be silent, and Redis be there, before anybody looks whether it is gone."""
 CLAIMED_SECONDS: Final = 3.0
@@ -64,9 +66,12 @@ class Lists:
         self._returning: deque[tuple[float, ChannelKey, str, int]] = deque()
         """Entries of sessions that came here, and until when they have to join again."""
         self._now = 0.0
+        self._echo = 0.0
+        """When a message of its own came back to this instance last: while none does, others are not silent."""
         self._jobs: deque[Iterator[None]] = deque()
         self.linked: float | None = None
         """Since when messages of others are heard; None while they are not."""
+        self.ended: Callable[[str, str], None] = lambda account, session: None  # see `Presence.when_gone`
         self.reborn: Callable[[str], str] = lambda name: name + "'"
         """Returns the name of the next life."""
         self.fetches = 0
@@ -162,9 +167,10 @@ class Lists:
         self.outbox.append(Beat(self.me, self.own.number))
 
     def heard(self, message: Message, now: float) -> None:
-        """Take in what another instance said."""
+        """Take in what another instance said, or this one, whose messages come back as well."""
         sender = message.sender
         if sender == self.me:
+            self._echo = now
             return
         if isinstance(message, Swept) and message.of == self.me:
             self._begin_again()
@@ -347,7 +353,7 @@ class Lists:
         while self._held and self._held[0][0] <= now:
             _, name, channel, session, move = self._held.popleft()
             self.rosters.remove(name, channel, session, move=move)
-        if self.linked is None:
+        if self.linked is None or now - self._echo > DEAF_SECONDS:
             return []
         suspects: list[str] = []
         for peer in self.peers.values():
@@ -411,6 +417,8 @@ class Lists:
             for channel in card.shown:
                 key = (card.opened.account, channel)
                 self.rosters.remove(peer.name, key, session, vanished=True, acting=acting)
+            if acting:
+                self.ended(card.opened.account, session)
             if n % PIECE == PIECE - 1:
                 yield
 

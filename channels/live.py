@@ -86,6 +86,7 @@ class Live:
         self.messages = Messages(log or InProcessLog(), self._too_slow, self.watches.fanout)
         self.locks = locks or InProcessLocks()
         self.locks.listen(LockNews(self.messages, self._outlet_of).told)
+        self.presence.when_gone(self.locks.end)
         self.calls = calls or Calls()
         self.feeds = Feeds(storage)
         self.dispatcher = Dispatcher(storage, self._deliver, read_gaps=read_gaps)

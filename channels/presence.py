@@ -78,6 +78,13 @@ class Presence:
         except Away:
             return False
 
+    async def first(self, name: str, seconds: float) -> bool:
+        """Say whether this instance is the first to do what has this name; where nobody can tell, it is."""
+        try:
+            return self._line is None or await self._line.claim(name, seconds)
+        except Away:
+            return True
+
     # -- the line ------------------------------------------------------------------------------------
 
     def _now(self) -> float:
@@ -134,6 +141,16 @@ class Presence:
     def _worked(self, task: asyncio.Task[None]) -> None:
         self._working = None
         _log_fault(task)
+
+    def when_gone(self, told: Callable[[str, str], None]) -> None:
+        """Set who is told, by account and id, of sessions gone with their instance; one instance is told of each."""
+
+        def gone(account: str, session: str) -> None:
+            lists = self.lists
+            if session not in lists.own.cards and not any(session in peer.cards for peer in lists.peers.values()):
+                told(account, session)
+
+        self.lists.ended = gone
 
     async def _look(self) -> None:
         looks = 0

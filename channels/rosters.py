@@ -35,12 +35,14 @@ __all__ = ["MEMBERS", "STATE_BYTES", "ChannelKey", "Entry", "Happening", "Member
 class Happening:
     """What this instance, and no other, has to act on.
 
-    `join` and `leave` are those of a member; `vanish` is a session that ended without a word, before the `leave` of
-    its member where it was the last. `since` is the member's: with kind, channel and member it names the visit, the
-    same at every instance that could tell of it. `on_drop` is what the session wanted to happen when it vanishes.
+    `join` and `leave` are those of a member; `part` is the end of its last session here while others are known of at
+    other instances: where those end at the same moment, it is the leave. `vanish` is a session that ended without a
+    word, before the `leave` of its member where it was the last. `since` is the member's: with kind, channel and member
+    it names the visit, the same at every instance that could tell of it. `on_drop` is what the session wanted to happen
+    when it vanishes.
     """
 
-    kind: Literal["join", "vanish", "leave"]
+    kind: Literal["join", "vanish", "part", "leave"]
     channel: ChannelKey
     who: Who
     session: str
@@ -330,6 +332,8 @@ class Rosters:
                 self.happened(Happening("vanish", channel, member.who, session, member.since, entry.on_drop))
             if last:
                 self.happened(Happening("leave", channel, member.who, session, member.since))
+            elif all(entry.instance != self.instance for entry in member.sessions.values()):
+                self.happened(Happening("part", channel, member.who, session, member.since))
 
     def _unshow(self, session: str, channel: ChannelKey) -> None:
         shown = self._shown[session]

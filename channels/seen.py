@@ -96,6 +96,19 @@ class Seen:
             stay.parted = now
             self._soon[place] = None
 
+    def swept(self, account: str, member: Member, at: str) -> None:
+        """A member of another instance, which is gone, was here until then."""
+        place = (account, member)
+        stay = self._stays.get(place)
+        if stay is None:
+            if len(self._stays) >= MEMBERS:
+                return
+            stay = self._stays[place] = _Stay()
+            self._line.append((asyncio.get_running_loop().time() + SECONDS, place))
+        if not stay.sessions and at > (stay.went or ""):
+            stay.went = at
+            self._soon[place] = None
+
     def at(self, account: str, member: Member) -> str | None:
         """Return when a member was last here, as far as this instance has it in memory."""
         stay = self._stays.get((account, member))

@@ -220,10 +220,12 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
 
 def _creation(call: Call, request: RecordCreate) -> Create:
     kind = call.kind(request.type, "create")
-    data = accept(kind, request.data, creating=True)
+    linked = kind.linking and not kind.linking.isdisjoint(request.data)
+    data = accept(kind, request.data, creating=True) if linked else kind.accept_create(request.data)
     if FOR_TYPE in data:
         may_be_for(call, kind, data)
-    return Create(kind, call.services.new_id(), data, parent_id(kind, request.parent))
+    parent = request.parent
+    return Create(kind, call.services.new_id(), data, None if parent is None else parent_id(kind, parent))
 
 
 def parent_id(kind: RecordType, parent: ParentRef | None) -> Id | None:

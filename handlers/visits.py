@@ -22,7 +22,7 @@ from channels.hall import HALL
 from channels.rosters import Happening
 from handlers.action_context import ActionContext, Course, Repeated, Stale
 from handlers.base import Call, Operations, Peer, Services
-from handlers.wishes import fulfil
+from handlers.wishes import fulfil, wish_id
 from hub.access import OPERATOR
 from hub.schema.hooks import Visit, VisitHook
 from hub.schema.writes import KeyClaim
@@ -43,6 +43,8 @@ RUN_SECONDS: Final = 30.0
 """How long one hook may take."""
 CLOSE_SECONDS: Final = 5.0
 """How long a hub that stops gives to what waits."""
+CLAIM_SECONDS: Final = 3600.0
+"""For how long other hubs know that this one does it."""
 KNOWN: Final = 10_000
 """How many of the last hooks that ran are known, so that none runs twice here."""
 
@@ -72,7 +74,11 @@ class Visits:
 
     def happened(self, happening: Happening) -> None:
         """Queue what there is to do about it, if anything."""
-        if not self._concerns(happening):
+        if happening.channel[1] == HALL:
+            if happening.kind == "leave":
+                self._services.live.hall.swept(happening.channel[0], happening.who)
+            return
+        if not self._hooks(happening) and (happening.kind != "vanish" or happening.on_drop is None):
             return
         if self._waiting >= WAITING:
             self.lost += 1
@@ -86,12 +92,9 @@ class Visits:
         if self._tasks[n] is None:
             self._tasks[n] = loop.create_task(self._work(n))
 
-    def _concerns(self, happening: Happening) -> bool:
-        if happening.channel[1] == HALL:
-            return False
-        if happening.kind == "vanish":
-            return happening.on_drop is not None
-        return (happening.kind, happening.channel[1].partition(":")[0]) in self._services.registry.visits
+    def _hooks(self, happening: Happening) -> list[VisitHook]:
+        kind = "leave" if happening.kind == "part" else happening.kind
+        return self._services.registry.visits.get((kind, happening.channel[1].partition(":")[0]), [])
 
     async def close(self) -> None:
         """Give what waits some time, then let it go."""
@@ -118,7 +121,7 @@ class Visits:
         if happening.kind == "vanish":
             await self._tried(happening, None)
         elif self._is_ours(happening):
-            for hook in self._services.registry.visits[happening.kind, happening.channel[1].partition(":")[0]]:
+            for hook in self._hooks(happening):
                 await self._tried(happening, hook)
 
     def _is_ours(self, happening: Happening) -> bool:
@@ -131,8 +134,10 @@ class Visits:
     async def _tried(self, happening: Happening, hook: VisitHook | None) -> None:
         """Run a hook, or do the wishes, until it is done or refused for good."""
         what = "the wishes of a session" if hook is None else f"the hook {hook.name}"
-        key, done = "" if hook is None else _key(happening, hook), set[int]()
-        if key and not self._first(key):
+        key, done = wish_id(happening) if hook is None else _key(happening, hook), set[int]()
+        if not self._first(key):
+            return
+        if self._settle and not await self._services.live.presence.first(f"visit:{key}", CLAIM_SECONDS):
             return
         for n in range(1, TRIES + 1):
             try:

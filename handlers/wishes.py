@@ -98,6 +98,11 @@ async def _check(call: Call, request: RecordUpdate | ChannelSend) -> None:
         raise HubError("record.not_found", path="rec")
 
 
+def wish_id(happening: Happening) -> str:
+    """Return what names the wishes of a session, the same on every instance."""
+    return str(happening.on_drop["id"])
+
+
 async def fulfil(services: Services, operations: Operations, happening: Happening, done: set[int]) -> None:
     """Do what a session that vanished wished, as far as it still may; raise only what passes by itself.
 

@@ -128,11 +128,11 @@ class Away(Exception):
 class Line(Protocol):
     """Carries messages between the instances of one cluster, each in the order in which it was sent, and keeps leases.
 
-    Held to this by `tests/storage/contract_line.py`.
+    Held to this by `tests/storage/test_redis_line.py`.
     """
 
     def listen(self, on_message: Callable[[Message], None], on_link: Callable[[bool], None]) -> None:
-        """Set who hears messages of others, and whether this instance is connected; before `start`.
+        """Set who hears messages, one's own among them, and whether this instance is connected; before `start`.
 
         Neither may wait for anything. What others sent while there was no connection is lost.
         """

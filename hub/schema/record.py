@@ -259,7 +259,9 @@ class RecordType:
     def _refuse_unseen(self, image: Image, path: str) -> None:
         for wire, one_line in self._seen:
             text = image.get(wire)
-            if text is not None and (problem := problem_of(text, one_line=one_line)):
+            if text is None or (text.isascii() and text and not text.isspace()):
+                continue  # as most are; the same as the first lines of `problem_of`
+            if problem := problem_of(text, one_line=one_line):
                 raise HubError("data.invalid", problem, path=f"{path}.{wire}")
 
     def _refuse_read_only(self, data: dict[str, Any], path: str, *, creating: bool) -> None:

@@ -98,9 +98,9 @@ def _settled_texts(request: Request) -> Request | None:
     """Return a request all of whose texts are printable, and whose other values are checked."""
     for name in _OPEN[type(request)]:
         value = getattr(request, name)
-        if value is None or value is msgspec.UNSET:
-            continue
         if type(value) is dict and _HARMLESS.issuperset(map(type, value.values())):
+            continue
+        if value is None or value is msgspec.UNSET:
             continue
         if not (type(value) is str or _settle(value, 2)):
             return None

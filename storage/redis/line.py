@@ -156,6 +156,12 @@ class RedisLine:
         return self._key(f"lease:{name}")
 
     async def _ask(self, *words: Any) -> Any:
+        """Ask, and wait for the answer; who leaves meanwhile breaks nothing. Raise `Away`."""
+        asking = asyncio.ensure_future(self._asked(words))
+        asking.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        return await asyncio.shield(asking)
+
+    async def _asked(self, words: tuple[Any, ...]) -> Any:
         async with self._turn:
             connection = self._asking
             if connection is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, func, literal_column, select
+from sqlalchemy import bindparam, func, literal_column, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from storage.base import Member, Sight
@@ -35,8 +35,9 @@ class LastSeen:
             )
         )
         here = select(account.c.account_pk).where(account.c.account == bindparam("account")).scalar_subquery()
-        one = [seen.c.account_pk == here, seen.c.kind == part[0], seen.c.rec == part[1]]
-        self._read = compiled(select(seen.c.kind, seen.c.rec, seen.c.at).select_from(given).where(*one))
+        # Not a join: SQLite would walk everybody of the account, and the whole list for each of them.
+        among = tuple_(seen.c.kind, seen.c.rec).in_(select(part[0], part[1]).select_from(given))
+        self._read = compiled(select(seen.c.kind, seen.c.rec, seen.c.at).where(seen.c.account_pk == here, among))
 
     def write(self, connection: sqlite3.Connection, sights: Sequence[Sight]) -> None:
         """Keep the later ones of these sights and those that are kept."""

@@ -150,7 +150,7 @@ class Node:
         if good:
             for message in sent:
                 for other in self.crowd.nodes:
-                    if other is not self and other.alive and other.way:
+                    if other.alive and other.way:
                         other.inbox.append(message)
 
 

@@ -191,6 +191,16 @@ def test_much_is_written_before_the_turn_is_over() -> None:
     assert [m["seq"] for m in sockets[0].heard][:8] == list(range(1, 9))
 
 
+def test_the_bytes_of_a_run_are_bounded() -> None:
+    turns, watches, group, sockets = scene(2)
+    for seq in range(1, 8):
+        push(watches, group, seq, size=20_000)
+    assert len(watches.fanout.runs) > 1
+    assert max(run.size for run in watches.fanout.runs) < fanout.RUN_BYTES + 21_000
+    turns.turn()
+    assert [m["seq"] for m in sockets[0].heard] == list(range(1, 8))
+
+
 def test_the_runs_of_many_groups_are_bounded() -> None:
     turns, watches, _, _ = scene(0)
     socket = Socket(turns)

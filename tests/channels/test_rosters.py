@@ -406,3 +406,16 @@ def test_the_owner_and_nobody_else_is_told_what_to_act_on(room: Room) -> None:
     room.rosters.put(CHANNEL, BOB, "b1", entry("there"))
     room.rosters.remove("there", CHANNEL, "b1")
     assert seen == []
+
+
+def test_the_last_session_here_is_told_as_a_part_where_others_are_elsewhere(room: Room) -> None:
+    told: list[str] = []
+    room.rosters.happened = lambda happening: told.append(happening.kind)
+    room.join("a1", ADA, {})
+    room.join("a2", ADA, {})
+    room.rosters.put(CHANNEL, ADA, "b1", Entry({}, "active", NOW, NOW, "other"))
+    for session in ("a1", "a2"):
+        room.rosters.leave(CHANNEL, room.sockets[session].outlet, session)
+    assert told == ["join", "part"]
+    room.rosters.remove("other", CHANNEL, "b1")
+    assert told == ["join", "part"], "who has it tells of it"

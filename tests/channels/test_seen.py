@@ -106,6 +106,27 @@ async def test_two_sessions_are_one_member_and_the_last_one_is_the_goodbye(scene
     assert scene.storage.times == [1, 20]
 
 
+async def test_whose_instance_died_is_written_by_who_noticed_it(scene: Scene) -> None:
+    def swept(at: int) -> None:
+        scene.seen.swept(ACCOUNT, EVE, from_millis(START + at * 1000))
+
+    scene.now = 20
+    swept(10)
+    assert scene.at() == 10
+    await scene.until(22)
+    scene.opened("one")
+    swept(15)
+    assert scene.at() == 22, "there is a session here"
+    await scene.until(30)
+    scene.closed("one")
+    swept(25)
+    assert scene.at() == 30
+    await scene.until(31)
+    swept(35)
+    await scene.until(40)
+    assert scene.storage.times == [10, 30, 35]
+
+
 async def test_who_breaks_off_was_here_until_then(scene: Scene) -> None:
     scene.opened("one")
     await scene.until(30)

@@ -11,10 +11,13 @@ from functools import partial
 import pytest
 from redis.crc import key_slot
 
+from hub.wire.errors import HubError
 from storage.redis.address import Address
 from storage.redis.bus import RedisBus
+from storage.redis.locks import RedisLocks
 from storage.redis.messages import BUCKETS, Seal, bucket_of
 from tests.storage.contract_bus import BusContract, Opened, commit, until
+from tests.storage.contract_locks import ADA, BOB, KEY
 from tests.storage.redis_server import RedisServer, free_port, running
 from tests.storage.test_redis_bus import SECRET, connected, realm
 
@@ -62,6 +65,27 @@ async def test_every_server_carries_its_own_channels(cluster: list[RedisServer])
         one.bus.publish([commit(f"account-{n}", 1) for n in range(300)])
         await until(lambda: len(two.commits) == 300)
         assert one.bus.counts.lost == two.bus.counts.lost == 0  # type: ignore[attr-defined]
+
+
+async def test_locks_are_in_one_slot_of_a_cluster(cluster: list[RedisServer]) -> None:
+    urls = [f"redis+cluster://127.0.0.1:{cluster[n].port}" for n in (0, 1)]
+    ends = [RedisLocks(Address(url), SECRET, realm) for url in urls]
+    told: list[str] = []
+    ends[1].listen(lambda change: told.append(change.why))
+    for end in ends:
+        await end.start()
+    await until(lambda: all(end.ready for end in ends))
+    await ends[0].take(KEY, ADA)
+    with pytest.raises(HubError, match=r"lock\.held"):
+        await ends[1].take(KEY, BOB)
+    await ends[1].take(KEY, BOB, steal=True)
+    ends[1].end("account", BOB.session)
+    await until(lambda: ends[0].held(KEY) is None)
+    for end in ends:
+        end.look()
+    await until(lambda: told == ["taken", "stolen", "released"])
+    for end in ends:
+        await end.close()
 
 
 async def test_a_channel_that_moves_to_another_server_is_followed(cluster: list[RedisServer]) -> None:

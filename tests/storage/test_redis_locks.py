@@ -6,16 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
+from random import Random
 
 import pytest
 
 from hub.wire.errors import HubError
+from storage.locks import Change, Holder, InProcessLocks
 from storage.redis.address import Address
 from storage.redis.lock_scripts import LOOK
 from storage.redis.locks import RedisLocks
 from tests.storage.contract_bus import until
 from tests.storage.contract_locks import ADA, BOB, KEY, OTHER, End, LocksContract, Opened
 from tests.storage.redis_server import RedisServer, running
+from tests.storage.test_channel_log import Clock
 
 LATER = """
 for _, field in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -73,6 +76,47 @@ def opened(redis: RedisServer) -> Opened:
 
 class TestRedisLocks(LocksContract):
     """The promise."""
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_scripts_decide_as_the_book_does(opened: Opened, seed: int) -> None:
+    random, told = Random(seed), list[Change]()
+    clock = Clock()
+    book = InProcessLocks(clock)
+    book.listen(told.append)
+    people = [Holder("user", f"u{n}", f"U{n}", f"s{n}") for n in range(4)]
+    keys = [("account", "event", f"{n}") for n in range(3)]
+    async with opened(1) as (end,):
+        for _ in range(300):
+            key, who = random.choice(keys), random.choice(people)
+            deed = random.choices(("take", "steal", "release", "end", "forget", "tick"), (8, 3, 3, 1, 1, 3))[0]
+            answers: list[str] = []
+            for locks in (end.locks, book):
+                try:
+                    if deed in {"take", "steal"}:
+                        answers.append((await locks.take(key, who, steal=deed == "steal")).holder.session)
+                    elif deed == "release":
+                        await locks.release(key, who.session)
+                    elif deed == "end":
+                        locks.end("account", who.session)
+                    elif deed == "forget":
+                        locks.forget(key)
+                except HubError as refused:
+                    answers.append(f"{refused.code} {refused.details}")
+            if deed == "tick":
+                seconds = random.choice((5, 11, 23))
+                for tick in (end.tick, clock.tick):
+                    tick(seconds)
+            assert answers[1:] == answers[: len(answers) // 2], deed
+            await end.settled()
+            book.look()
+            for one in keys:
+                mine, theirs = end.locks.held(one), book.held(one)
+                assert (mine and mine.holder) == (theirs and theirs.holder), deed
+        story = [(c.key, c.why, c.holder, c.was) for c in end.told]
+        # What lapses together lapses in any order.
+        assert sorted(map(str, story)) == sorted(str((c.key, c.why, c.holder, c.was)) for c in told)
+        assert {c.why for c in end.told} == {"taken", "stolen", "released", "lapsed", "deleted"}
 
 
 async def test_one_holder_for_all_instances_and_all_of_them_are_told(opened: Opened) -> None:

@@ -20,7 +20,7 @@ from tests.storage.mariadb_server import running as mariadb_running
 from tests.storage.redis_server import RedisServer
 from tests.storage.redis_server import running as redis_running
 from tests.wire.hubprocess import HubProcess
-from tests.wire.talk import Client, Message, data_of
+from tests.wire.talk import Client, Message, connected, data_of
 from tests.wire.tenant import Tenant, make_tenant
 
 SECRET: Final = "a-secret-of-the-cluster-that-nobody-else-knows"
@@ -392,3 +392,22 @@ async def test_without_redis_clients_of_the_same_hub_are_told_and_others_cannot_
         await asyncio.to_thread(pair.redis.start)
         assert data_of(await here.answer(working))["data"] == "kept until Redis is back"
         await pair.until_health("pass")
+
+
+async def test_a_session_that_comes_back_at_the_other_hub_has_its_lock_still(pair: Pair) -> None:
+    async with both(pair) as (here, there), pair.there.client("viewer") as seer:
+        of = {"type": "event", "rec": (await here.create("event", title="x", acronym="moved-lock"))["id"]}
+        await seer.ok("channel.join", channel=f"event:{of['rec']}")
+        mine = data_of(await asked(here, "lock.take", of))
+        await asked(there, "lock.keep", of)  # the other hub can be asked too
+        here.socket.transport.abort()
+        async with connected(pair.hubs[1].socket_url) as back:
+            await back.greet(resume=here.hello["resume"])
+            assert back.hello["session"] == here.hello["session"]
+            assert await back.ok("lock.keep", **of) == mine
+            assert await there.refused("lock.take", **of) == ("lock.held", None)
+        told = [(await seer.push("message"))["data"] for _ in range(2)]
+        assert [(data["why"], data["number"]) for data in told] == [
+            ("taken", mine["number"]),
+            ("released", mine["number"]),
+        ]

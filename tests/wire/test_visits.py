@@ -169,6 +169,10 @@ EARLY, NOW, LATE = (f"2026-11-22T09:00:0{n}.000Z" for n in range(3))
         ("leave", EARLY, False),
         ("leave", NOW, False),
         ("leave", LATE, True),
+        ("part", None, True),
+        ("part", EARLY, False),
+        ("part", NOW, False),
+        ("part", LATE, True),
     ],
 )
 async def test_what_another_instance_knew_better_is_not_run_here(
@@ -184,8 +188,8 @@ async def test_what_another_instance_knew_better_is_not_run_here(
 
 async def test_the_same_visit_is_run_once(inside: Inside) -> None:
     queue = Queue(inside)
-    for _ in range(3):
-        queue.happens("leave")
+    for kind in ("leave", "part", "leave"):
+        queue.happens(kind)
     await queue.visits.close()
     assert len(SEEN) == 1
 
