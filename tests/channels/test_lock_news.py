@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from channels.fanout import Fanout
-from channels.locks import LockNews
+from channels.locks import AT_ONCE, LockNews
 from channels.messages import Messages
 from channels.outlet import Outlet
 from hub.schema.channels import Channel
@@ -39,7 +43,31 @@ async def test_who_sees_who_is_there_is_told_and_who_lost_the_lock_wherever_that
     assert (hearer.heard(), elsewhere.heard()) == ([], [])
 
 
-async def test_a_socket_that_does_not_keep_up_joins_again_and_nothing_piles_up() -> None:
+async def test_a_lock_that_changes_hands_all_the_time_is_told_of_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels.locks.SECOND", 0.02)
+    seer, loser = Listener(), Listener()
+    messages = Messages(InProcessLog(), lambda outlet: None, Fanout())
+    locks = InProcessLocks()
+    locks.listen(LockNews(messages, lambda account, session: loser.outlet if session == "s-ann" else None).told)
+    await messages.join(KEY, seer.outlet, "s-seer", None, TALK, None, sees=True)
+    for _ in range(200):
+        await locks.take(LOCK, ANN, steal=True)
+        await locks.take(LOCK, BOB, steal=True)
+    assert len(seer.heard()) == AT_ONCE
+    assert len(loser.heard()) == 200, "who loses it is told each time"
+    await asyncio.sleep(0.03)
+    (last,) = seer.heard()
+    held = locks.held(LOCK)
+    assert held is not None
+    assert (last["data"]["number"], last["data"]["holder"]["session"]) == (held.number, "s-bob")
+    assert last["data"]["was"]["session"] == "s-bob", "whom everybody was told of last"
+    await asyncio.sleep(0.05)
+    await locks.release(LOCK, BOB.session)
+    assert [push["data"]["why"] for push in seer.heard()] == ["released"], "at once again"
+
+
+async def test_a_socket_that_does_not_keep_up_joins_again_and_nothing_piles_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("channels.locks.AT_ONCE", 1000)
     seer = Listener(max_bytes=2000)
     messages = Messages(InProcessLog(), lambda outlet: None, Fanout())
     locks = InProcessLocks()
