@@ -121,14 +121,6 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
             "ms (p95) for the status of 1,000 devices, half of them here", figure="p95",
         ),
         Row(
-            "calls", lambda: rooms.hub_calls(seconds), 10,
-            f"ms (p99) from asking a command to its answer, {rooms.CALLS:.0f} a second", figure="p99",
-        ),
-        Row(
-            "calls-across", lambda: rooms.hub_calls(seconds, mariadb), 25,
-            "ms (p99) from asking a command at one hub to the answer of a client of another", figure="p99",
-        ),
-        Row(
             "idle", lambda: realtime.hub_open(2000, 3, settle=12.0), 8,
             "KiB for each of 2,000 idle sockets with session and three watches (M1)",
             figure="each",

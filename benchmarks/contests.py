@@ -156,14 +156,14 @@ def _rooms(seconds: float) -> list[Contest]:
             "channel-burst",
             "the same with 32 messages outstanding",
             partial(rooms.hub_room, 32, seconds),
-            (Against("socket.io", partial(rooms.socketio_room, 32, seconds), 8),),
+            (Against("socket.io", partial(rooms.socketio_room, 32, seconds), 10),),
             control=partial(rooms.socketio_room, 32, seconds),
         ),
         Contest(
             "channel-redis",
             "the same over Redis, beside socket.io with its Redis adapter",
             partial(rooms.hub_room, 32, seconds, redis=True),
-            (Against("socket.io", partial(rooms.socketio_room, 32, seconds, redis=True), 4),),
+            (Against("socket.io", partial(rooms.socketio_room, 32, seconds, redis=True), 5),),
             control=partial(rooms.socketio_room, 32, seconds, redis=True),
         ),
     ]

@@ -86,9 +86,6 @@ class Talk:
     good: bytes = b""
     aside: bytes = b""
     """How what else an asker may hear begins."""
-    react: bytes = b""
-    """What is answered to whatever has `react_mark` in it, with the number behind that in the place of each "@"."""
-    react_mark: bytes = b""
     in_turn: bool = False
     """Whether each connection sends the payloads in their order, from the first one on."""
     publisher_port: int = 0
@@ -124,7 +121,7 @@ def _command(mode: str, talk: Talk, **options: float) -> Iterator[list[str]]:
             payloads: Sequence[bytes] = getattr(talk, option)
             (folder / option).write_bytes(b"".join(len(p).to_bytes(4, "little") + p for p in payloads))
             command.append(f"{option}={folder / option}")
-        for option in ("ready_mark", "mark", "good", "aside", "react", "react_mark"):
+        for option in ("ready_mark", "mark", "good", "aside"):
             (folder / option).write_bytes(getattr(talk, option))
             command.append(f"{option}={folder / option}")
         yield command

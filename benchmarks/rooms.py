@@ -16,10 +16,9 @@ from typing import Final
 
 import websockets
 
-from benchmarks import across, peers, servers
+from benchmarks import peers, servers
 from benchmarks.generator import NUMBER, Talk, held, run, text
 from benchmarks.load import Reading
-from benchmarks.stored import Mariadb
 from tests.storage import redis_server
 
 CONNECTIONS: Final = 100
@@ -27,9 +26,6 @@ MEMBERS: Final = 1000
 """How many hear what is said in a room."""
 CROWD: Final = 10_000
 """How many are in the large roster, and how many sockets idle, where the machine allows so many open files."""
-LAUNCHERS: Final = 20
-CALLS: Final = 500.0
-"""How many commands are sent a second: a hub is far from busy with them."""
 GRACE: Final = 12.0
 """Seconds until who was cut has left."""
 ROOMS: Final = 50
@@ -195,28 +191,6 @@ def hub_status(seconds: float, devices: int = 1000) -> Reading:
         )
         with held(visitors, devices // 2):
             return run("pipe", talk, connections=1, depth=1, settle=GRACE, seconds=seconds)
-
-
-def hub_calls(seconds: float, mariadb: Mariadb | None = None) -> Reading:
-    """Measure commands to 20 launchers, each from its asking to its answer; with a database, from hub to hub."""
-    with ExitStack() as stack:
-        if mariadb is None:
-            one, key = stack.enter_context(_hub())
-            two = one
-        else:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="aether-bench-"))
-            two, one = stack.enter_context(across.pair(mariadb, Path(folder)))
-            key = servers.api_key(two.data)
-        issued = asyncio.run(_issued(one, key, LAUNCHERS))
-        launchers = Talk(
-            two, [], b"", protocol=JSON, hello=[_hello(launcher) for launcher, _ in issued], ready=1, ready_mark=_OK,
-            react=b'{"op":"client.reply","id":@7,"command":@}', react_mark=b'"op":"command","command":',
-        )  # fmt: skip
-        call = {"op": "client.call", "id": NUMBER, "command": "SLIDE_NEXT"}
-        send = [text({**call, "to": {"device": rec}}) for _, rec in issued]
-        talk = Talk(one, send, b'"id":', protocol=JSON, greeting=[_hello(key)], ready=1, ready_mark=_OK, good=_OK)
-        with held(launchers, LAUNCHERS):
-            return run("pipe", talk, connections=LAUNCHERS, rate=CALLS, settle=1.0, seconds=seconds)
 
 
 # -- idle sockets --------------------------------------------------------------------------------------------------

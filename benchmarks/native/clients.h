@@ -223,21 +223,6 @@ static void answered(struct link *link, const char *bytes, size_t size, uint64_t
     if (!finishing && rate <= 0) ask(link, slot);
 }
 
-/* Answer what asks for it: `react` with the number behind `react_mark` in the place of each "@". */
-static int reacted(struct link *link, const char *bytes, size_t size) {
-    const char *found = react.size ? memmem(bytes, size, react_mark.bytes, react_mark.size) : NULL;
-    if (!found) return 0;
-    char said[1024];
-    size_t end = 0;
-    const char *number = found + react_mark.size;
-    for (size_t i = 0; i < react.size && end < sizeof said - 32; i++) {
-        if (react.bytes[i] != '@') said[end++] = react.bytes[i];
-        else for (const char *at = number; at < bytes + size && *at >= '0' && *at <= '9'; at++) said[end++] = *at;
-    }
-    queue(link, binary ? 2 : 1, said, end, 0);
-    return 1;
-}
-
 static void message(struct link *link, const char *bytes, size_t size, uint32_t frame, uint64_t at) {
     if (size == 1 && *bytes == '2') { /* a heartbeat of socket.io */
         queue(link, 1, "3", 1, 0);
@@ -253,8 +238,6 @@ static void message(struct link *link, const char *bytes, size_t size, uint32_t 
             link->state = READY;
             opened++;
         }
-    } else if (reacted(link, bytes, size)) {
-        return;
     } else if (link->role == SUBSCRIBER) {
         if (stream) {
             in_stream(link, bytes, size, at);

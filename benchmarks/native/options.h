@@ -32,7 +32,7 @@ static double rate, seconds = 2, warm = 0.5, settle;
 static pid_t server;
 static struct text greeting[8], publisher_greeting[8], templates[4096], hello[16384];
 static int greetings, publisher_greetings, template_count, hellos;
-static struct text ready_mark, mark, good, aside, react, react_mark;
+static struct text ready_mark, mark, good, aside;
 
 static void fail(const char *format, ...) {
     va_list arguments;
@@ -102,8 +102,6 @@ static void option(const char *given) {
     else if (IS("ready_mark")) ready_mark = whole_file(value);
     else if (IS("mark")) mark = whole_file(value);
     else if (IS("good")) good = whole_file(value);
-    else if (IS("react")) react = whole_file(value);
-    else if (IS("react_mark")) react_mark = whole_file(value);
     else if (IS("aside")) aside = whole_file(value);
     else fail("no option %s", given);
 #undef IS
