@@ -202,6 +202,7 @@ class Live:
             waited += BEAT_SECONDS
             self.bus.beat(self.dispatcher.positions())
             self.locks.look()
+            self.rosters.tick()
             self.seen.tick(asyncio.get_running_loop().time())
             if waited >= (POLL_SECONDS if self.bus.healthy else POLL_WITHOUT_BUS_SECONDS):
                 waited = 0.0

@@ -7,7 +7,8 @@ what happened before in the answer of its join, and is told only what happens af
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -20,16 +21,19 @@ PUSH_EVENTS: Final = 500
 """The most events that one push tells."""
 PUSH_BYTES: Final = 64 * 1024
 """After how many bytes of events a push is full; one event alone may be larger."""
+SOME: Final = 250
+"""After about how many pushes others may have their turn."""
 _ACTIVITY: Final = ("active", "idle", "away")
 
 ChannelKey = tuple[str, str]
 """(account, channel name)"""
 MemberKey = tuple[str, str]
 """(kind, public id)"""
+# What there are very many of is no concern of the collector of cycles, since it is in none: looking through a hundred
+# thousand members would hold up everybody.
 
 
-@dataclass(frozen=True, slots=True)
-class Who:
+class Who(msgspec.Struct, frozen=True, gc=False):
     """A member as others see it: `kind` is user or device, `rec` its public id."""
 
     kind: str
@@ -42,8 +46,7 @@ class Who:
         return self.kind, self.rec
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct, gc=False):
     """One session of a member in a channel, owned by the instance that has its socket.
 
     `since` is the wire time at which the session joined, `here` that since which its member is in the channel, as far
@@ -66,13 +69,14 @@ class Entry:
         return (self.state, self.status, self.since) == (other.state, other.status, other.since)
 
 
-@dataclass(slots=True)
-class Member:
+class Member(msgspec.Struct, gc=False):
     """A user or device in a channel, with its sessions wherever their sockets are. `since`: when the first joined."""
 
     who: Who
     since: str
-    sessions: dict[str, Entry] = field(default_factory=dict)
+    sessions: dict[str, Entry] = msgspec.field(default_factory=dict)
+    number: int = 0
+    """Counts up over all members that come to this instance: the order in which a roster is paged."""
 
     @property
     def status(self) -> str:
@@ -97,10 +101,20 @@ class Member:
 class _Join:
     """A socket in a channel: `version` counts what it was pushed since it joined.
 
-    `start`: how many of the events that wait were in the answer of its join.
+    `start`: how many of the events that wait were in the answer of its join. `only`: the members that it is told of,
+    None for all.
     """
 
     start: int
+    only: frozenset[MemberKey] | None = None
+    version: int = 0
+
+
+@dataclass(slots=True)
+class _Count:
+    """A socket that is told how many there are, and no more; `told` is what it was told last."""
+
+    told: int
     version: int = 0
 
 
@@ -120,6 +134,9 @@ class Room:
         self.name = name
         self.members: dict[MemberKey, Member] = {}
         self._joins: dict[Outlet, _Join] = {}
+        self._counts: dict[Outlet, _Count] = {}
+        self.miscounted = False
+        """Whether somebody may have been told another number than there are."""
         self._events: list[_Event] = []
         self._latest: dict[MemberKey, int] = {}
         """Which of the events that wait is the last one of a member."""
@@ -129,28 +146,38 @@ class Room:
     @property
     def empty(self) -> bool:
         """Whether nobody is shown here and nobody hears it."""
-        return not self.members and not self._joins
+        return not self.members and not self._joins and not self._counts
 
     @property
     def outlets(self) -> list[Outlet]:
         """The sockets that hear it."""
-        return list(self._joins)
+        return [*self._joins, *self._counts]
+
+    @property
+    def counted(self) -> bool:
+        """Whether somebody is told how many there are."""
+        return bool(self._counts)
 
     def hears(self, outlet: Outlet) -> bool:
         """Say whether a socket hears it."""
-        return outlet in self._joins
+        return outlet in self._joins or outlet in self._counts
 
-    def listen(self, outlet: Outlet) -> None:
-        """Let a socket hear what happens from now on, with a new count of versions."""
+    def listen(self, outlet: Outlet, only: frozenset[MemberKey] | None = None) -> None:
+        """Let a socket hear what happens from now on (to some members `only`), with a new count of versions."""
         self._fence = len(self._events)
-        self._joins[outlet] = _Join(self._fence)
+        self._joins[outlet] = _Join(self._fence, only)
+
+    def count(self, outlet: Outlet) -> None:
+        """Let a socket hear from now on how many there are."""
+        self._counts[outlet] = _Count(len(self.members))
 
     def deaf(self, outlet: Outlet) -> bool:
         """Let a socket hear nothing any more, not even what waits; say whether it heard."""
-        return self._joins.pop(outlet, None) is not None
+        return bool(self._joins.pop(outlet, None) or self._counts.pop(outlet, None))
 
     def note(self, kind: Literal["join", "update", "leave"], member: Member) -> bool:
         """Have it told at the end of the turn; say whether there is anybody to tell. A leave before it is done."""
+        self.miscounted = True
         if not self._joins:
             return False
         key = member.who.key
@@ -165,7 +192,33 @@ class Room:
         return True
 
     def flush(self) -> None:
-        """Tell what waits."""
+        """Tell what waits, at once."""
+        for _ in self.telling():
+            pass
+
+    def _counting(self) -> Iterator[int]:
+        self.miscounted = False
+        done, now, made = 0, len(self.members), dict[tuple[str, int], bytes]()
+        for outlet, count in list(self._counts.items()):
+            if done >= SOME:
+                yield done
+                done = 0
+            if count.told == now or self._counts.get(outlet) is not count:
+                continue
+            count.told, count.version = now, count.version + 1
+            codec = outlet.codec
+            frame = made.get((codec.subprotocol, count.version))
+            if frame is None:
+                frame = codec.encode(frames.presence_count(self.name, count.version, now))
+                made[codec.subprotocol, count.version] = frame
+            self._push(outlet, frame)
+            done += 1
+        yield done
+
+    def telling(self) -> Iterator[int]:
+        """Tell what waits when this begins, and how many there are; yield after some pushes how many."""
+        if self._counts and self.miscounted:
+            yield from self._counting()
         events, self._events, self._fence = self._events, [], 0
         self._latest.clear()
         if not events:
@@ -173,9 +226,21 @@ class Room:
         whole: dict[str, list[bytes]] = {}
         bodies: dict[tuple[str, int], list[msgspec.Raw]] = {}
         pushes: dict[tuple[str, int, int], list[bytes]] = {}
+        concerned = {event.member.who.key for event in events}
+        done = 0
         for outlet, join in list(self._joins.items()):
+            if done >= SOME:
+                yield done
+                done = 0
+            if self._joins.get(outlet) is not join:
+                continue  # it has left meanwhile, or joined again
             start, join.start = join.start, 0
+            if join.only is not None and join.only.isdisjoint(concerned):
+                continue
             codec = outlet.codec
+            if join.only is not None:
+                done += self._tell_some(outlet, join, events[start:])
+                continue
             made = pushes.get((codec.subprotocol, start, join.version))
             if made is None:
                 parts = bodies.get((codec.subprotocol, start))
@@ -189,6 +254,18 @@ class Room:
             join.version += len(made)
             for frame in made:
                 self._push(outlet, frame)
+            done += len(made)
+        yield done
+
+    def _tell_some(self, outlet: Outlet, join: _Join, events: list[_Event]) -> int:
+        """Tell a socket of the members that it asked for; return in how many pushes."""
+        codec, only = outlet.codec, join.only or frozenset()
+        told = [_encoded(codec, event) for event in events if event.member.who.key in only]
+        parts = _parts(codec, told)
+        for part in parts:
+            join.version += 1
+            self._push(outlet, codec.encode(frames.presence(self.name, join.version, part)))
+        return max(1, len(parts))
 
     def _push(self, outlet: Outlet, frame: bytes) -> None:
         owner = ("presence", self.name)

@@ -13,6 +13,7 @@ when (DESIGN.md 8). `owned` is told of every change of an entry of this instance
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
@@ -26,7 +27,13 @@ from hub.wire.errors import HubError
 STATE_BYTES: Final = 4096
 """The largest presence state of a session, as JSON."""
 MEMBERS: Final = 1000
-"""The most members that the answer of a join lists."""
+"""The most members that the answer of a join, or one page of a roster, lists."""
+PAGE_BYTES: Final = 512 * 1024
+"""After about how many bytes a page of a roster ends."""
+SESSION_BYTES: Final = 300
+"""About how many bytes a session and its part of a member are without the state."""
+PUSHES_A_TURN: Final = 1000
+"""How many pushes are made in one turn of the loop; the rest comes in the next ones."""
 
 __all__ = ["MEMBERS", "STATE_BYTES", "ChannelKey", "Entry", "Happening", "Member", "Rosters", "Who", "check_state"]
 
@@ -88,6 +95,11 @@ class Rosters:
         """What each socket here hears."""
         self._waiting: dict[int, Room] = {}
         """The rooms in which something waits to be told."""
+        self._telling: tuple[Room, Iterator[int]] | None = None
+        """The room in which it is being told, and the rest of that."""
+        self._counted: dict[ChannelKey, Room] = {}
+        """The rooms of which somebody is told how many are there."""
+        self._numbers = itertools.count(1)
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -99,6 +111,32 @@ class Rosters:
         """Return the members of a channel by kind and id, in the order in which they came; to be read only."""
         room = self._rooms.get(channel)
         return room.members if room else {}
+
+    def page(
+        self, channel: ChannelKey, after: int = 0, limit: int = MEMBERS
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """Return members that came behind a number, in their order, and behind which to go on; None at the end.
+
+        The page ends earlier where it is large. Who is there all the time is on one page of a walk; who comes back
+        meanwhile, on a later one too.
+        """
+        found: list[dict[str, Any]] = []
+        size = last = 0
+        for member in self.roster(channel).values():
+            if member.number <= after:
+                continue
+            if len(found) >= limit or size >= PAGE_BYTES:
+                return found, last
+            found.append(member.wire())
+            size += SESSION_BYTES * len(member.sessions)
+            size += sum(len(msgspec.json.encode(e.state)) for e in member.sessions.values() if e.state)
+            last = member.number
+        return found, None
+
+    def some(self, channel: ChannelKey, only: frozenset[MemberKey]) -> list[dict[str, Any]]:
+        """Return those of these members that are in a channel."""
+        roster = self.roster(channel)
+        return [roster[key].wire() for key in only if key in roster]
 
     def joined(self, channel: ChannelKey, outlet: Outlet) -> bool:
         """Say whether a socket hears a channel."""
@@ -123,16 +161,19 @@ class Rosters:
         status: str = "active",
         *,
         sees: bool = True,
+        only: frozenset[MemberKey] | None = None,
+        counts: bool = False,
     ) -> tuple[list[dict[str, Any]], int]:
         """Let a socket hear a channel; with `state`, show its session there. Return members and version.
 
-        Joining again replaces the state and begins a new count of versions. Who does not see is told of nobody.
+        Joining again replaces the state and begins a new count of versions. Who does not see is told of nobody; with
+        `only` of these members alone, with `counts` of nobody but how many there are.
         """
         room = self._rooms.get(channel)
         if room is None:
             room = self._rooms[channel] = Room(channel[1])
-        if sees:
-            room.deaf(outlet)  # nobody is told of what they do themselves
+        if room.deaf(outlet):  # nobody is told of what they do themselves
+            self._unheard(outlet, channel)
         if who is not None and state is not None:
             member = room.members.get(who.key)
             known = member.sessions.get(session) if member is not None else None
@@ -146,10 +187,16 @@ class Rosters:
             else:
                 known.returning = False
         if sees:
-            room.listen(outlet)
+            if counts:
+                room.count(outlet)
+                self._counted[channel] = room
+            else:
+                room.listen(outlet, only)
             self._heard.setdefault(outlet, set()).add(channel)
         self._forget(channel, room)
-        return [m.wire() for _, m in zip(range(MEMBERS), room.members.values(), strict=False)] if sees else [], 0
+        if not sees or counts:
+            return [], 0
+        return (self.page(channel)[0] if only is None else self.some(channel, only)), 0
 
     def update(self, channel: ChannelKey, session: str, state: dict[str, Any]) -> None:
         """Replace the state of a session; raise `channel.unknown` where it is not shown there."""
@@ -179,12 +226,9 @@ class Rosters:
 
     def leave(self, channel: ChannelKey, outlet: Outlet, session: str) -> None:
         """Take a socket and its session out of a channel at once."""
-        heard = self._heard.get(outlet)
-        if heard is not None:
+        if outlet in self._heard:
             self._deaf(outlet, channel)
-            heard.discard(channel)
-            if not heard:
-                del self._heard[outlet]
+            self._unheard(outlet, channel)
         self.remove(self.instance, channel, session)
 
     def drop(self, outlet: Outlet, session: str, *, ended: bool = False) -> None:
@@ -230,12 +274,14 @@ class Rosters:
             for session, entry in list(member.sessions.items()):
                 self.remove(entry.instance, channel, session)
         self._rooms.pop(channel, None)
+        self._waiting.pop(id(room), None)
+        if self._telling is not None and self._telling[0] is room:
+            for _ in self._telling[1]:
+                pass
+            self._telling = None
         room.flush()
         for outlet in room.outlets:
-            heard = self._heard[outlet]
-            heard.discard(channel)
-            if not heard:
-                del self._heard[outlet]
+            self._unheard(outlet, channel)
         return room.outlets
 
     # -- entries of any instance ---------------------------------------------------------------------
@@ -251,7 +297,7 @@ class Rosters:
         member = room.members.get(who.key)
         fresh = member is None
         if member is None:
-            member = room.members[who.key] = Member(who, entry.here)
+            member = room.members[who.key] = Member(who, entry.here, number=next(self._numbers))
         known = member.sessions.get(session)
         elsewhere = known is not None and known.instance != entry.instance
         if known is not None and elsewhere and (known.move, known.instance) > (entry.move, entry.instance):
@@ -341,6 +387,12 @@ class Rosters:
         if not shown:
             del self._shown[session]
 
+    def _unheard(self, outlet: Outlet, channel: ChannelKey) -> None:
+        heard = self._heard[outlet]
+        heard.discard(channel)
+        if not heard:
+            del self._heard[outlet]
+
     def _forget(self, channel: ChannelKey, room: Room) -> None:
         if room.empty and self._rooms.get(channel) is room:
             del self._rooms[channel]
@@ -349,13 +401,32 @@ class Rosters:
 
     def _tell(self, room: Room, kind: Literal["join", "update", "leave"], member: Member) -> None:
         if room.note(kind, member):
-            first = not self._waiting
-            self._waiting[id(room)] = room
-            if first:
-                self._soon(self.flush)
+            self._wait(room)
+
+    def _wait(self, room: Room) -> None:
+        idle = not self._waiting and self._telling is None
+        self._waiting[id(room)] = room
+        if idle:
+            self._soon(self.flush)
+
+    def tick(self) -> None:
+        """Tell how many there are where somebody is told that; once a second."""
+        for channel, room in list(self._counted.items()):
+            if not room.counted or self._rooms.get(channel) is not room:
+                del self._counted[channel]
+            elif room.miscounted:
+                self._wait(room)
 
     def flush(self) -> None:
-        """Tell what happened since the last time."""
-        waiting, self._waiting = self._waiting, {}
-        for room in waiting.values():
-            room.flush()
+        """Tell what happened since the last time, as much as fits into one turn of the loop; go on in the next one."""
+        left = PUSHES_A_TURN
+        while self._waiting or self._telling is not None:
+            if self._telling is None:
+                room = self._waiting.pop(next(iter(self._waiting)))
+                self._telling = (room, room.telling())
+            for pushes in self._telling[1]:
+                left -= pushes
+                if left <= 0:
+                    self._soon(self.flush)
+                    return
+            self._telling = None

@@ -7,13 +7,14 @@ from typing import Any, Final, Literal
 from channels.hall import who_is
 from channels.locks import shown
 from channels.messages import entry_of, told_of
+from channels.rooms import MemberKey
 from channels.rosters import ChannelKey, Who, check_state
 from handlers.base import Answer, Call, Needs, handles
 from hub.schema.channels import Channel
 from hub.schema.record import RecordType
 from hub.wire.errors import HubError
 from hub.wire.names import split_channel
-from hub.wire.parts import Target
+from hub.wire.parts import RosterOf, Target
 from hub.wire.requests import ChannelJoin, ChannelLeave, ChannelSend
 from storage.channel_log import Place
 
@@ -86,7 +87,11 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     if channel.presence:
         now = call.services.clock()
         state = None if state is None else live.hall.dressed(call.account, who, session.id, state)
-        members, version = live.rosters.join(key, outlet, session.id, who, state, now, session.status, sees=sees)
+        only, counts = _told_of(request.roster), request.roster == "count"
+        members, version = live.rosters.join(
+            key, outlet, session.id, who, state, now, session.status,
+            sees=sees and request.roster != "none", only=only, counts=counts,
+        )  # fmt: skip
     session.channels.add(request.channel)
     data: dict[str, Any] = {
         "members": members,
@@ -95,6 +100,12 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
         "offset": past.place.offset,
         "recovered": past.recovered,
     }
+    roster = live.rosters.roster(key)
+    if sees and channel.presence and request.roster == "count":
+        data["count"] = len(roster)
+    elif members and request.roster == "full" and len(members) < len(roster):
+        last = members[-1]
+        data |= {"count": len(roster), "next": cursor(call, roster[last["kind"], last["rec"]].number)}
     namespace, _, rec = request.channel.partition(":")
     lock = live.locks.held((call.account, namespace, rec)) if sees and channel.record is not None else None
     if lock is not None:
@@ -104,6 +115,18 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     if past.why is not None:
         data["why"] = past.why
     return Answer(data)
+
+
+def _told_of(wanted: str | RosterOf) -> frozenset[MemberKey] | None:
+    """Return the members that somebody wants to be told of, None for all."""
+    if isinstance(wanted, str):
+        return None
+    return frozenset({*(("user", rec) for rec in wanted.users), *(("device", rec) for rec in wanted.devices)})
+
+
+def cursor(call: Call, number: int) -> str:
+    """Return what names the place behind a member in a roster, as this hub pages it."""
+    return f"{call.services.instance}.{number}"
 
 
 @handles(Needs.ACCOUNT)

@@ -1,4 +1,6 @@
-"""presence.update and presence.status: what a session shows in a channel, and who is in the account at all."""
+"""presence.update, presence.roster, presence.status: what a session shows in a channel, who is there, and who is in the
+account at all.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from channels.hall import TELEMETRY
 from channels.rooms import Member
 from channels.rosters import check_state
 from handlers.base import Answer, Call, Needs, handles
-from handlers.channels import member
+from handlers.channels import allowed, cursor, member
 from handlers.wishes import wished
 from hub.wire.errors import HubError
-from hub.wire.requests import PresenceStatus, PresenceUpdate
+from hub.wire.requests import PresenceRoster, PresenceStatus, PresenceUpdate
 from storage.base import SIGHTS
 
 OFFLINE: Final = "offline"
@@ -35,6 +37,35 @@ async def update(call: Call, request: PresenceUpdate) -> Answer:
     if request.state is not None:
         live.rosters.update(key, session.id, live.hall.dressed(call.account, member(call), session.id, request.state))
     return Answer({})
+
+
+@handles(Needs.ACCOUNT)
+async def roster(call: Call, request: PresenceRoster) -> Answer:
+    """Say who is in a channel, or how many; also over HTTP, and without joining."""
+    session = call.peer.session if call.peer.outlet is not None else None
+    known = session is not None and request.channel in session.channels
+    key, channel = await allowed(call, request.channel, known=known)
+    if not channel.presence:
+        raise HubError("data.invalid", f"Nobody is shown in the channels of {channel.namespace}.", path="channel")
+    if not channel.may_see(call.peer.role):
+        text = f"Role {call.peer.role} is not told who is in {channel.namespace}."
+        raise HubError("access.denied", text, path="channel")
+    rosters = call.services.live.rosters
+    if request.count:
+        return Answer({"count": len(rosters.roster(key))})
+    members, last = rosters.page(key, behind(call, request.after), request.limit)
+    return Answer({"members": members} if last is None else {"members": members, "next": cursor(call, last)})
+
+
+def behind(call: Call, after: str | None) -> int:
+    """Return behind which member a page begins; raise `cursor.invalid`, also for the cursor of another hub."""
+    if after is None:
+        return 0
+    instance, _, number = after.rpartition(".")
+    if instance != call.services.instance or not number.isdecimal() or not number.isascii() or len(number) > 15:
+        text = "This cursor is of another hub, or none; begin again without it."
+        raise HubError("cursor.invalid", text, path="after")
+    return int(number)
 
 
 @handles(Needs.ACCOUNT)

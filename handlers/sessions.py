@@ -34,7 +34,7 @@ LIMITS: Final = {
 }
 BEATS: Final = 1000
 """Of how many accounts the last answer to a heartbeat is kept."""
-FEATURES: Final[list[str]] = []
+FEATURES: Final[list[str]] = ["presence.roster"]
 """What this hub speaks beyond aether.v1."""
 
 

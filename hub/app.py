@@ -56,7 +56,7 @@ CORE: Final = ("hub.schema.core", "handlers.operator", "handlers.imports")
 
 LATE_SECONDS: Final = 0.25
 """How often a hub that started without its database looks whether it can be used."""
-GC_THRESHOLDS: Final = (20_000, 20, 50)
+GC_THRESHOLDS: Final = (20_000, 5, 200)
 """After how many new objects the collector looks at the young, the middle-aged and the old."""
 
 

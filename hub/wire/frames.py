@@ -66,6 +66,11 @@ def presence(channel: str, version: int, events: list[Message] | msgspec.Raw) ->
     return {"op": "presence", "channel": channel, "version": version, "events": events}
 
 
+def presence_count(channel: str, version: int, count: int) -> Message:
+    """Return the push that tells how many are in a channel."""
+    return {"op": "presence", "channel": channel, "version": version, "count": count}
+
+
 def message(channel: str, offset: int, body: Message) -> Message:
     """Build the push of one message; `offset` is 0 where it is not kept, `body` has `event`, `data` and `from`."""
     if offset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -23,6 +23,17 @@ class ClientInfo(msgspec.Struct, frozen=True):
 
     name: Text = ""
     version: Text = ""
+
+
+ROSTER_OF: Final = 500
+"""How many members of each kind a join may ask to hear of."""
+
+
+class RosterOf(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The members that somebody wants to be told of, and no others."""
+
+    users: Annotated[list[PublicId], Meta(max_length=ROSTER_OF)] = []
+    devices: Annotated[list[PublicId], Meta(max_length=ROSTER_OF)] = []
 
 
 Percent = Annotated[float, Meta(ge=0, le=100)]

@@ -27,6 +27,7 @@ from hub.wire.parts import (
     PublicId,
     Recover,
     RequestId,
+    RosterOf,
     Since,
     Target,
     Text,
@@ -278,6 +279,7 @@ class ChannelJoin(Request, frozen=True, tag="channel.join", kw_only=True):
     channel: ChannelName
     presence: PresenceEntry | None = None
     recover: Recover | None = None
+    roster: Literal["full", "count", "none"] | RosterOf = "full"
 
 
 class ChannelLeave(Request, frozen=True, tag="channel.leave", kw_only=True):
@@ -344,6 +346,15 @@ class ClientReply(Request, frozen=True, tag="client.reply", kw_only=True):
     data: Any = None
     code: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_.]{0,63}\Z")] | None = None
     message: Annotated[str, Meta(max_length=1000)] | None = None
+
+
+class PresenceRoster(Request, frozen=True, tag="presence.roster", kw_only=True):
+    """Read who is in a channel, a page at a time, or how many."""
+
+    channel: ChannelName
+    limit: Limit = 1000
+    after: Annotated[str, Meta(max_length=100)] | None = None
+    count: bool = False
 
 
 class PresenceStatus(Request, frozen=True, tag="presence.status", kw_only=True):
@@ -415,8 +426,8 @@ REQUESTS: tuple[type[Request], ...] = (
     RecordGet, RecordFind, RecordAggregate, RecordSearch, RecordCreate, RecordUpsert, RecordUpdate, RecordDelete,
     RecordMove, RecordRestore, RecordRevert, RecordUpdateWhere, RecordDeleteWhere, RecordHistory, RecordBatch,
     FeedStart, FeedAck, FeedStop, WatchStart, WatchStop, ChannelJoin, ChannelLeave, ChannelSend,
-    PresenceUpdate, PresenceStatus, LockTake, LockKeep, LockRelease, ClientCall, ClientReply, LookupList, LookupResolve,
-    ActionCall, SchemaDescribe, FileGrant, ManifestGet,
+    PresenceUpdate, PresenceRoster, PresenceStatus, LockTake, LockKeep, LockRelease, ClientCall, ClientReply,
+    LookupList, LookupResolve, ActionCall, SchemaDescribe, FileGrant, ManifestGet,
 )  # fmt: skip
 
 BY_NAME: dict[str, type[Request]] = {str(r.__struct_config__.tag): r for r in REQUESTS}

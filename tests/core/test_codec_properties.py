@@ -186,6 +186,7 @@ _GOOD: dict[str, dict[str, Any]] = {
     "client.call": {"to": {"device": "x"}, "command": "RELOAD"},
     "client.reply": {"command": 1},
     "presence.status": {"users": ["x"]},
+    "presence.roster": {"channel": "a:b"},
     "action.call": {"action": "a.b"},
     "lookup.list": {"lookup": "country"},
     "lookup.resolve": {"lookup": "country", "q": "DE"},

@@ -18,6 +18,7 @@ def presence_cases(event: str) -> Iterator[tuple[str, str, Build]]:
     for kind in ("event", "api_key"):
         yield "presence.update", f"to change a {kind} on vanishing", partial(_change, channel, kind)
     yield "presence.update", "to speak on vanishing", partial(_speak, channel)
+    yield "presence.roster", "a place", lambda x: {"channel": "audience:shared", "after": f"{x.mark[:8]}.1"}
     yield (
         "presence.status",
         "users and devices",

@@ -47,7 +47,9 @@ async def test_a_hello_tells_who_where_and_how_far(tenant: Tenant, codec: str) -
     assert (hello["user"], hello["account"], hello["roles"]) == (None, tenant.account, ["editor"])
     assert hello["server"]["name"] == "aether-hub"
     assert TIME.fullmatch(hello["now"])
-    assert (hello["heartbeat"], type(hello["seq"]), type(hello["epoch"]), hello["features"]) == (20, int, str, [])
+    assert (hello["heartbeat"], type(hello["seq"]), type(hello["epoch"]), hello["features"]) == (
+        20, int, str, ["presence.roster"],
+    )  # fmt: skip
     assert hello["limits"]["frame_bytes"] == 1024 * 1024
 
 
