@@ -38,11 +38,15 @@ class Card:
 
 @dataclass(slots=True)
 class Fetch:
-    """A whole list that is coming in: the next page, and what was on those before."""
+    """A whole list that is coming in: the next page, and the sessions on those before.
+
+    `stale` is where the copy shows the session `current`, the last on these pages, and the list did not yet.
+    """
 
     index: int = 0
     seen: set[str] = field(default_factory=set)
-    shown: set[tuple[str, str]] = field(default_factory=set)
+    current: str = ""
+    stale: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)

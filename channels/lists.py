@@ -235,8 +235,8 @@ class Lists:
                     if known != op:
                         entry = card.entry(op, peer.name, quiet=peer.quiet)
                         self.rosters.put((card.opened.account, op.channel), card.who, session, entry)
-                    if fetch is not None:
-                        fetch.shown.add((session, op.channel))
+                    if fetch is not None and fetch.current == session:
+                        fetch.stale.discard(op.channel)
             case Hidden():
                 self._hide(peer, card, op.channel)
             case Stands():
@@ -327,20 +327,22 @@ class Lists:
         peer.asked = now
         taken: list[str] = []
         for op in page.ops:
+            if isinstance(op, Opened):
+                self._next(peer, fetch, op.session)
             self._apply(peer, op, now, taken)
         self._take_leave(taken, now)
         if page.last:
-            self._whole(peer, fetch, now)
-
-    def _whole(self, peer: Peer, fetch: Fetch, now: float) -> None:
-        """The list is complete: what was on the copy and is not on the list is gone."""
-        peer.whole, peer.fetch, peer.asked = True, None, -ASK_SECONDS
-        for session, card in list(peer.cards.items()):
-            if session not in fetch.seen:
+            self._next(peer, fetch, "")
+            peer.whole, peer.fetch, peer.asked = True, None, -ASK_SECONDS
+            for session in [session for session in peer.cards if session not in fetch.seen]:
                 self._close(peer, session, now, moved=False)
-                continue
-            for channel in [name for name in card.shown if (session, name) not in fetch.shown]:
-                self._hide(peer, card, channel)
+
+    def _next(self, peer: Peer, fetch: Fetch, session: str) -> None:
+        """The list goes on to a session: where the one before it is shown on the copy alone, it is no longer."""
+        for channel in fetch.stale:
+            self._hide(peer, peer.cards.get(fetch.current), channel)
+        card = peer.cards.get(session)
+        fetch.current, fetch.stale = session, set(card.shown) if card is not None else set()
 
     # -- silence, and the end ------------------------------------------------------------------------
 
