@@ -27,8 +27,9 @@ CUTS: Final = min(1000, 20 * SCALE)
 STANDSTILL_SECONDS: Final = 4.0 if SCALE < 10 else 30.0
 PING_SECONDS: Final = 2.0 if SCALE < 10 else 20.0
 RIGHT_SECONDS: Final = 15.0
-AWAY_SECONDS: Final = 5.0
-"""How long after the death of a hub its members may be shown as if nothing were."""
+AWAY_SECONDS: Final = 8.0
+"""How long after the death of a hub its members may be shown as if nothing were: three seconds, and what a busy machine
+takes to tell of thousands."""
 BACK_SECONDS: Final = 5.0
 """How long after Redis is back rosters may be wrong."""
 GRACE_SECONDS: Final = 10.0

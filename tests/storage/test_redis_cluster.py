@@ -12,6 +12,7 @@ import pytest
 from redis.crc import key_slot
 
 from hub.wire.errors import HubError
+from storage.presence import Beat
 from storage.redis.address import Address
 from storage.redis.bus import RedisBus
 from storage.redis.locks import RedisLocks
@@ -20,6 +21,7 @@ from tests.storage.contract_bus import BusContract, Opened, commit, until
 from tests.storage.contract_locks import ADA, BOB, KEY
 from tests.storage.redis_server import RedisServer, free_port, running
 from tests.storage.test_redis_bus import SECRET, connected, realm
+from tests.storage.test_redis_line import ends
 
 SLOTS = 16384
 SERVERS = 3
@@ -118,3 +120,15 @@ async def test_a_server_that_is_killed_is_missed_and_found_again(cluster: list[R
         await until(lambda: one.bus.healthy and two.bus.healthy)
         one.bus.publish([commit(f"account-{n}", 1) for n in range(200)])
         await until(lambda: len(two.commits) == 200)
+
+
+async def test_the_line_of_presence_is_carried_by_one_server_of_them(cluster: list[RedisServer]) -> None:
+    url = f"redis+cluster://127.0.0.1:{cluster[0].port},127.0.0.1:{cluster[1].port}"
+    async with ends(url, "a", "b") as (one, other):
+        one.line.put(Beat("one", 7))
+        await until(lambda: other.beats("one") == [7])
+        await until(lambda: other.linked)
+        assert await one.line.claim("x", 60)
+        assert not await other.line.claim("x", 60)
+        lives = [await one.line.lives(name) for name in ("a", "b", "c")]
+        assert lives == [True, True, False]

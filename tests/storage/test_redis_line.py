@@ -32,11 +32,11 @@ def redis() -> Iterator[RedisServer]:
 class End:
     """One end, and what it heard."""
 
-    def __init__(self, redis: RedisServer, name: str, secret: bytes, epoch: str) -> None:
+    def __init__(self, url: str, name: str, secret: bytes, epoch: str) -> None:
         async def realm() -> str:
             return epoch
 
-        self.line = RedisLine(Address(redis.url), secret, realm)
+        self.line = RedisLine(Address(url), secret, realm)
         self.name = name
         self.heard: list[Message] = []
         self.links: list[bool] = []
@@ -52,9 +52,12 @@ class End:
 
 
 @asynccontextmanager
-async def ends(redis: RedisServer, *names: str, secret: bytes = SECRET, epoch: str = "e") -> AsyncIterator[list[End]]:
+async def ends(
+    redis: RedisServer | str, *names: str, secret: bytes = SECRET, epoch: str = "e"
+) -> AsyncIterator[list[End]]:
     """Run ends that beat ten times a second, as their users would each second."""
-    made = [End(redis, name, secret, epoch) for name in names]
+    url = redis if isinstance(redis, str) else redis.url
+    made = [End(url, name, secret, epoch) for name in names]
 
     async def beat() -> None:
         while True:
