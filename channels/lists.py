@@ -74,8 +74,6 @@ class Lists:
         self.ended: Callable[[str, str], None] = lambda account, session: None  # see `Presence.when_gone`
         self.reborn: Callable[[str], str] = lambda name: name + "'"
         """Returns the name of the next life."""
-        self.fetches = 0
-        """How often a whole list was asked for."""
 
     # -- one's own list ------------------------------------------------------------------------------
 
@@ -306,7 +304,6 @@ class Lists:
         if now - peer.asked >= ASK_SECONDS:
             peer.asked = now
             peer.fetch = None
-            self.fetches += 1
             self.outbox.append(Ask(self.me, peer.name))
 
     def _page(self, peer: Peer, page: Page, now: float) -> None:
