@@ -17,8 +17,11 @@ from storage.redis.address import Address
 from storage.redis.bus import RedisBus
 from storage.redis.locks import RedisLocks
 from storage.redis.messages import BUCKETS, Seal, bucket_of
+from storage.redis.post import RedisPost
+from storage.redis.queues import RedisQueues
 from tests.storage.contract_bus import BusContract, Opened, commit, until
 from tests.storage.contract_locks import ADA, BOB, KEY
+from tests.storage.contract_post import End
 from tests.storage.redis_server import RedisServer, free_port, running
 from tests.storage.test_redis_bus import SECRET, connected, realm
 from tests.storage.test_redis_line import ends
@@ -88,6 +91,28 @@ async def test_locks_are_in_one_slot_of_a_cluster(cluster: list[RedisServer]) ->
     await until(lambda: told == ["taken", "stolen", "released"])
     for end in ends:
         await end.close()
+
+
+async def test_letters_and_what_waits_for_clients_are_in_one_slot_of_a_cluster(cluster: list[RedisServer]) -> None:
+    url = f"redis+cluster://127.0.0.1:{cluster[0].port}"
+    ends = [End(RedisPost(Address(url), random.randbytes(32) if not n else SECRET, realm)) for n in range(3)]
+    for end in ends:
+        await end.post.start()
+    await until(lambda: all(end.post.ready for end in ends))
+    stranger, one, two = ends
+    assert await one.post.send(two.post.name, b"hello") == 1
+    assert await two.post.send(None, b"all") == 1
+    await until(lambda: (two.letters, one.letters) == ([(one.post.name, b"hello")], [(two.post.name, b"all")]))
+    assert isinstance(one.post, RedisPost)
+    assert isinstance(two.post, RedisPost)
+    await RedisQueues(one.post).put(("account", "device", "kiosk"), "item", b"waits", 60)
+    assert await RedisQueues(two.post).take(("account", "user", "kiosk")) is None
+    found = await RedisQueues(two.post).take(("account", "device", "kiosk"))
+    assert found is not None
+    assert found[0] == b"waits"
+    assert stranger.letters == []
+    for end in ends:
+        await end.post.close()
 
 
 async def test_a_channel_that_moves_to_another_server_is_followed(cluster: list[RedisServer]) -> None:
