@@ -8,7 +8,7 @@ its entry.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from channels.outlet import Outlet
@@ -95,6 +95,10 @@ class Hall:
     def member(self, account: str, kind: str, rec: str) -> Member | None:
         """Return somebody with all sessions in an account, on whichever instance; None where there is none."""
         return self._rosters.roster(hall(account)).get((kind, rec))
+
+    def members(self, account: str) -> Mapping[tuple[str, str], Member]:
+        """Return everybody who is in an account, by kind and id, as of now."""
+        return self._rosters.roster(hall(account))
 
     def last_seen(self, account: str, kind: str, rec: str) -> str | None:
         """Return when somebody was last here, as far as this instance has it in memory."""

@@ -78,21 +78,22 @@ async def status(call: Call, request: PresenceStatus) -> Answer:
         raise HubError("data.invalid", f"Ask for at most {SIGHTS} users and devices at a time.", path="devices")
     call.rights.require("membership.read")
     account, hall = call.account, call.services.live.hall
-    gone = [place for place in asked if hall.member(account, *place) is None and not hall.last_seen(account, *place)]
+    present = hall.members(account)
+    gone = [place for place in asked if place not in present and not hall.last_seen(account, *place)]
     stored = await call.services.storage.last_seen(account, gone) if gone else {}
     # Who came or went meanwhile is told as they are now.
-    now = call.services.clock()
+    now, present = call.services.clock(), hall.members(account)
     found: dict[str, dict[str, Any]] = {"user": {}, "device": {}}
     for kind, rec in asked:
-        here = hall.member(account, kind, rec)
+        here = present.get((kind, rec))
         if here is None:
             seen = hall.last_seen(account, kind, rec) or stored.get((kind, rec))
             if seen is not None:
                 found[kind][rec] = {"status": OFFLINE, "last_seen": seen}
         else:
-            cut = hall.last_seen(account, kind, rec) if here.status == "away" else None
-            seen = cut or now
-            found[kind][rec] = {"status": here.status, "last_seen": seen, **_said(kind, here)}
+            shown = here.status
+            cut = hall.last_seen(account, kind, rec) if shown == "away" else None
+            found[kind][rec] = {"status": shown, "last_seen": cut or now, **_said(kind, here)}
     return Answer({"users": found["user"], "devices": found["device"]})
 
 
