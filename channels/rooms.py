@@ -16,6 +16,7 @@ import msgspec
 from channels.outlet import Outlet
 from hub.wire import frames
 from hub.wire.codec import Codec
+from hub.wire.errors import HubError
 
 PUSH_EVENTS: Final = 500
 """The most events that one push tells."""
@@ -23,6 +24,10 @@ PUSH_BYTES: Final = 64 * 1024
 """After how many bytes of events a push is full; one event alone may be larger."""
 SOME: Final = 250
 """After about how many pushes others may have their turn."""
+MEMBER_SESSIONS: Final = 100
+"""The most sessions of one member that a client can show in a channel: what is told of a member tells all of them."""
+MEMBER_BYTES: Final = 64 * 1024
+"""The most that the states of these have as JSON together."""
 _ACTIVITY: Final = ("active", "idle", "away")
 
 ChannelKey = tuple[str, str]
@@ -97,6 +102,17 @@ class Member(msgspec.Struct, gc=False):
         }
 
 
+def check_member(member: Member | None, session: str, state: dict[str, Any], path: str) -> None:
+    """Raise `state.too_large` where a member would show too much in a channel with this state of a session."""
+    if member is None:
+        return
+    states = [entry.state for other, entry in member.sessions.items() if other != session]
+    size = sum(len(msgspec.json.encode(shown)) for shown in (*states, state)) if states else 0
+    if len(states) >= MEMBER_SESSIONS or size > MEMBER_BYTES:
+        text = f"A user or key shows at most {MEMBER_SESSIONS} sessions in a channel, with {MEMBER_BYTES} bytes in all."
+        raise HubError("state.too_large", text, path=path)
+
+
 @dataclass(slots=True)
 class _Join:
     """A socket in a channel: `version` counts what it was pushed since it joined.
@@ -120,7 +136,7 @@ class _Count:
 
 @dataclass(slots=True)
 class _Event:
-    """What happened to a member; `wire` is the member as it was, None where it is told as it is when it is pushed."""
+    """What happened to a member; `wire` is the member as it was, None where it is told as it is when that begins."""
 
     kind: Literal["join", "update", "leave"]
     member: Member
@@ -223,9 +239,14 @@ class Room:
         self._latest.clear()
         if not events:
             return
+        for event in events:
+            if event.wire is None:
+                event.wire = event.member.wire()  # as it is now: before the last are told, the member may have left
         whole: dict[str, list[bytes]] = {}
-        bodies: dict[tuple[str, int], list[msgspec.Raw]] = {}
-        pushes: dict[tuple[str, int, int], list[bytes]] = {}
+        # Kept for the next only: those who are told the same stand one behind the other, since who joined later has
+        # heard of less. Of all of them it would be too much: who joins in this turn begins at an event of their own.
+        bodies: dict[str, tuple[int, list[msgspec.Raw]]] = {}
+        pushes: dict[str, tuple[tuple[int, int], list[bytes]]] = {}
         concerned = {event.member.who.key for event in events}
         done = 0
         for outlet, join in list(self._joins.items()):
@@ -241,16 +262,20 @@ class Room:
             if join.only is not None:
                 done += self._tell_some(outlet, join, events[start:])
                 continue
-            made = pushes.get((codec.subprotocol, start, join.version))
-            if made is None:
-                parts = bodies.get((codec.subprotocol, start))
-                if parts is None:
+            known = pushes.get(codec.subprotocol)
+            if known is not None and known[0] == (start, join.version):
+                made = known[1]
+            else:
+                body = bodies.get(codec.subprotocol)
+                if body is None or body[0] != start:
                     if codec.subprotocol not in whole:
                         whole[codec.subprotocol] = [_encoded(codec, event) for event in events]
-                    parts = bodies[codec.subprotocol, start] = _parts(codec, whole[codec.subprotocol][start:])
-                made = pushes[codec.subprotocol, start, join.version] = [
-                    codec.encode(frames.presence(self.name, join.version + n, part)) for n, part in enumerate(parts, 1)
+                    body = bodies[codec.subprotocol] = (start, _parts(codec, whole[codec.subprotocol][start:]))
+                made = [
+                    codec.encode(frames.presence(self.name, join.version + n, part))
+                    for n, part in enumerate(body[1], 1)
                 ]
+                pushes[codec.subprotocol] = ((start, join.version), made)
             join.version += len(made)
             for frame in made:
                 self._push(outlet, frame)
@@ -277,7 +302,7 @@ class Room:
 
 
 def _encoded(codec: Codec, event: _Event) -> bytes:
-    return codec.encode({"kind": event.kind, "member": event.wire or event.member.wire()})
+    return codec.encode({"kind": event.kind, "member": event.wire})
 
 
 def _parts(codec: Codec, events: list[bytes]) -> list[msgspec.Raw]:

@@ -424,9 +424,15 @@ class Rosters:
             if self._telling is None:
                 room = self._waiting.pop(next(iter(self._waiting)))
                 self._telling = (room, room.telling())
-            for pushes in self._telling[1]:
-                left -= pushes
-                if left <= 0:
-                    self._soon(self.flush)
-                    return
+            try:
+                for pushes in self._telling[1]:
+                    left -= pushes
+                    if left <= 0:
+                        self._soon(self.flush)
+                        return
+            except BaseException:
+                self._telling = None
+                if self._waiting:
+                    self._soon(self.flush)  # a fault in one room is none of the others'
+                raise
             self._telling = None

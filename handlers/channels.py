@@ -7,8 +7,10 @@ from typing import Any, Final, Literal
 from channels.hall import who_is
 from channels.locks import shown
 from channels.messages import entry_of, told_of
-from channels.rooms import MemberKey
+from channels.outlet import Outlet
+from channels.rooms import MemberKey, check_member
 from channels.rosters import ChannelKey, Who, check_state
+from channels.sessions import SessionState
 from handlers.base import Answer, Call, Needs, handles
 from hub.schema.channels import Channel
 from hub.schema.record import RecordType
@@ -63,8 +65,7 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     session = call.session
     key, channel = await allowed(call, request.channel)
     session = call.session  # once more: the account may have changed while the record was looked up
-    if request.channel not in session.channels and len(session.channels) >= CHANNELS_PER_SOCKET:
-        raise HubError("rate.limited", f"A socket joins at most {CHANNELS_PER_SOCKET} channels.", retry_after=1)
+    _check_count(session, request.channel)
     state = None
     if request.presence is not None:
         state = request.presence.state
@@ -82,6 +83,13 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
     if call.moved or session.outlet is not outlet:
         live.messages.leave(key, outlet)
         raise HubError("action.cancelled", "The session has changed its account meanwhile.")
+    try:
+        _check_count(session, request.channel)  # again: what was asked beside this may have been answered meanwhile
+        if who is not None and state is not None:
+            check_member(live.rosters.roster(key).get(who.key), session.id, state, "presence.state")
+    except HubError:
+        _out(call, session, outlet, request.channel)
+        raise
     members: list[dict[str, Any]] = []
     version = 0
     if channel.presence:
@@ -129,16 +137,26 @@ def cursor(call: Call, number: int) -> str:
     return f"{call.services.instance}.{number}"
 
 
+def _check_count(session: SessionState, channel: str) -> None:
+    if channel not in session.channels and len(session.channels) >= CHANNELS_PER_SOCKET:
+        raise HubError("rate.limited", f"A socket joins at most {CHANNELS_PER_SOCKET} channels.", retry_after=1)
+
+
+def _out(call: Call, session: SessionState, outlet: Outlet, channel: str) -> None:
+    """Take a session out of a channel, as far as it is in it."""
+    key = (call.account, channel)
+    call.services.live.rosters.leave(key, outlet, session.id)
+    call.services.live.messages.leave(key, outlet)
+    session.channels.discard(channel)
+
+
 @handles(Needs.ACCOUNT)
 async def leave(call: Call, request: ChannelLeave) -> Answer:
     """Leave a channel at once."""
     session = call.session
     if request.channel not in session.channels or session.outlet is None:
         raise HubError("channel.unknown", "This session is not in that channel.", path="channel")
-    key = (call.account, request.channel)
-    call.services.live.rosters.leave(key, session.outlet, session.id)
-    call.services.live.messages.leave(key, session.outlet)
-    session.channels.discard(request.channel)
+    _out(call, session, session.outlet, request.channel)
     return Answer({})
 
 

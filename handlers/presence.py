@@ -9,11 +9,11 @@ from typing import Any, Final
 from msgspec import UNSET
 
 from channels.hall import TELEMETRY
-from channels.rooms import Member
+from channels.rooms import Member, check_member
 from channels.rosters import check_state
 from handlers.base import Answer, Call, Needs, handles
 from handlers.channels import allowed, cursor, member
-from handlers.wishes import wished
+from handlers.wishes import check_number, wished
 from hub.wire.errors import HubError
 from hub.wire.requests import PresenceRoster, PresenceStatus, PresenceUpdate
 from storage.base import SIGHTS
@@ -31,11 +31,15 @@ async def update(call: Call, request: PresenceUpdate) -> Answer:
     wishes = None
     if request.on_drop is not UNSET:
         wishes = await wished(call, request.channel, request.on_drop)
+        check_number(call, request.channel, wishes)  # again: others may have been made while these were looked at
     session, live, key = call.session, call.services.live, (call.account, request.channel)
+    who = member(call)
+    if request.state is not None and who is not None:
+        check_member(live.rosters.roster(key).get(who.key), session.id, request.state, "state")
     if request.on_drop is not UNSET:
         live.rosters.on_drop(key, session.id, wishes)
     if request.state is not None:
-        live.rosters.update(key, session.id, live.hall.dressed(call.account, member(call), session.id, request.state))
+        live.rosters.update(key, session.id, live.hall.dressed(call.account, who, session.id, request.state))
     return Answer({})
 
 

@@ -48,10 +48,7 @@ async def wished(call: Call, channel: str, given: list[dict[str, Any]] | None) -
     """Return wishes as they are kept, None where there are none; raise what one of them would be refused with."""
     if not given:
         return None
-    session = call.session
-    others = [entry.on_drop for key, _, entry in call.services.live.rosters.entries(session.id) if key[1] != channel]
-    if len(given) + sum(len(other["requests"]) for other in others if other is not None) > WISHES:
-        raise HubError("data.invalid", f"A session has at most {WISHES} wishes in all its channels.", path="on_drop")
+    _check_count(call, channel, len(given))
     if len(msgspec.json.encode(given)) > WISH_BYTES:
         raise HubError("state.too_large", f"Wishes have at most {WISH_BYTES} bytes as JSON.", path="on_drop")
     for n, wish in enumerate(given):
@@ -64,6 +61,19 @@ async def wished(call: Call, channel: str, given: list[dict[str, Any]] | None) -
     kept = Wished(call.services.new_id(), identity.source, identity.credential, identity.user, given)
     found: dict[str, Any] = msgspec.to_builtins(kept)
     return found
+
+
+def check_number(call: Call, channel: str, wishes: dict[str, Any] | None) -> None:
+    """Raise `data.invalid` where a session would have too many wishes with these."""
+    if wishes is not None:
+        _check_count(call, channel, len(wishes["requests"]))
+
+
+def _check_count(call: Call, channel: str, count: int) -> None:
+    entries = call.services.live.rosters.entries(call.session.id)
+    others = [entry.on_drop for key, _, entry in entries if key[1] != channel]
+    if count + sum(len(other["requests"]) for other in others if other is not None) > WISHES:
+        raise HubError("data.invalid", f"A session has at most {WISHES} wishes in all its channels.", path="on_drop")
 
 
 def _request(wish: dict[str, Any]) -> RecordUpdate | ChannelSend:

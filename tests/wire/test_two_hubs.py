@@ -411,3 +411,16 @@ async def test_a_session_that_comes_back_at_the_other_hub_has_its_lock_still(pai
             ("taken", mine["number"]),
             ("released", mine["number"]),
         ]
+
+
+async def test_joins_that_are_asked_for_at_the_same_time_are_counted_together(pair: Pair, codec: str) -> None:
+    async with pair.tenant.client("editor", codec) as client:
+        await client.send_raw([{"op": "channel.join", "id": 100 + n, "channel": f"group:{n}"} for n in range(200)])
+        answers = [await client.answer(100 + n) for n in range(200)]
+        assert sum(m["op"] == "ok" for m in answers) == 100
+        assert {m["code"] for m in answers if m["op"] == "error"} == {"rate.limited"}
+        # Who was refused does not hear it either.
+        for n in range(200):
+            await client.ok("channel.send", channel=f"group:{n}", event="said", data=n)
+        heard = [message["data"] for message in await client.settled()]
+        assert heard == [n for n, answer in enumerate(answers) if answer["op"] == "ok"]

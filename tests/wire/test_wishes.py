@@ -10,6 +10,7 @@ import pytest
 
 from tests.wire.inside import Inside
 from tests.wire.talk import Message, connected
+from tests.wire.tenant import Tenant
 from tests.wire.visiting import GRACE, Place, cut, join, opened, title, with_short_grace
 
 
@@ -184,3 +185,17 @@ async def test_who_is_not_shown_wishes_nothing(place: Place) -> None:
             "channel.unknown",
             "channel",
         )
+
+
+async def test_wishes_that_are_made_at_the_same_time_are_counted_together(tenant: Tenant, codec: str) -> None:
+    async with tenant.client("editor", codec) as one:
+        event = (await one.create("event", title="A"))["id"]
+        channels = [f"audience:{n}" for n in range(3)]
+        for channel in channels:
+            await join(one, channel)
+        wishes = [rename(event, "dropped")] * 8
+        asked = [{"op": "presence.update", "channel": channel, "on_drop": wishes} for channel in channels]
+        await one.send_raw([{**request, "id": 100 + n} for n, request in enumerate(asked)])
+        answers = [await one.answer(100 + n) for n in range(len(asked))]
+        assert sorted(m["op"] for m in answers) == ["error", "error", "ok"]
+        assert {(m["code"], m["path"]) for m in answers if m["op"] == "error"} == {("data.invalid", "on_drop")}

@@ -1,0 +1,31 @@
+"""How much one user or key shows in a channel with many sockets."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from channels.rooms import MEMBER_BYTES
+from channels.rosters import STATE_BYTES
+from tests.wire.talk import Client
+from tests.wire.tenant import Tenant
+
+
+async def test_the_sockets_of_one_key_show_only_so_much_together(tenant: Tenant, codec: str) -> None:
+    full = {"state": {"a": "x" * (STATE_BYTES - 8)}}
+    async with AsyncExitStack() as stack:
+
+        async def opened() -> Client:
+            return await stack.enter_async_context(tenant.client("editor", codec))
+
+        for _ in range(MEMBER_BYTES // STATE_BYTES):
+            last = await opened()
+            await last.ok("channel.join", channel="audience:x", presence=full)
+        more = await opened()
+        refused = await more.refused("channel.join", channel="audience:x", presence={"state": {}})
+        assert refused == ("state.too_large", "presence.state")
+        assert await more.refused("channel.leave", channel="audience:x") == ("channel.unknown", "channel")
+        await last.ok("presence.update", channel="audience:x", state={})
+        await more.ok("channel.join", channel="audience:x", presence={"state": {}})
+        grown = await more.refused("presence.update", channel="audience:x", state=full["state"])
+        assert grown == ("state.too_large", "state")
+        assert [push for push in await last.settled() if push["op"] == "presence"] != []
