@@ -12,6 +12,8 @@ from hub.wire.requests import (
     LookupList,
     LookupResolve,
     ManifestGet,
+    PresenceRoster,
+    PresenceStatus,
     RecordAggregate,
     RecordBatch,
     RecordCreate,
@@ -54,6 +56,8 @@ _PAGES: Final = (
     ManifestGet,
     SchemaDescribe,
     LookupList,
+    PresenceRoster,
+    PresenceStatus,
 )
 _LONG: Final = (ActionCall, ClientCall)
 WEIGHTS: Final[dict[type[Request], int]] = {

@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 
 from channels.rooms import MEMBER_BYTES
 from channels.rosters import STATE_BYTES
+from hub.edge.weights import WEIGHTS
+from hub.wire.requests import PresenceRoster, PresenceStatus, RecordFind
 from tests.wire.talk import Client
 from tests.wire.tenant import Tenant
 
@@ -29,3 +31,7 @@ async def test_the_sockets_of_one_key_show_only_so_much_together(tenant: Tenant,
         grown = await more.refused("presence.update", channel="audience:x", state=full["state"])
         assert grown == ("state.too_large", "state")
         assert [push for push in await last.settled() if push["op"] == "presence"] != []
+
+
+def test_a_question_about_a_thousand_counts_for_as_much_as_a_page() -> None:
+    assert WEIGHTS[PresenceStatus] == WEIGHTS[PresenceRoster] == WEIGHTS[RecordFind]
