@@ -19,6 +19,7 @@ async def test_the_sockets_of_one_key_show_only_so_much_together(tenant: Tenant,
         async def opened() -> Client:
             return await stack.enter_async_context(tenant.client("editor", codec))
 
+        last = await opened()
         for _ in range(MEMBER_BYTES // STATE_BYTES):
             last = await opened()
             await last.ok("channel.join", channel="audience:x", presence=full)
