@@ -304,10 +304,13 @@ class RedisLocks:
             run, count, found = await self._asked(connection, names, ALL)
         locks: dict[LockKey, Lock] = {}
         for field, value in zip(found[::2], found[1::2], strict=True):
-            key, (_, number, carried) = _key(field), value.split(b"|", 2)
-            found_holder = names.open(key, carried)
-            if found_holder is not None:
-                locks[key] = Lock(found_holder, int(number))
+            try:
+                key, (_, number, carried) = _key(field), value.split(b"|", 2)
+                holder, told = names.open(key, carried), int(number)
+            except ValueError:
+                continue  # nobody of ours wrote that; the others' locks are none the worse for it
+            if holder is not None:
+                locks[key] = Lock(holder, told)
         for change in self._copy.open(run.decode(), count, locks):
             self._tell(change)
         # Who was answered that it holds a lock, and lost it before that was heard here, is told as well.

@@ -245,3 +245,15 @@ async def test_nobody_hears_or_believes_another_cluster(redis: RedisServer, open
         held = end.locks.held(KEY)
         assert held is not None, "it was read again"
         assert held.holder == ADA
+
+
+async def test_what_is_no_lock_is_left_out_and_the_others_stand(redis: RedisServer, opened: Opened) -> None:
+    async with opened(1) as (one,):
+        held = await one.locks.take(KEY, ADA)
+        names = locks_of(one)._names
+        assert names is not None
+        for field, value in (("a:b:c", "garbage"), ("garbage", "s|1|x"), ("a:b:d", "s|many|x"), ("a:b:e", "||")):
+            redis.run("HSET", names.keys[0], field, value)
+        async with opened(1) as (late,):
+            assert late.locks.held(KEY) == held
+            assert await late.locks.take(OTHER, BOB) == late.locks.held(OTHER)
