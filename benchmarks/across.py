@@ -28,7 +28,13 @@ def pair(mariadb: Mariadb, folder: Path) -> Iterator[tuple[servers.Server, serve
     with redis_server.running() as redis:
         servers.pin(servers.LOAD_CORE, redis.pid)
         url = mariadb.server.url(mariadb.server.new_database())
-        settings = {"database_url": url, "redis_url": redis.url, "cluster_secret": SECRET, "admit_per_second": "0"}
+        settings = {
+            "database_url": url,
+            "redis_url": redis.url,
+            "cluster_secret": SECRET,
+            "admit_per_second": "0",
+            "admit_address_per_second": "0",
+        }
         with contextlib.ExitStack() as stack:
             hubs = []
             for name in ("one", "two"):

@@ -78,7 +78,11 @@ def running(command: list[str], port: int, data: Path, environment: dict[str, st
 def hub(data: Path, **settings: str) -> Iterator[Server]:
     """Run the real hub."""
     port = free_port()
-    settings = {"admit_per_second": "0"} | settings  # the load opens its sockets as fast as it can
+    settings = {
+        "admit_per_second": "0",
+        "admit_address_per_second": "0",
+        "account_requests_per_second": "10000000",  # one account has all the load
+    } | settings  # the load comes as fast as it can
     environment = {f"AETHER_{name.upper()}": value for name, value in settings.items()}
     command = [sys.executable, "-c", "from hub.cli.main import app; app()", "serve", "--port", str(port), "--data"]
     with running([*command, str(data / "hub")], port, data, environment) as server:

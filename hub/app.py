@@ -25,7 +25,9 @@ from handlers.base import MODULES, Operations, Services, system_clock
 from handlers.visits import SETTLE_SECONDS, Visits
 from hub.access import SYSTEM, RightsTable
 from hub.edge import http
+from hub.edge.addresses import Addresses
 from hub.edge.admission import Admission
+from hub.edge.budget import Budgets
 from hub.edge.connection import Hub
 from hub.edge.guard import Guard
 from hub.edge.health import Check, Health
@@ -255,7 +257,8 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         set(),
         wheel=Wheel(settings.ping_seconds),
         admission=Admission(settings.admit_per_second, settings.admit_burst),
-        requests_per_second=settings.requests_per_second,
+        addresses=Addresses(settings.admit_address_per_second),
+        budgets=Budgets(settings.requests_per_second, settings.account_requests_per_second),
     )
     checks = [
         Check("storage", storage.probe, needed=True),

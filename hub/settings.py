@@ -103,6 +103,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     admit_burst: Annotated[
         int, Meta(ge=1, le=100_000, description="How many sockets are let in at once, after a quiet time.")
     ] = 10_000
+    admit_address_per_second: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="How many sockets of one address (of IPv6: its first 64 bits) are let in a second, on "
+            "average, ten seconds' worth at once; 0: all that come. Behind a proxy, set 0: all have its address.",
+        ),
+    ] = 500.0
     requests_per_second: Annotated[
         int,
         Meta(
@@ -112,6 +121,16 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "comes faster is read later. 0: all that come.",
         ),
     ] = 5000
+    account_requests_per_second: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="How many requests of all sockets of one account together are taken a second, on average "
+            "(twice as many at once); what comes faster is read later, and over HTTP refused as `rate.limited`. 0: all "
+            "that come.",
+        ),
+    ] = 100_000
     compression: Annotated[
         Literal["off", "once"],
         Meta(

@@ -19,7 +19,9 @@ from datetime import UTC, datetime
 
 from channels.outlet import Outlet
 from handlers.base import Answer, Call, Operations, Peer, Services
+from hub.edge.addresses import Addresses
 from hub.edge.admission import Admission
+from hub.edge.budget import UNLIMITED, Budgets
 from hub.edge.incidents import told
 from hub.edge.light import Light
 from hub.edge.seam import Edge
@@ -47,9 +49,6 @@ WRITE_BYTES = 128 * 1024
 """About how much is handed to the socket in one write."""
 READ_PAUSE_BYTES = 256 * 1024
 """Above this many waiting bytes no further request is started, so answers cannot pile up."""
-AHEAD_SECONDS = 2
-"""How many seconds' worth of requests a socket may send at once, after a rest."""
-UNLIMITED = 1 << 62
 
 
 @dataclass(slots=True)
@@ -64,15 +63,17 @@ class Hub:
     """Asks the sockets whether they live."""
     admission: Admission = field(default_factory=lambda: Admission(0, 1))
     """Lets sockets in."""
-    requests_per_second: int = 0
-    """How many requests one socket may send on average; 0: as many as it can."""
+    addresses: Addresses = field(default_factory=Addresses)
+    """Lets in those of one address."""
+    budgets: Budgets = field(default_factory=Budgets)
+    """How many requests may come from one socket, and from one account."""
 
 
 class Connection:
     """The shell of one socket. Create it when the socket was accepted, feed it, end it once."""
 
     __slots__ = (
-        "_credit", "_credit_at", "_edge", "_ended", "_flush_task", "_flushing", "_held", "_load", "_loop", "_queue",
+        "_credit", "_edge", "_ended", "_flush_task", "_flushing", "_held", "_load", "_loop", "_purse", "_queue",
         "_room", "_starting", "_tasks", "_timer", "closing", "core", "hub", "outlet", "peer",
     )  # fmt: skip
 
@@ -95,11 +96,9 @@ class Connection:
         self._starting = False
         self._room = True
         """Whether further frames may come; where not, the edge is told when there is room again."""
-        limited = hub.requests_per_second and not operator
-        self._credit = hub.requests_per_second * AHEAD_SECONDS if limited else UNLIMITED
-        """How many requests may come before the clock is looked at."""
-        self._credit_at = self.core.started
-        """When `_credit` was filled up last."""
+        self._purse = None if operator else hub.budgets.purse(self.core.started)
+        self._credit = UNLIMITED if self._purse is None else 0
+        """How many requests may come before more are bought."""
         self._held: asyncio.TimerHandle | None = None
         """Runs while nothing is read because more came than may."""
         self._timer: asyncio.TimerHandle | None = None
@@ -166,13 +165,14 @@ class Connection:
         return out
 
     def _overdrawn(self) -> None:
-        """Fill up the credit of this socket for the time that passed; where it is none, read nothing for a while."""
-        rate, now = self.hub.requests_per_second, self._loop.time()
-        self._credit = min(self._credit + int((now - self._credit_at) * rate), rate * AHEAD_SECONDS)
-        self._credit_at = now
-        if self._credit < 0 and self._held is None:
+        """Pay for what came; where that was more than may, read nothing for a while."""
+        if self._purse is None:
+            return
+        bought, seconds = self._purse.buy(-self._credit, self.peer.account, self._loop.time())
+        self._credit += bought
+        if seconds and self._held is None:
             self._room = False
-            self._held = self._loop.call_later(-self._credit / rate, self._go_on)
+            self._held = self._loop.call_later(seconds, self._go_on)
 
     def _go_on(self) -> None:
         self._held = None

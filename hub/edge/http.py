@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -53,6 +54,9 @@ class HttpSide:
             if self.hub.draining:
                 raise HubError("server.draining", retry_after=1)
             peer = await peer_of(self.services, request)
+            seconds = self.hub.budgets.accounts.refusal(peer.account, asyncio.get_running_loop().time())
+            if seconds is not None:
+                raise HubError("rate.limited", retry_after=seconds)
             result = await self.hub.operations.run(Call(self.services, peer, message.id), message)
             return answer(frames.ok(message.id, result.data, result.seq))
         except Exception as error:

@@ -65,11 +65,14 @@ class SocketEndpoint:
         self._origins = origins
         self._deflater = Deflater()
 
-    def _refusal(self, operator: bool) -> tuple[Message, close.Close] | None:
+    def _refusal(self, scope: Scope, *, operator: bool) -> tuple[Message, close.Close] | None:
         """Return what a new socket is told and closed with, or None where it may come in."""
         if self._hub.draining:
             return goaway("draining", 1, 5), close.RESTART
-        seconds = None if operator else self._hub.admission.admit(asyncio.get_running_loop().time())
+        client, now = scope.get("client"), asyncio.get_running_loop().time()
+        seconds = None if operator else self._hub.addresses.admit(client and client[0], now)
+        if seconds is None and not operator:
+            seconds = self._hub.admission.admit(now)
         if seconds is None:
             return None
         return goaway("overload", round(seconds, 3), max(1.0, round(seconds / 4, 3))), close.OVERLOAD
@@ -90,7 +93,7 @@ class SocketEndpoint:
         if not origin_allowed(Headers(scope=scope), self._origins, scope.get("scheme", "ws")):
             await shut(close.FORBIDDEN.code, close.FORBIDDEN.reason)
             return
-        refusal = self._refusal(operator := is_operator(scope))
+        refusal = self._refusal(scope, operator=(operator := is_operator(scope)))
         if refusal is not None:
             push, why = refusal
             await _Plain(send, shut, binary=codec.binary).send([codec.encode(push)])

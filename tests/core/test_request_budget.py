@@ -1,4 +1,4 @@
-"""The budget of one socket: so many requests a second, twice as many at once, and what comes faster is read later."""
+"""The budgets of a socket and of an account: so many requests a second, twice as many at once, the rest read later."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hub.edge.connection import AHEAD_SECONDS, Connection, Hub
+from hub.edge.budget import ACCOUNTS, AHEAD_SECONDS, LUMP, Accounts, Budgets
+from hub.edge.connection import Connection, Hub
 from hub.wire.codec import JSON
 from tests.simulation.clock import run
 
@@ -40,7 +41,7 @@ class Edge:
 def opened(rate: int, *, operator: bool = False) -> tuple[Connection, Edge]:
     nothing: Any = None
     edge = Edge()
-    hub = Hub(nothing, nothing, set(), requests_per_second=rate)
+    hub = Hub(nothing, nothing, set(), budgets=Budgets(rate))
     return Connection(hub, JSON, edge, operator=operator), edge
 
 
@@ -109,3 +110,118 @@ def test_a_socket_that_ends_while_it_is_held_leaves_no_timer() -> None:
         assert len(edge.resumed) == before
 
     run(story())
+
+
+# -- accounts ----------------------------------------------------------------------------------------------------------
+
+
+class Crowd:
+    """Sockets of accounts, each of which sends as fast as it may, in less time than a hello may take."""
+
+    def __init__(self, per_socket: int, per_account: int) -> None:
+        nothing: Any = None
+        self.hub = Hub(nothing, nothing, set(), budgets=Budgets(per_socket, per_account))
+        self.taken: dict[str, list[int]] = {}
+        self.longest = 0.0
+        """The longest time for which one of them was held."""
+
+    async def _send(self, account: str, number: int, frame: str, count: int) -> None:
+        loop, edge = asyncio.get_running_loop(), Edge()
+        connection = Connection(self.hub, JSON, edge)
+        connection.peer.account = account
+        try:
+            while True:
+                before, at = len(edge.resumed), loop.time()
+                self.taken[account][number] += count
+                if connection.feed([frame]):
+                    while len(edge.resumed) == before:
+                        await asyncio.sleep(0.01)
+                    self.longest = max(self.longest, loop.time() - at)
+                await asyncio.sleep(0.001)
+        finally:
+            connection.end(clean=False)
+
+    async def send(self, seconds: float, sockets: dict[str, int], frame: str = BEAT, count: int = 1) -> None:
+        """Have so many sockets of each account send for some time."""
+        self.taken = {account: [0] * many for account, many in sockets.items()}
+        tasks = [
+            asyncio.create_task(self._send(account, n, frame, count))
+            for account, many in sockets.items()
+            for n in range(many)
+        ]
+        await asyncio.sleep(seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_the_sockets_of_an_account_together_get_its_rate_and_share_it() -> None:
+    async def story() -> None:
+        rate, seconds, many = 100, 9, 10
+        crowd = Crowd(0, rate)
+        await crowd.send(seconds, {"one": many, "other": 1})
+        for account, taken in crowd.taken.items():
+            sockets = len(taken)
+            most = rate * (seconds + AHEAD_SECONDS) + sockets
+            assert rate * seconds - sockets <= sum(taken) <= most, account
+        assert min(crowd.taken["one"]) > 0.5 * max(crowd.taken["one"]) - LUMP
+        assert crowd.longest <= 1 + many / rate
+
+    run(story())
+
+
+def test_without_the_bound_an_account_takes_what_it_can() -> None:
+    """The negative control."""
+
+    async def story() -> None:
+        crowd = Crowd(0, 0)
+        await crowd.send(2, {"one": 10})
+        assert sum(crowd.taken["one"]) > 1000 * 10
+
+    run(story())
+
+
+def test_the_smaller_of_both_budgets_counts() -> None:
+    async def story() -> None:
+        for per_socket, per_account, sockets, rate in ((50, 1000, 4, 200), (50, 100, 4, 100)):
+            crowd = Crowd(per_socket, per_account)
+            await crowd.send(8, {"one": sockets})
+            assert sum(crowd.taken["one"]) == pytest.approx(10 * rate, rel=0.1)
+
+    run(story())
+
+
+def test_who_sends_much_at_once_is_paid_for_in_turn_and_nobody_waits_for_ever() -> None:
+    async def story() -> None:
+        rate, many, sockets, seconds = 10_000, 500, 20, 9
+        crowd = Crowd(0, rate)
+        await crowd.send(seconds, {"one": sockets}, f"[{','.join([BEAT] * many)}]", many)
+        assert crowd.longest <= sockets * many / rate + 1
+        assert sum(crowd.taken["one"]) <= rate * (seconds + AHEAD_SECONDS) + sockets * many
+        assert min(crowd.taken["one"]) >= 0.5 * max(crowd.taken["one"])
+
+    run(story())
+
+
+def test_who_cannot_wait_is_refused_and_told_when_to_come_again() -> None:
+    accounts = Accounts(10)
+    assert [accounts.refusal("one", 100.0) for _ in range(10 * AHEAD_SECONDS)] == [None] * 20
+    assert accounts.refusal("one", 100.0) == pytest.approx(0.1)
+    assert accounts.refusal("other", 100.0) is None
+    assert accounts.refusal(None, 100.0) is None
+    assert accounts.refusal("one", 100.11) is None
+    assert Accounts(0).refusal("one", 100.0) is None
+
+
+def test_so_many_accounts_are_remembered_those_that_owe_before_those_that_had_a_rest() -> None:
+    accounts = Accounts(1)
+    for n in range(ACCOUNTS):
+        accounts.refusal(f"{n}", 0.0)
+    busy = accounts.bucket("7", 0.0)
+    assert busy is not None
+    busy.take(10_000, 0.0)
+    accounts.refusal("one more", 100.0)
+    assert accounts.bucket("7", 100.0) is busy
+    for n in range(3 * ACCOUNTS):  # all of them busy: still no more than so many
+        accounts.refusal(f"next {n}", 100.0)
+    assert len(accounts._buckets) <= ACCOUNTS

@@ -44,6 +44,7 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
     plain = {"port": texts[int], "data": texts[str], "max_file_bytes": "7", "reserve_bytes": "7", "ping_seconds": "7"}
     plain |= {"history_days": "7", "resume_days": "7"}
     plain |= {"admit_per_second": "7", "admit_burst": "7", "requests_per_second": "7"}
+    plain |= {"admit_address_per_second": "7", "account_requests_per_second": "7"}
     assert set(given) | set(plain) == set(field_types()), "a new setting belongs into this test"
     settings = load({f"AETHER_{name.upper()}": text for name, text in (given | plain).items()})
     assert settings.packs == ("packs.events", "my.pack")

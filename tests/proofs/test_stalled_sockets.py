@@ -98,6 +98,7 @@ def running(folder: Path, before: Sequence[str] = ()) -> Iterator[Hub]:
         before=before,
         log_level="info",
         admit_per_second="0",
+        admit_address_per_second="0",
         durability="normal",
     )
     try:

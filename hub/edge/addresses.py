@@ -1,0 +1,51 @@
+"""How many sockets may come from one address: a bucket of admissions for each, so that one crowd keeps out no other.
+
+Pure: the clock is passed in.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from hub.edge.admission import Admission
+
+ADDRESSES: Final = 10_000
+"""How many addresses are remembered; more, and the one unused for longest is forgotten, which lets it in again."""
+BURST_SECONDS: Final = 10
+"""How many seconds' worth of sockets may come at once, after a rest."""
+
+
+def place(address: str) -> str:
+    """Return what counts as one address: an address of IPv4, or 64 bits of IPv6, which is what one connection has."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return found.exploded[:19]
+
+
+class Addresses:
+    """Admits `per_second` sockets of each address on average; 0: all that come."""
+
+    def __init__(self, per_second: float = 0) -> None:
+        self._per_second = per_second
+        self._known: dict[str, Admission] = {}
+        """By place, the one unused for longest first."""
+
+    def admit(self, address: str | None, now: float) -> float | None:
+        """Admit one socket: return None, or else in how many seconds it should come back."""
+        if not self._per_second or address is None:
+            return None
+        where = place(address)
+        admission = self._known.pop(where, None)
+        if admission is None:
+            if len(self._known) >= ADDRESSES:
+                del self._known[next(iter(self._known))]
+            admission = Admission(self._per_second, max(1, int(self._per_second * BURST_SECONDS)))
+        self._known[where] = admission
+        return admission.admit(now)
