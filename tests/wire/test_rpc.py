@@ -46,6 +46,7 @@ FIELDS: Final[dict[str, dict[str, Any]]] = {
     "record.delete_where": {"type": "event", "where": {}, "limit": 1},
     "record.batch": {"ops": []},
     "action.call": {"action": "signin.link"},
+    "presence.roster": {"channel": "event:x"},
     "channel.send": {"channel": "cursors:x", "event": "moved", "data": 1},
     "client.call": {"to": {"device": "x"}, "command": "RELOAD"},
     "lookup.list": {"lookup": "country"},
