@@ -12,6 +12,7 @@ from channels.live import SessionState
 from channels.presence import identity_of
 from handlers import people
 from handlers.base import Answer, Call, Needs, Peer, Services, handles
+from handlers.wishes import renewed
 from hub.access import GUEST, OPERATOR, Identity
 from hub.auth import proof_of
 from hub.schema.record import Image
@@ -105,6 +106,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         await _confirm(call, session)
     peer.session = session
     settle(call, peer, identity, account, role)
+    renewed(call, session)
     data: dict[str, Any] = {
         "session": session.id,
         "resume": secret,
@@ -197,6 +199,7 @@ async def renew(call: Call, request: SessionAuth) -> Answer:
     if peer.session is not None:
         peer.session.identity = identity
         call.services.live.tell_of(peer.session)
+        renewed(call, peer.session)
     return Answer({"expires_at": identity.expires_at, "roles": [role] if role else []})
 
 

@@ -16,6 +16,7 @@ from msgspec import structs
 from channels.messages import entry_of
 from channels.rooms import Who
 from channels.rosters import Happening
+from channels.sessions import SessionState
 from handlers import people
 from handlers.base import Call, Operations, Peer, Services
 from handlers.channels import allowed
@@ -106,6 +107,15 @@ async def _check(call: Call, request: RecordUpdate | ChannelSend) -> None:
         raise HubError("data.invalid", "$item is for items of a batch.", path="rec")
     if request.rec not in await call.services.storage.get(call.account, write.type, [request.rec]):
         raise HubError("record.not_found", path="rec")
+
+
+def renewed(call: Call, session: SessionState) -> None:
+    """Have the wishes of a session done with the token that it has now: the one they were made with may end first."""
+    rosters, identity = call.services.live.rosters, session.identity
+    for channel, _, entry in list(rosters.entries(session.id)):
+        kept = entry.on_drop
+        if kept is not None and entry.instance == rosters.instance and kept["credential"] != identity.credential:
+            rosters.on_drop(channel, session.id, {**kept, "source": identity.source, "credential": identity.credential})
 
 
 def wish_id(happening: Happening) -> str:

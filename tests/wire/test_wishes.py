@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from handlers import people
 from tests.wire.inside import Inside
 from tests.wire.talk import Message, connected
 from tests.wire.tenant import Tenant
@@ -199,3 +200,30 @@ async def test_wishes_that_are_made_at_the_same_time_are_counted_together(tenant
         answers = [await one.answer(100 + n) for n in range(len(asked))]
         assert sorted(m["op"] for m in answers) == ["error", "error", "ok"]
         assert {(m["code"], m["path"]) for m in answers if m["op"] == "error"} == {("data.invalid", "on_drop")}
+
+
+@pytest.mark.parametrize("how", ["session.auth", "session.hello"])
+async def test_a_wish_outlives_the_token_that_it_was_made_with(place: Place, how: str) -> None:
+    services = place.inside.parts.hub.services
+    user = (await people.create_user(services, place.account, "Mia", "editor"))["id"]
+    codes = [(await people.create_signin_code(services, user))[0] for _ in range(2)]
+    first, second = [(await people.redeem_code(services, code))[0] for code in codes]
+    async with place.client() as watcher, place.client(first) as one:
+        await join(one, place.channel)
+        await one.ok("presence.update", channel=place.channel, on_drop=[rename(place.event, "dropped")])
+        old = await people.authenticate(services, first)
+        if how == "session.auth":
+            await one.ok("session.auth", token=second)
+            await people.sign_out(services, old)
+            await one.ok("session.beat")
+            await cut(one)
+        else:
+            async with connected(place.inside.socket_url) as again:
+                await again.greet(second, resume=one.hello["resume"])
+                assert again.hello["session"] == one.hello["session"]
+                await people.sign_out(services, old)
+                await again.ok("session.beat")
+                await cut(again)
+        async with asyncio.timeout(10):
+            while await title(watcher, place.event) != "dropped":
+                await asyncio.sleep(0.05)
