@@ -1,7 +1,7 @@
 /**
  * Channels on a connection: joined with a state, joined again on every new socket, roster kept.
  *
- * Events of a channel: `roster` `{joined, updated, left}` · `message` a message push, each once and in the order of the
+ * Events of a channel: `roster` `{joined, updated, left, count?}` · `message` a message push, each once and in the order of the
  * channel, also over reconnects · `gap` `{why}`: messages were missed that the hub no longer has (`epoch`, `expired`) ·
  * `lock` `{holder, number} | null`: who holds the lock of the channel's record now ·
  * `error` a HubError: the hub refuses the channel and it has ended · `ended`: its record was deleted · `refused` a
@@ -15,6 +15,7 @@ import { Roster } from "./roster.js";
 const AGAIN_SECONDS = 1;
 
 /** @typedef {{kind: "user" | "device", rec: string, name: string, session: string}} Holder of a lock */
+/** @typedef {"full" | "count" | "none" | {users?: string[], devices?: string[]}} Wanted of whom to be told */
 
 export class Channel extends Emitter {
   /** @type {any[]} presence pushes that overtook the answer of the join; null = joined or not joining */
@@ -23,6 +24,9 @@ export class Channel extends Emitter {
   /** whether a join is under way on the present socket */
   #joining = false;
 
+  /** the page of the roster that is being read; null = none */
+  #reading = /** @type {{after: string} | null} */ (null);
+
   /** where the history of messages stands: `{epoch, offset}`; null before the first join */
   #place = /** @type {{epoch: string, offset: number} | null} */ (null);
 
@@ -30,12 +34,14 @@ export class Channel extends Emitter {
    * @param {Channels} book
    * @param {string} name `namespace:id`
    * @param {any} state what the others see about this session; null = joined without being seen
+   * @param {Wanted} [wanted]
    */
-  constructor(book, name, state) {
+  constructor(book, name, state, wanted = "full") {
     super();
     this.book = book;
     this.name = name;
     this.state = state;
+    this.wanted = wanted;
     /** @type {Record<string, any>[] | null} what is done when this session vanishes */
     this.on_drop = null;
     this.roster = new Roster();
@@ -50,6 +56,11 @@ export class Channel extends Emitter {
     return [...this.roster.members.values()];
   }
 
+  /** How many members there are, as far as is told: more than `members` while a long list of them is read. */
+  get count() {
+    return this.roster.count;
+  }
+
   /** Say something new about this session; kept for the next join too. @param {any} state */
   setState(state) {
     if (JSON.stringify(state) === JSON.stringify(this.state)) return;
@@ -58,6 +69,13 @@ export class Channel extends Emitter {
     if (this.roster.version === null) return; // it goes out with the join
     if (unseen) this.join();
     else this.#update("state");
+  }
+
+  /** Say of whom to be told from now on. @param {Wanted} wanted */
+  want(wanted) {
+    if (JSON.stringify(wanted) === JSON.stringify(this.wanted)) return;
+    this.wanted = wanted;
+    if (this.roster.version !== null && !this.#joining) this.join();
   }
 
   /**
@@ -126,14 +144,18 @@ export class Channel extends Emitter {
     const state = this.state;
     const recover = this.#place !== null ? { recover: { ...this.#place } } : {};
     const presence = state === null ? {} : { presence: { state } };
+    const { wanted } = this;
+    const roster = wanted === "full" ? {} : { roster: wanted };
     this.#joining = true;
+    this.#reading = null;
     this.#early = [];
-    connection.ask("channel.join", { channel: this.name, ...presence, ...recover }, {
+    connection.ask("channel.join", { channel: this.name, ...presence, ...roster, ...recover }, {
       ok: ({ data }) => {
         if (connection.session !== session) return;
         this.#joined(data);
         if (this.state !== state && this.state !== null) this.#update("state");
         if (this.on_drop !== null) this.#update("on_drop");
+        if (this.wanted !== wanted && !this.#joining) this.join();
       },
       fail: (error) => {
         if (connection.session !== session) return;
@@ -159,6 +181,36 @@ export class Channel extends Emitter {
     for (const message of data.messages ?? []) this.emit("message", message);
     for (const push of this.#early) this.presence(push);
     this.#early = [];
+    if (!this.#joining) this.#read(data.next);
+  }
+
+  /** Read the roster's next page, if there is one, and so on, one at a time. @param {string | undefined} after */
+  #read(after) {
+    this.#reading = null;
+    if (after === undefined || !this.book.holds(this)) return;
+    const reading = { after };
+    this.#reading = reading;
+    this.book.connection.ask("presence.roster", { channel: this.name, after }, {
+      repeat: "socket", // the next socket joins anew
+      ok: ({ data }) => {
+        if (this.#reading !== reading) return;
+        this.#changed(this.roster.page(data));
+        if (this.#reading === reading) this.#read(data.next);
+      },
+      fail: (error) => {
+        this.book.later(this, error.retry_after ?? AGAIN_SECONDS, () => {
+          if (this.#reading !== reading) return;
+          if (mayPass(error)) this.#read(after);
+          else this.join(); // its answer begins the list again, or says why not
+        });
+      },
+    });
+  }
+
+  /** @param {import("./roster.js").RosterChange} change */
+  #changed(change) {
+    const much = change.joined.length + change.updated.length + change.left.length > 0;
+    if (much || change.count !== undefined) this.emit("roster", change);
   }
 
   /** @param {any} push */
@@ -169,7 +221,7 @@ export class Channel extends Emitter {
     }
     const change = this.roster.push(push);
     if (change === "hole") this.join();
-    else if (change.joined.length + change.updated.length + change.left.length > 0) this.emit("roster", change);
+    else this.#changed(change);
   }
 
   /** @param {{holder: Holder, number: number} | null} lock */
@@ -200,6 +252,7 @@ export class Channel extends Emitter {
   /** The socket is gone. */
   lost() {
     this.#joining = false;
+    this.#reading = null;
     this.roster.lost();
   }
 }
@@ -225,15 +278,17 @@ export class Channels {
    * Join a channel, or get the one that is joined.
    * @param {string} name
    * @param {any} state
+   * @param {Wanted} [wanted] undefined = as it is, or `full`
    * @returns {Channel}
    */
-  join(name, state) {
+  join(name, state, wanted) {
     const known = this.#joined.get(name);
     if (known !== undefined) {
       known.setState(state);
+      if (wanted !== undefined) known.want(wanted);
       return known;
     }
-    const channel = new Channel(this, name, state);
+    const channel = new Channel(this, name, state, wanted);
     this.#joined.set(name, channel);
     if (this.connection.state === "online") channel.join();
     return channel;
@@ -249,13 +304,18 @@ export class Channels {
     const { session } = this.connection;
     this.connection.platform.later(() => {
       const same = this.connection.state === "online" && this.connection.session === session;
-      if (same && this.#joined.get(channel.name) === channel) again();
+      if (same && this.holds(channel)) again();
     }, seconds);
+  }
+
+  /** Whether a channel is still one of these. @param {Channel} channel */
+  holds(channel) {
+    return this.#joined.get(channel.name) === channel;
   }
 
   /** @param {Channel} channel */
   forget(channel) {
-    if (this.#joined.get(channel.name) !== channel) return;
+    if (!this.holds(channel)) return;
     this.#joined.delete(channel.name);
     if (channel.roster.version === null || this.connection.state !== "online") return;
     const quiet = () => {}; // leaving what is left already is no mistake

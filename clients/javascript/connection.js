@@ -152,10 +152,13 @@ export class Connection extends Emitter {
    * The same with functions that are called in the very order of the wire, before the next message is read.
    * @param {string} op
    * @param {Record<string, any>} fields
-   * @param {{ok: (answer: {data: any, seq?: number}) => void, fail: (error: ErrorBody) => void, seconds?: number}} outcome
+   * @param {{
+   *   ok: (answer: {data: any, seq?: number}) => void, fail: (error: ErrorBody) => void, seconds?: number,
+   *   repeat?: import("./requests.js").Repeat,
+   * }} outcome `repeat`: undefined = as the operation is repeated
    */
-  ask(op, fields, { ok, fail, seconds = this.request_seconds }) {
-    const entry = this.requests.add(op, fields, { ok, fail });
+  ask(op, fields, { ok, fail, seconds = this.request_seconds, repeat }) {
+    const entry = this.requests.add(op, fields, { ok, fail }, repeat);
     entry.timer = this.platform.later(() => {
       this.requests.settle(entry.id);
       fail(unanswered(entry, `No answer within ${seconds} seconds.`));

@@ -156,9 +156,15 @@ export class Hub extends Connection {
     return this.feeds.follow(name, since ?? null);
   }
 
-  /** Be in a channel until `leave` of the answer. @param {string} channel @param {any} [state] */
-  join(channel, state = {}) {
-    return this.channels.join(channel, state);
+  /**
+   * Be in a channel until `leave` of the answer.
+   * @param {string} channel
+   * @param {any} [state]
+   * @param {{roster?: import("./channel.js").Wanted}} [options] of whom to be told: `full` (everybody), `count` (how many
+   *   there are), `none`, or `{users, devices}`
+   */
+  join(channel, state = {}, { roster } = {}) {
+    return this.channels.join(channel, state, roster);
   }
 
   /**

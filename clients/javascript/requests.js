@@ -66,10 +66,10 @@ export class Requests {
    * @param {string} op
    * @param {Record<string, any>} fields
    * @param {Pick<Entry, "ok" | "fail">} outcome
+   * @param {Repeat} [repeat]
    * @returns {Entry}
    */
-  add(op, fields, { ok, fail }) {
-    const repeat = repeatOf(op);
+  add(op, fields, { ok, fail }, repeat = repeatOf(op)) {
     this.#last += 1;
     const id = this.#last;
     const key = repeat === "key" && fields.key === undefined ? { key: this.newKey() } : {};

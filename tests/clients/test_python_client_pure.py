@@ -16,7 +16,6 @@ from aether_client.codec import CODECS, BadFrame
 from aether_client.errors import AddressError, HubError
 from aether_client.liveset import Change, LiveSet, in_order, merge
 from aether_client.requests import Answer, Requests, repeat_of, unanswered
-from aether_client.roster import Hole, Roster
 from hub.schema.query import SortKey, sort_images
 
 Records = dict[str, dict[str, Any]]
@@ -327,20 +326,3 @@ def test_a_key_that_was_given_is_kept() -> None:
     assert repeat_of("presence.roster") == "read"
     assert Answer(1).seq is None
     assert str(HubError("a.b", "No.", path="data.x")) == "No. (a.b at data.x)"
-
-
-def _member(rec: str, status: str = "active") -> dict[str, Any]:
-    return {"kind": "user", "rec": rec, "status": status}
-
-
-def test_a_roster_follows_its_pushes_and_notices_a_hole() -> None:
-    roster = Roster()
-    assert [m["rec"] for m in roster.open([_member("a")], 3).joined] == ["a"]
-    assert not roster.push(3, [{"kind": "join", "member": _member("b")}])
-    change = roster.push(4, [{"kind": "join", "member": _member("b")}, {"kind": "leave", "member": _member("a")}])
-    assert ([m["rec"] for m in change.joined], [m["rec"] for m in change.left]) == (["b"], ["a"])
-    with pytest.raises(Hole):
-        roster.push(6, [])
-    roster.lost()
-    change = roster.open([_member("b", "away"), _member("c")], 0)
-    assert ([m["rec"] for m in change.joined], [m["rec"] for m in change.updated]) == (["c"], ["b"])

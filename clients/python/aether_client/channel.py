@@ -8,11 +8,12 @@ place that was kept. What waits for a slow reader is bounded; the roster itself 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aether_client.codec import Message
 from aether_client.connection import Connection
@@ -53,14 +54,18 @@ class ChannelLock:
     holder: Mapping[str, Any] | None
 
 
+Wanted = Literal["full", "count", "none"] | Mapping[str, Sequence[str]]
+"""Of whom to be told: everybody, how many there are, nobody, or some `users` and `devices`."""
+
 _Item = RosterChange | ChannelMessage | ChannelLock | ChannelGap
 
 
 class Channel:
     """One joined channel. Leave it with `leave`, or use it as a context manager."""
 
-    def __init__(self, channels: Channels, name: str, state: Mapping[str, Any] | None) -> None:
+    def __init__(self, channels: Channels, name: str, state: Mapping[str, Any] | None, wanted: Wanted = "full") -> None:
         self.name = name
+        self.wanted = wanted
         self.state = state
         """What the others see about this session; None: joined without being seen."""
         self.on_drop: list[Mapping[str, Any]] | None = None
@@ -75,6 +80,8 @@ class Channel:
         """Whether a join is under way on the present socket."""
         self._early: list[Message] = []
         """Presence pushes that overtook the answer of the join."""
+        self._reading: object = None
+        """Stands for the page of the roster that is being read; None: none is."""
         self._place: dict[str, Any] | None = None
         """Where the history of messages stands: epoch and offset."""
         self._waiting: deque[_Item] = deque(maxlen=MOST_WAITING)
@@ -85,6 +92,11 @@ class Channel:
     def members(self) -> list[Member]:
         """Who is here, in the order they came."""
         return list(self._roster.members.values())
+
+    @property
+    def count(self) -> int:
+        """How many members there are, as far as is told: more than `members` while a long list of them is read."""
+        return self._roster.count
 
     @property
     def joined(self) -> bool:
@@ -182,9 +194,11 @@ class Channel:
         state = self.state
         if state is not None:
             fields["presence"] = {"state": state}
+        if self.wanted != "full":
+            fields["roster"] = self.wanted
         if self._place is not None:
             fields["recover"] = dict(self._place)
-        self._joining = True
+        self._joining, self._reading = True, None
         self._early.clear()
 
         def ok(answer: Answer) -> None:
@@ -214,7 +228,7 @@ class Channel:
     def _joined(self, data: Mapping[str, Any]) -> None:
         self._joining = False
         again, self._place = self._place is not None, {"epoch": data["epoch"], "offset": data["offset"]}
-        self._put(self._roster.open(data["members"], data["version"]))
+        self._put(self._roster.open(data["members"], data["version"], data.get("count"), data.get("next")))
         if again and "why" in data:
             self._put(ChannelGap(data["why"]))
         self.lock_holder = (data.get("lock") or {}).get("holder")
@@ -223,6 +237,36 @@ class Channel:
         early, self._early = self._early, []
         for push in early:
             self.presence(push)
+        if not self._joining:
+            self._read(data.get("next"))
+
+    def _read(self, after: str | None) -> None:
+        """Read the roster's next page, if there is one, and so on, one at a time."""
+        self._reading = None
+        if after is None or not self._channels.holds(self):
+            return
+        self._reading = reading = object()
+
+        def ok(answer: Answer) -> None:
+            if self._reading is reading:
+                following = answer.data.get("next")
+                change = self._roster.page(answer.data["members"], following)
+                if change:
+                    self._put(change)
+                self._read(following)
+
+        def fail(error: HubError) -> None:
+            if self._reading is reading:
+                again = functools.partial(self._read, after) if error.may_pass else self.join
+                asyncio.get_running_loop().call_later(error.retry_after or AGAIN_SECONDS, later, again)
+
+        def later(again: Callable[[], None]) -> None:
+            if self._reading is reading and self._channels.holds(self):
+                again()  # a join begins the list again, or says why not
+
+        fields = {"channel": self.name, "after": after}
+        # The next socket joins anew, so the page is not asked for there.
+        self._channels.connection.ask("presence.roster", fields, ok, fail, "socket")
 
     def presence(self, push: Message) -> None:
         """Take a `presence` push."""
@@ -231,7 +275,7 @@ class Channel:
                 self._early.append(push)
             return
         try:
-            change = self._roster.push(push["version"], push["events"])
+            change = self._roster.push(push["version"], push.get("events", []), push.get("count"))
         except Hole:
             self.join()
             return
@@ -268,7 +312,7 @@ class Channel:
 
     def lost(self) -> None:
         """Note that the socket is gone."""
-        self._joining = False
+        self._joining, self._reading = False, None
         self._roster.lost()
 
     def end(self, error: HubError) -> None:
@@ -289,11 +333,11 @@ class Channels:
         self._joined: dict[str, Channel] = {}
         connection.listeners.append(self)
 
-    def join(self, name: str, state: Mapping[str, Any] | None) -> Channel:
+    def join(self, name: str, state: Mapping[str, Any] | None, wanted: Wanted = "full") -> Channel:
         """Join a channel; one that is joined already must be left first."""
         if name in self._joined:
             raise ValueError(f"{name} is joined already; leave it first")
-        channel = Channel(self, name, state)
+        channel = Channel(self, name, state, wanted)
         if self.connection.state == "ended":
             channel.end(self.connection.error or HubError("server.unavailable", "The client was stopped."))
             return channel
@@ -305,12 +349,16 @@ class Channels:
     def join_later(self, channel: Channel, socket: int) -> None:
         """Try again to join, if nothing has changed since."""
         same = self.connection.state == "online" and self.connection.sockets == socket
-        if same and self._joined.get(channel.name) is channel:
+        if same and self.holds(channel):
             channel.join()
+
+    def holds(self, channel: Channel) -> bool:
+        """Say whether a channel is still one of these."""
+        return self._joined.get(channel.name) is channel
 
     def forget(self, channel: Channel) -> None:
         """Leave a channel."""
-        if self._joined.get(channel.name) is not channel:
+        if not self.holds(channel):
             return
         del self._joined[channel.name]
         if channel.joined and self.connection.state == "online":

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from aether_client.address import Address, parse_address
 from aether_client.backoff import Backoff
-from aether_client.channel import Channel, Channels
+from aether_client.channel import Channel, Channels, Wanted
 from aether_client.codec import CODECS, CodecName
 from aether_client.commands import Commands, Handler
 from aether_client.connection import Connection, State
@@ -218,11 +218,15 @@ class Client:
             raise RuntimeError("use the client inside `async with`, or call start() first")
         return self._feeds.follow(name, since)
 
-    def join(self, channel: str, state: Mapping[str, Any] | None = None) -> Channel:
-        """Join a channel; with `state`, be seen there."""
+    def join(self, channel: str, state: Mapping[str, Any] | None = None, *, roster: Wanted = "full") -> Channel:
+        """Join a channel; with `state`, be seen there.
+
+        `roster` says of whom to be told: `full` (everybody), `count` (how many there are), `none`, or
+        `{"users": [...], "devices": [...]}`.
+        """
         if self._channels is None:
             raise RuntimeError("use the client inside `async with`, or call start() first")
-        return self._channels.join(channel, state)
+        return self._channels.join(channel, state, roster)
 
     async def command(
         self,

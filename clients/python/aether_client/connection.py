@@ -21,7 +21,7 @@ from aether_client.backoff import Backoff
 from aether_client.codec import BadFrame, Codec, Message
 from aether_client.dialling import Lost, Refused, closed, dial
 from aether_client.errors import NOT_RUN, HubError, from_body
-from aether_client.requests import Answer, Entry, Requests, unanswered
+from aether_client.requests import Answer, Entry, Repeat, Requests, unanswered
 
 State = Literal["offline", "connecting", "online", "ended"]
 
@@ -297,10 +297,18 @@ class Connection:
         raise Lost("The hub asked us to come back later.")
 
     def ask(
-        self, op: str, fields: Mapping[str, Any], ok: Callable[[Answer], None], fail: Callable[[HubError], None]
+        self,
+        op: str,
+        fields: Mapping[str, Any],
+        ok: Callable[[Answer], None],
+        fail: Callable[[HubError], None],
+        repeat: Repeat | None = None,
     ) -> Entry:
-        """Ask the hub; exactly one of the functions is called, in the very order of the wire."""
-        entry = self._requests.add(op, fields, ok, fail)
+        """Ask the hub; exactly one of the functions is called, in the very order of the wire.
+
+        `repeat`: what a lost socket does to it; None: as the operation is repeated.
+        """
+        entry = self._requests.add(op, fields, ok, fail, repeat)
         self._wake.set()
         return entry
 

@@ -80,10 +80,15 @@ class Requests:
         return len(self._open)
 
     def add(
-        self, op: str, fields: Mapping[str, Any], ok: Callable[[Answer], None], fail: Callable[[HubError], None]
+        self,
+        op: str,
+        fields: Mapping[str, Any],
+        ok: Callable[[Answer], None],
+        fail: Callable[[HubError], None],
+        repeat: Repeat | None = None,
     ) -> Entry:
-        """Note a new request."""
-        repeat = repeat_of(op)
+        """Note a new request; `repeat` None: as the operation is repeated."""
+        repeat = repeat or repeat_of(op)
         self._last += 1
         message: Message = {"op": op, "id": self._last, **fields}
         if repeat == "key" and message.get("key") is None:

@@ -165,3 +165,116 @@ test("wishes for when the session vanishes are made again for every session", ()
   channel.onDrop(null);
   assert.equal(next.take("presence.update").on_drop, null);
 });
+
+/** In a channel after a first join, whose members are known; cut off, and joined again with a first page. */
+function pagedAgain() {
+  const world = inChannel();
+  world.peer.ok(world.peer.take("channel.join"), joined(0, ["ann", "bob", "cid", "dan"].map((rec) => member(rec))));
+  world.peer.close(1006);
+  world.clock.advance(1);
+  const peer = world.online();
+  peer.ok(peer.take("channel.join"), { ...joined(0, [member("ann")]), count: 4, next: "h.1" });
+  const push = (version, kind, who) => {
+    peer.push({ op: "presence", channel: "event:e1", version, events: [{ kind, member: who }] });
+  };
+  const left = () => world.told.flatMap((change) => change.left.map(({ rec }) => rec));
+  const came = () => world.told.flatMap((change) => change.joined.map(({ rec }) => rec));
+  return { ...world, peer, push, left, came };
+}
+
+test("a long roster is read page by page, and its order is the hub's", () => {
+  const { peer, channel, told, names } = inChannel();
+  peer.ok(peer.take("channel.join"), { ...joined(0, [member("ann")]), count: 3, next: "h.1" });
+  assert.deepEqual([names(), channel.count], [["ann"], 3]);
+  const first = peer.take("presence.roster");
+  assert.deepEqual([first.channel, first.after, peer.inbox.length], ["event:e1", "h.1", 0]);
+  peer.ok(first, { members: [member("bob")], next: "h.2" });
+  const second = peer.take("presence.roster");
+  assert.equal(second.after, "h.2");
+  peer.ok(second, { members: [member("cid")] });
+  assert.deepEqual([names(), channel.count, peer.inbox.length], [["ann", "bob", "cid"], 3, 0]);
+  assert.deepEqual(told.map((change) => change.joined.map(({ rec }) => rec)), [["ann"], ["bob"], ["cid"]]);
+  peer.push({ op: "presence", channel: "event:e1", version: 1, events: [{ kind: "leave", member: member("ann") }] });
+  assert.equal(channel.count, 2);
+});
+
+test("who is on no page yet has not left; who is on none at the end has", () => {
+  const { peer, told, left, names } = pagedAgain();
+  assert.deepEqual([left(), names()], [[], ["ann", "bob", "cid", "dan"]]);
+  peer.ok(peer.take("presence.roster"), { members: [member("bob")], next: "h.2" });
+  assert.deepEqual([left(), told.length], [[], 2]);
+  peer.ok(peer.take("presence.roster"), { members: [member("dan", { at: "x" })] });
+  assert.deepEqual([left(), names()], [["cid"], ["ann", "bob", "dan"]]);
+  assert.deepEqual(told.at(-1).updated.map(({ rec }) => rec), ["dan"]);
+});
+
+test("a page does not undo what pushes told meanwhile", () => {
+  const { peer, push, left, came, names, channel } = pagedAgain();
+  push(1, "leave", member("bob"));
+  push(2, "update", member("cid", { at: "new" }));
+  push(3, "join", member("eve"));
+  push(4, "update", member("fay"));
+  push(5, "leave", member("ann"));
+  const page = ["ann", "bob", "cid", "fay"].map((rec) => member(rec, { at: "old" }));
+  peer.ok(peer.take("presence.roster"), { members: page, next: "h.2" });
+  peer.ok(peer.take("presence.roster"), { members: [member("dan"), member("eve")] });
+  assert.deepEqual([left(), names()], [["bob", "ann"], ["cid", "fay", "dan", "eve"]]);
+  assert.deepEqual(came(), ["ann", "bob", "cid", "dan", "eve", "fay"]);
+  assert.deepEqual(channel.members.map(({ sessions }) => sessions[0].state), [{ at: "new" }, {}, {}, {}]);
+  push(6, "leave", member("cid"));
+  assert.deepEqual(names(), ["fay", "dan", "eve"]);
+});
+
+test("a hole, or a cursor that is good for nothing, begins the list again, and nobody has left", () => {
+  const { clock, peer, push, left, names } = pagedAgain();
+  const lost = peer.take("presence.roster");
+  push(2, "join", member("eve"));
+  const again = { ...joined(0, [member("ann")]), count: 3, next: "h.1" };
+  peer.ok(lost, { members: [] }); // of the list before: it says nothing any more
+  peer.ok(peer.take("channel.join"), again);
+  peer.error(peer.take("presence.roster"), "cursor.invalid", { path: "after" });
+  assert.equal(peer.inbox.length, 0);
+  clock.advance(1);
+  peer.ok(peer.take("channel.join"), again);
+  peer.error(peer.take("presence.roster"), "rate.limited", { retry_after: 2 });
+  clock.advance(2);
+  assert.deepEqual([left(), names()], [[], ["ann", "bob", "cid", "dan"]]);
+  peer.ok(peer.take("presence.roster"), { members: [member("bob"), member("cid"), member("dan")] });
+  assert.deepEqual([left(), names()], [[], ["ann", "bob", "cid", "dan"]]);
+});
+
+test("a page is not asked for on another socket, nor of a channel that was left", () => {
+  const { clock, online, peer, channel } = pagedAgain();
+  peer.take("presence.roster");
+  peer.close(1006);
+  clock.advance(1);
+  const next = online();
+  next.ok(next.take("channel.join"), { ...joined(0, [member("ann")]), count: 3, next: "h.1" });
+  const page = next.take("presence.roster");
+  channel.leave();
+  next.take("channel.leave");
+  next.ok(page, { members: [member("bob")], next: "h.2" });
+  assert.equal(next.inbox.length, 0);
+});
+
+test("a join may ask for less than everybody", () => {
+  const { hub, online } = fakeHub();
+  hub.start();
+  const peer = online();
+  const channel = hub.join("event:e1", {}, { roster: "count" });
+  const told = [];
+  channel.on("roster", ({ count }) => told.push(count));
+  const join = peer.take("channel.join");
+  assert.equal(join.roster, "count");
+  hub.join("event:e1", {}, { roster: { users: ["ann"] } }); // while the join is under way
+  assert.equal(peer.inbox.length, 0);
+  peer.ok(join, { ...joined(0, []), count: 5000 });
+  const some = peer.take("channel.join");
+  assert.deepEqual([some.roster, channel.count], [{ users: ["ann"] }, 5000]);
+  peer.ok(some, joined(0, [member("ann")]));
+  assert.deepEqual([channel.count, peer.inbox.length], [1, 0]);
+  channel.want("count");
+  peer.ok(peer.take("channel.join"), { ...joined(0, []), count: 7 });
+  peer.push({ op: "presence", channel: "event:e1", version: 1, count: 8 });
+  assert.deepEqual([channel.count, told], [8, [5000, undefined, 7, 8]]);
+});
