@@ -10,6 +10,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from tests.clients.js_person import JsPerson
 from tests.clients.real_hub_harness import HubProcess, SlowRoad
 
 SECONDS = 30.0
+CROWD, SESSIONS = [f"Crowd {n}" for n in range(8)], 15
+"""So many with so many sessions of the largest state, and a page of a roster ends behind them: it has about 512 KiB."""
 away = asyncio.to_thread
 
 
@@ -101,7 +104,7 @@ class World:
         await away(self.ada.run, f"here.join('{self.channel}', {{at: 1}})")
         await until(lambda: "Ada" in cleo.seen(), "Ada is there")
         ben = Listener(self.ben.join(self.channel, {"at": 1}))
-        await until(lambda: "Ben" in cleo.seen() and len(ben.seen()) == 3, "everybody is there")
+        await until(lambda: "Ben" in cleo.seen() and ben.seen().keys() >= {"Ada", "Ben", "Cleo"}, "everybody is there")
         return ben, cleo
 
     async def ada_sees(self, *names: str) -> None:
@@ -298,3 +301,41 @@ async def test_both_clients_ask_who_is_here(hub: HubProcess, keys: dict[str, tup
         assert [found["devices"][rec]["status"] for rec in ids] == ["active", "idle", "active"]
         asked = f"return hub.presence({{ devices: {ids!r} }})"
         assert (await away(they.ada.run, asked))["devices"].keys() == found["devices"].keys()
+
+
+async def test_who_is_on_a_later_page_of_a_roster_is_there_and_does_not_leave_at_a_cut(
+    tmp_path: Path,
+) -> None:
+    hub = await away(HubProcess, tmp_path)  # its own: so many sockets at once are a matter of their own
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(hub.kill)
+        keys = {name: await away(hub.member, name) for name in ("Ada", "Ben", "Cleo", *CROWD)}
+        they = await stack.enter_async_context(world(hub, keys))
+        crowd = [
+            await stack.enter_async_context(Client(hub.url, token=keys[name][0], backoff=Backoff(0.05)))
+            for name in CROWD
+            for _ in range(SESSIONS)
+        ]
+        shown = [client.join(they.channel, {"pad": "x" * 4080}, roster="none") for client in crowd]
+        await until(lambda: all(channel.joined for channel in shown), "the crowd is there")
+        assert [channel.count for channel in shown] == [0] * len(crowd), "it asked to hear of nobody"
+        ben, cleo = await they.joined()
+        everybody = [*(shown["name"] for shown in cleo.channel.members if shown["name"] in CROWD), "Cleo", "Ada", "Ben"]
+        page = (await they.cleo.call("presence.roster", channel=they.channel)).data
+        assert ([member["name"] for member in page["members"]], "next" in page) == (everybody[:8], True), (
+            "the first page"
+        )
+        sockets = they.ben.connection.sockets
+        for road in they.roads:
+            road.cut()
+        await until(lambda: they.ben.connection.sockets > sockets and ben.channel.joined, "Ben is back")
+        counted = they.cleo.join(f"event:{await away(hub.event)}", {}, roster="count")
+        await until(lambda: counted.joined, "another channel is joined, to be counted")
+        assert counted.count == 1
+        await until(lambda: list(ben.seen()) == everybody and ben.channel.count == 11, "Ben sees everybody")
+        await they.ada_sees(*everybody)
+        assert ben.left() == [], "nobody left"
+        assert [m for told in they.ada.all("roster") for m in told["left"]] == []
+        assert sorted(ben.came()) == sorted(everybody), "each came once"
+        for channel in (ben.channel, cleo.channel):
+            channel.leave()
