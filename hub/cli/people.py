@@ -17,6 +17,8 @@ from hub.cli.link import hint, settings_for, with_hub
 
 users = typer.Typer(rich_markup_mode=None)
 keys = typer.Typer(rich_markup_mode=None)
+_OF_AN_ID = {"ignore_unknown_options": True}
+"""An id may begin with `-`: what is no option of the command is an id."""
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
@@ -32,7 +34,7 @@ def user_list(account: AccountName = "main", data: Data = None, config: Config =
         _print_row(person["user_id"], person["role"], person["name"], person["email"])
 
 
-@users.command("role")
+@users.command("role", context_settings=_OF_AN_ID)
 def user_role(
     user: Who,
     role: Annotated[Role, typer.Argument(help="What they may do from now on.")],
@@ -45,7 +47,7 @@ def user_role(
     _print_row(done["id"], done["role"], done["name"])
 
 
-@users.command("remove")
+@users.command("remove", context_settings=_OF_AN_ID)
 def user_remove(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
     """End a person's membership of the account, at once.
 
@@ -56,7 +58,7 @@ def user_remove(user: Who, account: AccountName = "main", data: Data = None, con
     hint("They are out of this account. Keys that they made go on: `aether key list` shows them.")
 
 
-@users.command("sign-out")
+@users.command("sign-out", context_settings=_OF_AN_ID)
 def user_sign_out(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
     """End a person's sessions everywhere, at once; a new link lets them in again."""
     done = _act("user.sign_out", {"user": user}, account, data, config)
@@ -71,7 +73,7 @@ def key_list(account: AccountName = "main", data: Data = None, config: Config = 
         _print_row(key["id"], key["role"], key["name"], key["created_at"], key["expires_at"])
 
 
-@keys.command("revoke")
+@keys.command("revoke", context_settings=_OF_AN_ID)
 def key_revoke(
     key: Annotated[str, typer.Argument(metavar="ID", help="The key's id: `aether key list` shows it.")],
     account: AccountName = "main",

@@ -81,6 +81,8 @@ def test_people_and_keys_are_listed_changed_and_ended(tmp_path: Path) -> None:
         hub.secrets.add(run("key", "create", "--name", "signage")[0])
         key, role, name, *_ = run("key", "list")[0].split("\t")
         assert (role, name) == ("viewer", "signage")
+        nobody = aether("key", "revoke", "-GAbCdEfGhI", "--data", str(hub.data))
+        assert (nobody.returncode, "record.not_found" in nobody.stderr) == (1, True), "an id may begin like an option"
         assert run("key", "revoke", key) == [key]
         assert run("key", "list") == []
     finally:
