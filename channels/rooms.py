@@ -195,6 +195,9 @@ class Room:
         """Have it told at the end of the turn; say whether there is anybody to tell. A leave before it is done."""
         self.miscounted = True
         if not self._joins:
+            # Nobody is left who waits for the rest, and its members may be gone before anybody listens again.
+            self._events, self._fence = [], 0
+            self._latest.clear()
             return False
         key = member.who.key
         latest = self._latest.get(key, -1)

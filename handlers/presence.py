@@ -83,7 +83,7 @@ async def status(call: Call, request: PresenceStatus) -> Answer:
     call.rights.require("membership.read")
     account, hall = call.account, call.services.live.hall
     present = hall.members(account)
-    gone = [place for place in asked if place not in present and not hall.last_seen(account, *place)]
+    gone = [place for place in asked if place not in present]
     stored = await call.services.storage.last_seen(account, gone) if gone else {}
     # Who came or went meanwhile is told as they are now.
     now, present = call.services.clock(), hall.members(account)
@@ -91,8 +91,9 @@ async def status(call: Call, request: PresenceStatus) -> Answer:
     for kind, rec in asked:
         here = present.get((kind, rec))
         if here is None:
-            seen = hall.last_seen(account, kind, rec) or stored.get((kind, rec))
-            if seen is not None:
+            # Another instance may have stored a later sight than this one has in memory.
+            seen = max(hall.last_seen(account, kind, rec) or "", stored.get((kind, rec)) or "")
+            if seen:
                 found[kind][rec] = {"status": OFFLINE, "last_seen": seen}
         else:
             shown = here.status

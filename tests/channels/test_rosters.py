@@ -333,6 +333,19 @@ def test_who_leaves_within_a_turn_is_told_nothing_of_it_any_more() -> None:
     assert room.told("watcher") == []
 
 
+def test_who_listens_after_everybody_stopped_hears_nothing_of_members_who_are_gone() -> None:
+    room = Turns()
+    room.join("watcher", None)
+    room.join("a1", ADA, {})
+    room.join("b1", BOB, {})
+    for session in ("watcher", "b1", "a1"):
+        room.rosters.leave(CHANNEL, room.sockets[session].outlet, session)
+    room.join("late", None)
+    room.join("b2", BOB, {})
+    room.rosters.flush()
+    assert room.told("late") == [[("join", "bob")]]
+
+
 # -- entries of several instances ----------------------------------------------------------------------
 
 

@@ -113,4 +113,4 @@ def test_an_order_without_an_index_is_seen_by_the_same_measure(file: Path) -> No
 
 def test_a_type_without_parent_is_read_in_the_order_of_its_ids_by_an_index(file: Path) -> None:
     _, _, plan = _page(file, Query(EVENT, EVERYTHING, parse_order(EVENT, None), PAGE))
-    assert "SEARCH event USING INDEX event_of (account_pk=?)" in plan
+    assert "SEARCH event USING INDEX event_ids (account_pk=?)" in plan
