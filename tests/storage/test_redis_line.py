@@ -99,6 +99,22 @@ async def test_every_kind_of_message_arrives_as_it_was(redis: RedisServer) -> No
         assert [m for m in other.heard if m.sender == "x"] == said
 
 
+async def test_a_fault_of_who_is_told_is_logged_and_the_line_connects_anew(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with ends(redis, "a", "b") as (one, other):
+
+        def fail(message: Message) -> None:
+            other.line.listen(other.heard.append, other.links.append)
+            raise ValueError("no")
+
+        other.line.listen(fail, other.links.append)
+        await until(lambda: other.links == [True, False, True])  # lost, and connected again
+        one.line.put(Beat("said", 2))
+        await until(lambda: other.beats("said") == [2])
+        assert "presence has a fault" in caplog.text
+
+
 async def test_nothing_is_taken_from_who_does_not_know_the_secret(redis: RedisServer) -> None:
     async with (
         ends(redis, "a") as (one,),
