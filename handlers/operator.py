@@ -13,7 +13,8 @@ from handlers import people
 from handlers.base import Services
 from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
 from hub.schema.actions import action
-from hub.schema.core.identity import AccountName, ApiKey, Membership
+from hub.schema.core.credentials import ApiKey
+from hub.schema.core.identity import AccountName, Membership
 from hub.schema.record import Image
 from hub.schema.texts import problem_of
 from hub.schema.writes import Committed

@@ -12,7 +12,8 @@ from typing import Any
 from handlers.base import Services
 from hub import auth
 from hub.access import SYSTEM, Identity
-from hub.schema.core.identity import Account, ApiKey, Membership, Session, User
+from hub.schema.core.credentials import ApiKey, Session
+from hub.schema.core.identity import Account, Membership, User
 from hub.schema.query import Query
 from hub.schema.record import Image, Record, type_of
 from hub.schema.times import format_time, parse_time

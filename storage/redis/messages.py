@@ -16,7 +16,8 @@ from zlib import crc32
 
 import msgspec
 
-from hub.schema.core.identity import Account, ApiKey, Membership, Session, User
+from hub.schema.core.credentials import ApiKey, Session
+from hub.schema.core.identity import Account, Membership, User
 from hub.schema.record import type_of
 from hub.schema.writes import ChangeSet
 

@@ -8,42 +8,16 @@ without a case is noticed.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from hub.schema.record import RecordType, referred
 from hub.schema.registry import Registry
 from tests.wire.matrix_presence import presence_cases
+from tests.wire.samples import SAMPLES
 from tests.wire.things import Case, Fields, Things
-
-SAMPLES: Final[dict[str, Callable[[Things], Fields]]] = {
-    "event": lambda own: {"title": "mine"},
-    "event_location": lambda own: {"name": f"mine {secrets.token_hex(4)}"},
-    "event_track": lambda own: {"name": f"mine {secrets.token_hex(4)}"},
-    "event_person": lambda own: {"name": "mine"},
-    "event_session": lambda own: {"title": "mine"},
-    "event_presenter": lambda own: {
-        "session_id": own.records["event_session"],
-        "person_id": own.records["event_person"],
-    },
-    "lookup_row": lambda own: {"lookup": "country", "code": secrets.token_hex(4), "name": "mine"},
-    "lookup_policy": lambda own: {"lookup": "user_status", "codes": ["mine"], **_for_own(own)},
-    "event_contact": lambda own: {
-        "kind": "email",
-        "value": secrets.token_hex(4),
-        "for_type": "event",
-        "for_id": own.records["event"],
-    },
-    "event_import": lambda own: {"entity": "event", "key": secrets.token_hex(8), "rec": "mine", "values": {}},
-}
-"""Data with which a record of the type can be created."""
-
-
-def _for_own(own: Things) -> Fields:
-    return {"for_type": "event_track", "for_id": own.records["event_track"]}
 
 
 def _named(own: Things) -> Fields:
