@@ -24,6 +24,7 @@ import msgspec
 
 from channels.live import Live, SessionState
 from channels.outlet import Outlet
+from handlers.guard import Guard
 from handlers.turns import Turns
 from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
 from hub.schema.fields import DeclarationError
@@ -72,6 +73,8 @@ class Services:
     random: Callable[[int], bytes] = secrets.token_bytes
     turns: Turns = field(default_factory=Turns)
     """What actions hold for themselves in this instance."""
+    guard: Guard = field(default_factory=Guard)
+    """What guards the ways in."""
     beats: dict[str, Shared] = field(default_factory=dict)
     """What heartbeats are answered in this millisecond, by account."""
     _ids: list[str] = field(default_factory=list)
@@ -89,7 +92,8 @@ class Peer:
     """Who is at the other end: of a socket, or of one HTTP request.
 
     `operator` peers came over DIR/hub.sock. `outlet` is None for HTTP. `rights` is None until an account
-    is chosen. `closing` is how the edge is asked to close the socket, where there is one.
+    is chosen. `closing` is how the edge is asked to close the socket, where there is one. `address` is where they
+    connect from, as one counts addresses (of IPv6 its first 64 bits); None where that is nowhere.
     """
 
     operator: bool = False
@@ -101,6 +105,7 @@ class Peer:
     session: SessionState | None = None
     outlet: Outlet | None = None
     closing: Callable[[int, str], None] | None = None
+    address: str | None = None
 
     @property
     def session_id(self) -> str | None:

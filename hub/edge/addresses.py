@@ -8,7 +8,10 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
+from starlette.types import Scope
+
 from hub.edge.admission import Admission
+from hub.edge.guard import is_operator
 
 ADDRESSES: Final = 10_000
 """How many addresses are remembered; more, and the one unused for longest is forgotten, which lets it in again."""
@@ -27,6 +30,12 @@ def place(address: str) -> str:
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
     return found.exploded[:19]
+
+
+def address_of(scope: Scope) -> str | None:
+    """Return where a request comes from, as one counts it; None for what came over DIR/hub.sock."""
+    client = scope.get("client")
+    return place(client[0]) if client and client[0] and not is_operator(scope) else None
 
 
 class Addresses:
