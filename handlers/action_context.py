@@ -61,15 +61,24 @@ class Course:
 class ActionContext:
     """The Context of one run of an action; every read is inside the caller's account."""
 
-    def __init__(self, call: Call, course: Course, target: Image | None) -> None:
+    def __init__(self, call: Call, course: Course, target: Image | None, *, shown_once: bool = False) -> None:
         self._call = call
         self._course = course
         self._submitted = False
         self.services: Services = call.services
         self.identity: Identity = call.identity
-        self.rights: Rights = call.rights
-        self.account: str = call.account
         self.target = target
+        self._shown_once = shown_once
+
+    @property
+    def rights(self) -> Rights:
+        """The rights in the chosen account; raise `account.required` where a guest, or whoever chose none, calls."""
+        return self._call.rights
+
+    @property
+    def account(self) -> str:
+        """The chosen account; raise likewise."""
+        return self._call.account
 
     def now(self) -> str:
         """Return the time in wire form."""
@@ -125,7 +134,7 @@ class ActionContext:
 
         commit = Commit(
             self.account, planned, self.identity.actor, self._call.peer.session_id, str(self._call.request_id),
-            course.claim, answered, shown_once,
+            course.claim, answered, shown_once or self._shown_once,
         )  # fmt: skip
         committing = self.services.storage.submit(commit)
         course.unknown = True

@@ -28,9 +28,12 @@ TIMEOUT_SECONDS: Final = 30.0
 _FIELDS: Final = frozenset(ActionCall.__struct_fields__)
 
 
-@handles(Needs.ACCOUNT)
+@handles(Needs.NOTHING)
 async def call_action(call: Call, request: ActionCall) -> Answer:
-    """Run an action; it is run again where a version that it relied on has changed."""
+    """Run an action; it is run again where a version that it relied on has changed.
+
+    What a caller needs, the action says: a permission in the chosen account, an identity, or nothing.
+    """
     spec = _permitted(call, request)
     if request.mode != "wait":
         raise HubError("data.invalid", "Only mode `wait` is available in this version.", path="mode")
@@ -38,7 +41,8 @@ async def call_action(call: Call, request: ActionCall) -> Answer:
         args = msgspec.convert(request.args, spec.args)
     except msgspec.ValidationError as error:
         raise refine(error, prefix="args", kind=spec.args) from None
-    course = Course(claim(call, request))
+    # What anybody may call is not kept: neither who guests are nor what may be told again is known.
+    course = Course(None if spec.is_open else claim(call, request, spec.secrets))
     try:
         async with asyncio.timeout(request.timeout or TIMEOUT_SECONDS):
             return await _in_turn(call, request, spec, args, course)
@@ -51,12 +55,16 @@ async def call_action(call: Call, request: ActionCall) -> Answer:
 def _permitted(call: Call, request: ActionCall) -> ActionSpec:
     """Return the action that is called; raise where there is none, or not for this caller."""
     spec = call.services.registry.actions.get(request.action)
+    if spec is None or spec.needs != "guest":
+        call.need_identity()
+    if spec is None or not spec.is_open:
+        call.account  # noqa: B018  # raises where none is chosen
     if spec is None:
         raise HubError("action.unknown", f"There is no action {request.action[:64]!r}.", path="action")
     if spec.operator:
         if call.identity.source != "operator":
             raise HubError("access.denied", "This action answers on the hub's own machine only.", path="action")
-    else:
+    elif not spec.is_open:
         call.rights.require(spec.needs)
     return spec
 
@@ -83,7 +91,7 @@ async def _run(call: Call, request: ActionCall, spec: ActionSpec, args: Any, cou
     """Run the action until nobody was quicker, at most `RUNS` times."""
     for run in range(1, RUNS + 1):
         async with call.services.turns.of(course.holds):
-            context = ActionContext(call, course, await _target(call, spec, request))
+            context = ActionContext(call, course, await _target(call, spec, request), shown_once=spec.shows_secrets)
             result: Any = None
             try:
                 result = await spec.run(context, args)

@@ -183,6 +183,14 @@ class Call:
         """How far filters reach in the chosen account; raise `account.required`."""
         return Reach(self.rights, self.account)
 
+    def need_identity(self) -> None:
+        """Raise `auth.required` for a guest, `auth.expired` where the token has expired."""
+        identity = self.identity
+        if identity.source == "guest":
+            raise HubError("auth.required")
+        if identity.expires_at is not None and identity.expires_at <= self.services.clock():
+            raise HubError("auth.expired")
+
     @property
     def moved(self) -> bool:
         """Whether the session has changed its account since this request arrived."""
@@ -301,11 +309,7 @@ class Operations:
         """Return a request's answer, or what is to be awaited for it; raise `HubError` for what may not be asked."""
         operation = self.by_type[type(request)]
         if operation.needs is not Needs.NOTHING:
-            identity = call.identity
-            if identity.source == "guest":
-                raise HubError("auth.required")
-            if identity.expires_at is not None and identity.expires_at <= call.services.clock():
-                raise HubError("auth.expired")
+            call.need_identity()
             if operation.needs is Needs.ACCOUNT:
                 call.account  # noqa: B018  # raises where none is chosen
         return operation.handler(call, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from dataclasses import replace
 from typing import Any
 
@@ -261,13 +262,19 @@ def accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
     return accepted | items if items else accepted
 
 
-def claim(call: Call, request: WriteRequest | ActionCall) -> KeyClaim | None:
-    """Return the claim of a request's idempotency key, bound to everything else that it says."""
+def claim(call: Call, request: WriteRequest | ActionCall, secrets: frozenset[str] = frozenset()) -> KeyClaim | None:
+    """Return the claim of a request's idempotency key, bound to everything else that it says.
+
+    Of the arguments that are `secrets` only a digest under the hub's own secret goes into what is kept.
+    """
     if request.key is None:
         return None
     identity = call.identity
     plain = msgspec.to_builtins(request)
     del plain["id"], plain["key"]
+    for name in secrets & plain.get("args", {}).keys():
+        told = msgspec.json.encode(plain["args"][name])
+        plain["args"] = {**plain["args"], name: hmac.digest(call.services.secret, told, "sha256").hex()}
     body = msgspec.json.encode([op_name(request), plain], order="deterministic")
     scope = identity.user or identity.credential or identity.source
     return KeyClaim(scope, request.key, hashlib.sha256(body).digest())

@@ -8,6 +8,7 @@ import msgspec
 
 from handlers.base import Answer, Call, Needs, handles
 from hub.access import SYSTEM, Rights
+from hub.schema.actions import ActionSpec
 from hub.schema.fields import FOR_ID
 from hub.schema.record import RecordType, referred
 from hub.schema.registry import Registry
@@ -94,7 +95,7 @@ def _actions(registry: Registry, rights: Rights, operator: bool, types: list[str
     """Describe the actions that the caller may call; with `types`, those on records of these, or that need them."""
     found: dict[str, Any] = {}
     for name, spec in sorted(registry.actions.items()):
-        if not (operator if spec.operator else rights.allows(spec.needs)):
+        if not (operator if spec.operator else spec.is_open or rights.allows(spec.needs)):
             continue
         concerned = {spec.needs.partition(".")[0], spec.target.name if spec.target else ""}
         if types is not None and concerned.isdisjoint(types):
@@ -103,9 +104,17 @@ def _actions(registry: Registry, rights: Rights, operator: bool, types: list[str
             "doc": spec.doc,
             "needs": spec.needs,
             "target": spec.target.name if spec.target else None,
-            "args": msgspec.json.schema(spec.args),
+            "args": _arguments(spec),
         }
     return found
+
+
+def _arguments(spec: ActionSpec) -> dict[str, Any]:
+    """Return the schema of an action's arguments; those that hold secrets are `writeOnly`."""
+    schema = msgspec.json.schema(spec.args)
+    for name in spec.secrets:
+        schema["$defs"][spec.args.__name__]["properties"][name]["writeOnly"] = True
+    return schema
 
 
 def _channels(registry: Registry, role: str | None, rights: Rights, types: list[str] | None) -> dict[str, Any]:

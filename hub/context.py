@@ -49,9 +49,15 @@ class Context(Protocol):
     """The hub as an action sees it. Data in writes uses wire names (`location_id`)."""
 
     identity: Identity
-    rights: Rights
-    account: str
     target: Image | None
+
+    @property
+    def rights(self) -> Rights:
+        """The rights in the chosen account; raise `account.required` where an action that needs none has none."""
+
+    @property
+    def account(self) -> str:
+        """The chosen account; raise likewise."""
 
     def now(self) -> str:
         """Return the time in wire form."""

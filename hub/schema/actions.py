@@ -10,22 +10,27 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from hub.schema.fields import DeclarationError
+from hub.schema.fields import DeclarationError, Field
 from hub.schema.record import Record, RecordType, type_of
 from hub.wire.names import OPERATION
+
+Open = Literal["guest", "identity"]
+OPEN: Final = frozenset(get_args(Open))
+"""What an action may need instead of a permission: nothing at all, or that the caller has signed in."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActionSpec:
     """An action as the hub works with it.
 
-    `needs` is the permission that the caller must have. `target` is the type of the record it works on,
-    or None. `args` is the struct that given arguments are converted to, `result` the declared result.
-    `hidden` actions are not described to clients. `operator` actions answer on DIR/hub.sock only.
+    `needs` is the permission that the caller must have, or a word of `OPEN`. `target` is the type of the record it
+    works on, or None. `args` is the struct that given arguments are converted to, `result` the declared result.
+    `operator` actions answer on DIR/hub.sock only. `secrets` are the arguments that hold secrets, and `shows_secrets`
+    says that the result holds some.
     """
 
     name: str
@@ -36,6 +41,13 @@ class ActionSpec:
     run: Callable[[Any, Any], Awaitable[Any]]
     doc: str
     operator: bool = False
+    secrets: frozenset[str] = frozenset()
+    shows_secrets: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be called without an account: by guests, or by everybody who has signed in."""
+        return self.needs in OPEN
 
 
 _F = TypeVar("_F", bound=Callable[..., Awaitable[Any]])
@@ -44,10 +56,16 @@ _F = TypeVar("_F", bound=Callable[..., Awaitable[Any]])
 def action(name: str, *, needs: str, target: type[Record] | None = None, operator: bool = False) -> Callable[[_F], _F]:
     """Declare a coroutine `(ctx, args) -> result` as an action; `args` is a msgspec struct.
 
+    `needs` is a permission (`event.update`), or `guest`: anybody may call it, without an account, or `identity`:
+    whoever has signed in. What such an action answers is not kept under the caller's `key`. An argument that is
+    `Annotated[str, Field(secret=True)]` is never logged nor kept; a result with such a field is shown once.
+
     Raises `DeclarationError` where the name, the permission or the signature cannot work.
     """
-    if not OPERATION.match(name) or not OPERATION.match(needs):
+    if not OPERATION.match(name) or not (needs in OPEN or OPERATION.match(needs)):
         raise DeclarationError(f"action {name!r}: name and `needs` have the form noun.verb")
+    if needs in OPEN and (operator or target is not None):
+        raise DeclarationError(f"action {name}: what needs {needs} only has no target, and is not the operator's")
 
     def declare(function: _F) -> _F:
         hints = get_type_hints(function)
@@ -69,8 +87,23 @@ def action(name: str, *, needs: str, target: type[Record] | None = None, operato
             run=function,
             doc=inspect.cleandoc(function.__doc__ or ""),
             operator=operator,
+            secrets=_secrets_of(arguments),
+            shows_secrets=bool(_secrets_of(hints["return"])),
         )
         setattr(function, "__action__", spec)  # noqa: B010  # how the registry finds it
         return function
 
     return declare
+
+
+def _secrets_of(declared: Any) -> frozenset[str]:
+    """Return the wire names of a struct's fields that are declared `Field(secret=True)`; none of what is no struct."""
+    if not (isinstance(declared, type) and issubclass(declared, msgspec.Struct)):
+        return frozenset()
+    return frozenset(f.encode_name for f in msgspec.structs.fields(declared) if _is_secret(f.type))
+
+
+def _is_secret(annotation: Any) -> bool:
+    if get_origin(annotation) is Annotated and any(isinstance(n, Field) and n.secret for n in annotation.__metadata__):
+        return True
+    return any(_is_secret(part) for part in get_args(annotation))

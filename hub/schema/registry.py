@@ -140,7 +140,7 @@ class Registry:
                     raise DeclarationError(f"{kind.name}.{spec.name}: there is no lookup {spec.option.lookup}")
             self.views[kind.name] = {name: resolve(kind, name, v, self.types) for name, v in kind.views.items()}
         for action in self.actions.values():
-            if action.needs not in permissions:
+            if not action.is_open and action.needs not in permissions:
                 raise DeclarationError(f"action {action.name} needs {action.needs}, which no type gives")
         for command in self.commands.values():
             if command.needs not in permissions:
