@@ -17,19 +17,18 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from random import random
 from typing import Any, Final, get_args
 
 import msgspec
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from hub.wire.errors import HubError
 from storage.locks import Change, Copy, Holder, Lock, LockKey, OnChange, Why, held_by, refusal
-from storage.redis.address import Address, Unready, answer, connected
+from storage.redis.address import Address, answer
 from storage.redis.lane import Lost, send
 from storage.redis.lock_scripts import ALL, END, FORGET, LOOK, RELEASE, TAKE
 from storage.redis.mouth import Mouth
+from storage.redis.tether import Tether
 
 log = logging.getLogger("hub.locks")
 
@@ -94,18 +93,13 @@ class RedisLocks:
         """What sessions were answered here that they hold; None where the answer is still to come."""
         self._ended: dict[tuple[str, str], None] = {}
         """The sessions that ended while nobody could be told."""
-        self._ready = False
         self._mouth = Mouth("Locks")
+        self._tether = Tether(self._mouth, self._serve, lambda: self._confirm(2**63), log)
         self._looking: asyncio.Future[Any] | None = None
         self._due = 0
         """How many changes there were at the last look: they are heard by the next."""
         self._told: dict[int, list[asyncio.Future[None]]] = {}
         """Answers that wait for a change to be told here, by its count."""
-        self._running: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
-        self._open: list[AbstractConnection] = []
-        self.lost = 0
-        """How often a connection was lost."""
 
     def listen(self, on_change: OnChange) -> None:
         """Set who is told."""
@@ -113,23 +107,22 @@ class RedisLocks:
 
     async def start(self) -> None:
         """Begin to connect."""
-        self._running = asyncio.get_running_loop().create_task(self._live())
+        self._tether.start()
 
     async def close(self) -> None:
         """Disconnect."""
         self._on_change = lambda change: None
-        self._stop.set()
-        await self._close_all()
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
-            self._running = None
-        self._away()
+        await self._tether.close()
 
     @property
     def ready(self) -> bool:
         """Whether Redis can be asked."""
-        return self._ready
+        return self._tether.ready
+
+    @property
+    def lost(self) -> int:
+        """How often a connection was lost."""
+        return self._tether.lost
 
     async def take(self, key: LockKey, holder: Holder, *, steal: bool = False) -> Lock:
         """Hold a lock; it is told here when this returns, unless that takes more than two seconds."""
@@ -171,12 +164,12 @@ class RedisLocks:
         known = self._own.pop((account, session), None) is not None or self._copy.table.of(account, session)
         if known and len(self._ended) < ENDED:
             self._ended[(account, session)] = None
-            if self._ready and self._names is not None:
+            if self._tether.ready and self._names is not None:
                 self._say_ended(self._names)
 
     def forget(self, key: LockKey) -> None:
         """The record of a lock is deleted; where Redis cannot be told, nobody can keep it, and it lapses."""
-        if key in self._copy.table.locks and self._ready and self._names is not None:
+        if key in self._copy.table.locks and self._tether.ready and self._names is not None:
             self._mouth.put(*self._words(self._names, FORGET, _field(key)))
 
     def held(self, key: LockKey) -> Lock | None:
@@ -185,7 +178,7 @@ class RedisLocks:
 
     def look(self) -> None:
         """Have Redis end what has lapsed, and say whether everything was heard."""
-        if not self._ready or self._names is None or (self._looking is not None and not self._looking.done()):
+        if not self._tether.ready or self._names is None or (self._looking is not None and not self._looking.done()):
             return
         self._looking = self._mouth.put(*self._words(self._names, LOOK))
         self._looking.add_done_callback(self._looked)
@@ -195,16 +188,11 @@ class RedisLocks:
             return
         run, count = result.result()
         if run.decode() != self._copy.run or self._copy.count < self._due:
-            self._lose()
+            self._tether.give_up("a change of a lock was missed")
         self._due = count
 
-    def _lose(self) -> None:
-        """Give up the connections: what is read anew is right."""
-        for connection in self._open:
-            asyncio.get_running_loop().create_task(_closed(connection)).add_done_callback(lambda task: None)
-
     def _able(self) -> _Names:
-        if self._names is None or not self._ready:
+        if self._names is None or not self._tether.ready:
             raise HubError("server.unavailable", "Locks wait for Redis.", retry_after=1)
         return self._names
 
@@ -245,51 +233,18 @@ class RedisLocks:
 
     # -- connections ---------------------------------------------------------------------------------
 
-    async def _live(self) -> None:
-        """Connect, serve until the connection is lost, and again."""
-        wait = FIRST_WAIT
-        while not self._stop.is_set():
-            try:
-                await self._serve()
-            except (RedisError, OSError, Unready, Lost, HubError) as fault:
-                if self._ready:
-                    wait = FIRST_WAIT
-                    self.lost += 1
-                    log.warning("locks have lost Redis: %s", type(fault).__name__)
-            except Exception:  # of whoever is told, or our own: the copy is read anew
-                log.exception("locks connect to Redis again after a fault")
-            finally:
-                self._away()
-                await self._close_all()
-            await asyncio.sleep(wait * (1 - random() / 2))
-            wait = min(wait * 2, LONGEST_WAIT)
-
     async def _serve(self) -> None:
         names = self._names
         if names is None:
             names = _Names(self._secret, await self._realm())
         (node,) = await self._address.nodes((names.keys[0].encode(),))
-        ears, mouth = node.place.connection(), node.place.connection()
-        self._open = [ears, mouth]
-        for connection in self._open:
-            await connected(connection)
+        ears, mouth = await self._tether.connect(node.place)
         await send(ears, ears.pack_commands([("SUBSCRIBE", names.channel)]))
         await answer(ears)
         await self._read_all(mouth, names)
-        self._names, self._ready, self._due = names, True, 0
+        self._names, self._tether.ready, self._due = names, True, 0
         self._say_ended(names)
-        tasks = [asyncio.create_task(work) for work in (self._hear(ears, names), self._mouth.speak(mouth))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
-        finally:
-            await self._close_all()
-            self._mouth.wake()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tether.hold(self._hear(ears, names), self._mouth.speak(mouth))
 
     async def _read_all(self, connection: AbstractConnection, names: _Names) -> None:
         """Read every lock; what Redis has forgotten is taken again for who held it here."""
@@ -361,18 +316,6 @@ class RedisLocks:
                 if not told.done():
                     told.set_result(None)
 
-    async def _close_all(self) -> None:
-        """Close both connections, which ends whatever reads or writes on them."""
-        closing, self._open = self._open, []
-        for connection in closing:
-            await _closed(connection)
-
-    def _away(self) -> None:
-        """Nothing can be asked for now: whoever waits is told so."""
-        self._ready = False
-        self._mouth.refuse()
-        self._confirm(2**63)
-
 
 def _field(key: LockKey) -> str:
     return ":".join(key)
@@ -381,10 +324,3 @@ def _field(key: LockKey) -> str:
 def _key(field: bytes) -> LockKey:
     account, kind, rec = field.decode().split(":", 2)
     return account, kind, rec
-
-
-async def _closed(connection: AbstractConnection) -> None:
-    try:
-        await connection.disconnect(nowait=True)
-    except (RedisError, OSError):
-        pass  # it is gone, which is what was wanted

@@ -17,19 +17,18 @@ import hmac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from random import random
 from typing import Any, Final
 
 import msgspec
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from hub.wire.errors import HubError
 from storage.post import Away, OnLetter
 from storage.post import Lost as LetterLost
-from storage.redis.address import Address, Unready, answer, connected
+from storage.redis.address import Address, answer
 from storage.redis.lane import Lost, send
 from storage.redis.mouth import Mouth
+from storage.redis.tether import Tether
 
 log = logging.getLogger("hub.post")
 
@@ -46,8 +45,8 @@ LATE_LOOKS: Final = 3.0
 SILENT_LOOKS: Final = 12
 """After so many looks that found nothing heard, three seconds, the connections are given up."""
 PING_LOOKS: Final = 4
-FIRST_WAIT, LONGEST_WAIT = 0.1, 1.0
-"""How long to wait before connecting again, in seconds, with a random share taken off."""
+LONGEST_WAIT: Final = 1.0
+"""How long to wait before connecting again, in seconds, at most."""
 FAREWELL_SECONDS: Final = 0.5
 _MAC: Final = 32
 
@@ -124,18 +123,13 @@ class RedisPost:
         self._mouth = Mouth("Letters to other hubs", "write.unknown")
         self._word = "PUBLISH"
         self._names: Names | None = None
-        self._ready = False
+        self._tether = Tether(self._mouth, self._serve, self._flush, log, longest_wait=LONGEST_WAIT)
         self._fresh: dict[str, _Outgoing] = {}
         self._number = 0
         self._seen: dict[str, int] = {}
         """The number of the last message of each instance."""
         self._silence = 0.0
         """How many looks in a row have found that nothing was heard."""
-        self._running: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
-        self._open: list[AbstractConnection] = []
-        self.lost = 0
-        """How often a connection was lost."""
         self.refused = 0
         """How many messages were not read: not ours, or read before."""
 
@@ -145,32 +139,30 @@ class RedisPost:
 
     async def start(self) -> None:
         """Begin to connect."""
-        self._running = asyncio.get_running_loop().create_task(self._live())
+        self._tether.start()
 
     async def close(self) -> None:
         """Send what waits, where Redis takes it within half a second, and disconnect."""
-        if self._running is None:
-            return
         self._flush()
         until = asyncio.get_running_loop().time() + FAREWELL_SECONDS
-        while self._ready and not self._mouth.idle and asyncio.get_running_loop().time() < until:
+        while self._tether.ready and not self._mouth.idle and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.01)
         self._on_letter = lambda sender, letter: None
-        self._stop.set()
-        await self._close_all()
-        self._running.cancel()
-        await asyncio.wait([self._running])
-        self._running = None
-        self._away()
+        await self._tether.close()
 
     @property
     def ready(self) -> bool:
         """Whether Redis can be asked."""
-        return self._ready
+        return self._tether.ready
+
+    @property
+    def lost(self) -> int:
+        """How often a connection was lost."""
+        return self._tether.lost
 
     async def send(self, to: str | None, letter: bytes) -> int:
         """Send a letter; return how many others it reached."""
-        if not self._ready:
+        if not self._tether.ready:
             raise Away
         box = to or ""
         going = self._fresh.get(box)
@@ -191,7 +183,7 @@ class RedisPost:
 
     async def ask(self, *words: Any) -> Any:
         """Ask Redis something about queues; raise `server.unavailable`, `write.unknown`."""
-        if not self._ready:
+        if not self._tether.ready:
             raise HubError("server.unavailable", "What waits for clients waits for Redis.", retry_after=1)
         return await self._mouth.ask(*words)
 
@@ -207,7 +199,7 @@ class RedisPost:
 
     def _put(self, box: str, going: _Outgoing) -> None:
         names = self._names
-        if names is None or not self._ready:
+        if names is None or not self._tether.ready:
             going.result.set_exception(HubError("server.unavailable"))
             return
         self._number += 1
@@ -219,34 +211,12 @@ class RedisPost:
 
     # -- connections ---------------------------------------------------------------------------------
 
-    async def _live(self) -> None:
-        """Connect, serve until the connection is lost, and again."""
-        wait = FIRST_WAIT
-        while not self._stop.is_set():
-            try:
-                await self._serve()
-            except (RedisError, OSError, Unready, Lost, HubError) as fault:
-                if self._ready:
-                    wait = FIRST_WAIT
-                    self.lost += 1
-                    log.warning("the post has lost Redis: %s", type(fault).__name__)
-            except Exception:  # of whoever reads a letter, or our own: what was being told may be half told
-                log.exception("the post connects to Redis again after a fault")
-            finally:
-                self._away()
-                await self._close_all()
-            await asyncio.sleep(wait * (1 - random() / 2))
-            wait = min(wait * 2, LONGEST_WAIT)
-
     async def _serve(self) -> None:
         names = self._names
         if names is None:
             names = Names(self._secret, await self._realm())
         (node,) = await self._address.nodes((names.all,))
-        ears, mouth = node.place.connection(), node.place.connection()
-        self._open = [ears, mouth]
-        for connection in self._open:
-            await connected(connection)
+        ears, mouth = await self._tether.connect(node.place)
         word = "SSUBSCRIBE" if node.sharded else "SUBSCRIBE"
         self._word = "SPUBLISH" if node.sharded else "PUBLISH"
         await send(ears, ears.pack_commands([(word, names.all, names.box(self.name))]))
@@ -254,24 +224,9 @@ class RedisPost:
         while confirmed < 2:  # what others write in between is lost, as it was before
             found: Any = await answer(ears)
             confirmed += found[0] in {b"subscribe", b"ssubscribe"}
-        self._names, self._ready, self._silence = names, True, 0.0
+        self._names, self._tether.ready, self._silence = names, True, 0.0
         self._on_ready()
-        work = (self._hear(ears, names), self._mouth.speak(mouth), self._watch(), self._stopped())
-        tasks = [asyncio.create_task(each) for each in work]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():
-                    task.result()
-        finally:
-            await self._close_all()
-            self._mouth.wake()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _stopped(self) -> None:
-        await self._stop.wait()
+        await self._tether.hold(self._hear(ears, names), self._mouth.speak(mouth), self._watch())
 
     async def _hear(self, connection: AbstractConnection, names: Names) -> None:
         """Read what comes until the connection is lost."""
@@ -311,21 +266,6 @@ class RedisPost:
             last = now
             if self._silence >= SILENT_LOOKS:
                 raise Lost(f"nothing was heard for {SILENT_LOOKS * LOOK_SECONDS:.0f} s")
-
-    async def _close_all(self) -> None:
-        """Close both connections, which ends whatever reads or writes on them."""
-        closing, self._open = self._open, []
-        for connection in closing:
-            try:
-                await connection.disconnect(nowait=True)
-            except (RedisError, OSError):
-                pass  # it is gone, which is what was wanted
-
-    def _away(self) -> None:
-        """Nothing can be sent for now: whoever waits is told what is known."""
-        self._ready = False
-        self._flush()
-        self._mouth.refuse()
 
 
 def _pass_on(sent: asyncio.Future[Any], result: asyncio.Future[int]) -> None:

@@ -16,21 +16,21 @@ import hmac
 import logging
 import secrets
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from random import random
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
 
 from hub.schema.channels import Kept
 from hub.wire.errors import HubError
 from storage.channel_log import ENTRY_BYTES, NOWHERE, ChannelKey, Entry, OnBroken, OnEntry, Past, Place, past_of
-from storage.redis.address import Address, Unready, answer, connected
-from storage.redis.lane import Lost, send
+from storage.redis.address import Address, answer
+from storage.redis.lane import send
+from storage.redis.mouth import Mouth
 from storage.redis.scripts import APPEND, HEAD, PAST
+from storage.redis.tether import Tether
 
 log = logging.getLogger("hub.channels")
 
@@ -41,12 +41,8 @@ BLOCK_SECONDS: Final = 0.5
 """How long a read waits for a message, and so how soon a flush of Redis is noticed."""
 TOLD_SECONDS: Final = 2.0
 """How long an append waits to be told on its own instance, before it is answered anyway."""
-WAITING: Final = 10_000
-"""How many commands wait to be sent; beyond, what is asked is refused."""
-SENT_AT_ONCE: Final = 200
 EPOCH_SECONDS: Final = 86_400
 """For how long the place of a channel is remembered after the last message of it is gone."""
-FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0
 _MAC: Final = 32
 
 
@@ -92,17 +88,6 @@ class _Names:
             return None
 
 
-class _Command:
-    """What waits to be asked; `sent` once it may have been done."""
-
-    __slots__ = ("result", "sent", "words")
-
-    def __init__(self, words: tuple[Any, ...]) -> None:
-        self.words = words
-        self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.sent = False
-
-
 class RedisLog:
     """One instance's end of the channel log."""
 
@@ -121,20 +106,14 @@ class RedisLog:
         self._unsure: set[ChannelKey] = set()
         """Channels that somebody joined while Redis was away."""
         self._names: _Names | None = None
-        self._ready = False
+        self._mouth = Mouth("Channels", "write.unknown")
+        self._tether = Tether(self._mouth, self._serve, self._confirm_all, log, fault=self._doubt)
         self._run = ""
         """Which life of the stream `_last` counts in."""
         self._last = 0
         """The number of the last message that was read from the stream."""
-        self._commands: deque[_Command] = deque()
-        self._work = asyncio.Event()
         self._told: dict[int, list[asyncio.Future[None]]] = {}
         """Appends that wait to be told here, by the number of their message."""
-        self._running: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
-        self._open: list[AbstractConnection] = []
-        self.lost = 0
-        """How often a connection was lost."""
 
     def listen(self, on_entry: OnEntry, on_broken: OnBroken) -> None:
         """Set who is told."""
@@ -142,27 +121,26 @@ class RedisLog:
 
     async def start(self) -> None:
         """Begin to connect."""
-        self._running = asyncio.get_running_loop().create_task(self._live())
+        self._tether.start()
 
     async def close(self) -> None:
         """Disconnect."""
-        self._stop.set()
-        await self._close_all()
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait([self._running])
-            self._running = None
-        self._away()
+        await self._tether.close()
 
     @property
     def ready(self) -> bool:
         """Whether Redis can be asked."""
-        return self._ready
+        return self._tether.ready
+
+    @property
+    def lost(self) -> int:
+        """How often a connection was lost."""
+        return self._tether.lost
 
     async def append(self, channel: ChannelKey, entry: Entry, kept: Kept) -> Place:
         """Order a message; it is told here when this returns, unless that takes more than two seconds."""
         names = self._names
-        if names is None or not self._ready:
+        if names is None or not self._tether.ready:
             raise HubError("server.unavailable", "Channels wait for Redis.", retry_after=1)
         now, keeps = self._clock(), entry.to is None and kept.messages > 0
         said = _Said(
@@ -171,7 +149,7 @@ class RedisLog:
         keys = (names.stream, names.head, *self._keys(names, channel))
         numbers = (kept.messages if keeps else 0, kept.bytes, entry.size + ENTRY_BYTES, kept.seconds, EPOCH_SECONDS)
         given = (secrets.token_hex(8), *numbers, f"{now:.3f}", STREAM_MESSAGES, names.prefix, *channel)
-        run, number, epoch, offset = await self._ask("EVAL", APPEND, len(keys), *keys, *given, names.close(said))
+        run, number, epoch, offset = await self._mouth.ask("EVAL", APPEND, len(keys), *keys, *given, names.close(said))
         if self._followed[channel] and run.decode() == self._run and number > self._last:
             await self._until_told(number)
         return Place(epoch.decode(), offset) if offset else NOWHERE
@@ -195,13 +173,13 @@ class RedisLog:
     async def past(self, channel: ChannelKey, kept: Kept, after: Place | None, last: int) -> Past:
         """Return what was said; while Redis is away nothing, at the place that was asked for."""
         names = self._names
-        if names is None or not self._ready:
+        if names is None or not self._tether.ready:
             return self._unknown(channel, after)
         keys = (names.head, *self._keys(names, channel))
         wanted = int(after is not None or last > 0)
         given = (secrets.token_hex(8), wanted, EPOCH_SECONDS, f"{self._clock():.3f}", names.prefix, *channel)
         try:
-            epoch, top, floor, found = await self._ask("EVAL", PAST, len(keys), *keys, *given)
+            epoch, top, floor, found = await self._mouth.ask("EVAL", PAST, len(keys), *keys, *given)
         except HubError:
             return self._unknown(channel, after)
         now, oldest, entries = self._clock(), int(floor), []
@@ -219,57 +197,22 @@ class RedisLog:
 
     def forget(self, channel: ChannelKey) -> None:
         """Forget a channel, if Redis can be told."""
-        if self._names is not None and self._ready and len(self._commands) < WAITING:
-            command = _Command(("DEL", *self._keys(self._names, channel)[:2]))
-            command.result.add_done_callback(_quiet)
-            self._commands.append(command)
-            self._work.set()
+        if self._names is not None and self._tether.ready:
+            self._mouth.put("DEL", *self._keys(self._names, channel)[:2])
 
     def _keys(self, names: _Names, channel: ChannelKey) -> tuple[str, str, str]:
         account, name = channel
         place = f"{names.prefix}{account}"
         return f"{place}:place:{name}", f"{place}:kept:{name}", f"{place}:channels"
 
-    async def _ask(self, *words: Any) -> Any:
-        if len(self._commands) >= WAITING:
-            raise HubError("server.unavailable", "Too many messages wait for Redis.", retry_after=1)
-        command = _Command(words)
-        self._commands.append(command)
-        self._work.set()
-        # Who asked may leave; what was asked is done, in its order.
-        return await asyncio.shield(command.result)
-
     # -- connections ---------------------------------------------------------------------------------
-
-    async def _live(self) -> None:
-        """Connect, serve until the connection is lost, and again."""
-        wait = FIRST_WAIT
-        while not self._stop.is_set():
-            try:
-                await self._serve()
-            except (RedisError, OSError, Unready, Lost, HubError) as fault:
-                if self._ready:
-                    wait = FIRST_WAIT
-                    self.lost += 1
-                    log.warning("channels have lost Redis: %s", type(fault).__name__)
-            except Exception:  # of whoever is told, or our own: what was being told may be half told
-                self._run = ""
-                log.exception("channels connect to Redis again after a fault")
-            finally:
-                self._away()
-                await self._close_all()
-            await asyncio.sleep(wait * (1 - random() / 2))
-            wait = min(wait * 2, LONGEST_WAIT)
 
     async def _serve(self) -> None:
         names = self._names
         if names is None:
             names = _Names(self._secret, await self._realm())
         (node,) = await self._address.nodes((names.stream,))
-        ears, mouth = node.place.connection(), node.place.connection()
-        self._open = [ears, mouth]
-        for connection in self._open:
-            await connected(connection)
+        ears, mouth = await self._tether.connect(node.place)
         run, number = await self._head(ears, names)
         # Where the stream went on from what was read last, nothing is missing: it is read from there.
         whole = self._names is not None and run == self._run and number >= self._last
@@ -279,28 +222,12 @@ class RedisLog:
         for channel in self._unsure & self._followed.keys():
             self._on_broken(channel)
         self._unsure.clear()
-        self._ready = True
-        tasks = [asyncio.create_task(work) for work in (self._hear(ears, names), self._speak(mouth))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in tasks:
-                if task.done():
-                    task.result()
-        finally:
-            await self._close_all()
-            self._work.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        self._tether.ready = True
+        await self._tether.hold(self._hear(ears, names), self._mouth.speak(mouth))
 
-    async def _close_all(self) -> None:
-        """Close both connections, which ends whatever reads or writes on them."""
-        closing, self._open = self._open, []
-        for connection in closing:
-            try:
-                await connection.disconnect(nowait=True)
-            except (RedisError, OSError):
-                pass  # it is gone, which is what was wanted
+    def _doubt(self) -> None:
+        """What was being told may be half told: whoever is in a channel joins again."""
+        self._run = ""
 
     def _anchor(self, run: str, number: int) -> None:
         """Go on from where the stream is now: whoever is in a channel joins again."""
@@ -318,7 +245,7 @@ class RedisLog:
 
     async def _hear(self, connection: AbstractConnection, names: _Names) -> None:
         """Read the stream, and tell."""
-        while not self._stop.is_set():
+        while True:
             words = ("XREAD", "COUNT", READ_MESSAGES, "BLOCK", round(BLOCK_SECONDS * 1000), "STREAMS", names.stream)
             await send(connection, connection.pack_commands([(*words, f"{self._last}-0")]))
             found = await answer(connection)
@@ -347,33 +274,6 @@ class RedisLog:
             if not told.done():
                 told.set_result(None)
 
-    async def _speak(self, connection: AbstractConnection) -> None:
-        """Ask what waits to be asked, in order."""
-        while not self._stop.is_set():
-            await self._work.wait()
-            self._work.clear()
-            while self._commands:
-                some = [self._commands[n] for n in range(min(len(self._commands), SENT_AT_ONCE))]
-                for command in some:
-                    command.sent = True
-                await send(connection, connection.pack_commands([command.words for command in some]))
-                for command in some:
-                    result = await answer(connection)
-                    self._commands.popleft()
-                    if not command.result.done():
-                        command.result.set_result(result)
-
-    def _away(self) -> None:
-        """Nothing can be asked for now: whoever waits is told what is known."""
-        self._ready = False
-        commands, self._commands = self._commands, deque()
-        for command in commands:
-            if not command.result.done():
-                code = "write.unknown" if command.sent and command.words[1] is APPEND else "server.unavailable"
-                command.result.set_exception(HubError(code, "Channels wait for Redis.", retry_after=1))
-                command.result.add_done_callback(_quiet)
-        self._confirm_all()
-
     def _confirm_all(self) -> None:
         waiting, self._told = self._told, {}
         for futures in waiting.values():
@@ -384,9 +284,3 @@ class RedisLog:
 
 def _entry(said: _Said, place: Place) -> Entry:
     return Entry(said.body, said.size, said.sender, said.echo, said.to, said.ttl, place, said.at)
-
-
-def _quiet(result: asyncio.Future[Any]) -> None:
-    """Look at an outcome that nobody waits for any more."""
-    if not result.cancelled():
-        result.exception()
