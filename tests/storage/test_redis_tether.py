@@ -74,9 +74,7 @@ async def test_what_is_given_up_is_made_anew_and_counted(owner: Owner) -> None:
     assert await owner.mouth.ask("PING") == b"PONG"
 
 
-async def test_a_fault_of_who_is_told_does_not_end_it(
-    redis: RedisServer, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_fault_of_who_is_told_does_not_end_it(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     one = Owner(redis.url, ValueError("a listener"), KeyError("another"))
     one.tether.start()
     await until(lambda: one.served == 3 and one.tether.ready)
