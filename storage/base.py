@@ -7,12 +7,13 @@
 - Reads see one consistent state and say which `seq` it is.
 
 Accounts, records and actors are named by public ids; internal keys never leave a keeper. Images hold no
-`secret` field; `lookup` can compare one. Held to this by `tests/storage/contract.py`.
+`secret` field; `lookup` can compare one, `secret` reads one. Held to this by `tests/storage/contract.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -71,6 +72,11 @@ class Sight:
 
 Outcome = Committed | HubError
 """What became of a commit."""
+
+
+def random_epoch() -> str:
+    """Return a fresh name for what the numbers of an account's commits belong to."""
+    return secrets.token_urlsafe(6)
 
 
 def set_outcome(future: asyncio.Future[Committed], outcome: Outcome) -> None:
@@ -226,6 +232,13 @@ class Storage(Protocol):
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`.
 
         Only for deciding who somebody is, before there is an account to be limited to.
+        """
+
+    async def secret(self, account: str, kind: RecordType, rec: str, field: str) -> str | None:
+        """Return what a live record holds in a `secret` field; None where it holds nothing, or is not there.
+
+        Only for deciding whether somebody knows a secret, where a `lookup` cannot: it is compared in the hub and goes
+        nowhere else.
         """
 
     def forget(self) -> None:

@@ -323,6 +323,14 @@ class MemoryStorage:
                     found.append(image)
         return found
 
+    async def secret(self, account: str, kind: RecordType, rec: str, field: str) -> str | None:
+        """Return what a live record holds in a `secret` field."""
+        image = self.database.rows.get((account, kind.name), {}).get(rec)
+        if image is None or image["deleted_at"] is not None:
+            return None
+        held: str | None = self.database.secrets.get((kind.name, rec), {}).get(field)
+        return held
+
     def forget(self) -> None:
         """Memory is all that there is: nothing to drop."""
 

@@ -7,7 +7,6 @@ between the callers and `writer` and `questions`; knows no table.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from storage.base import (
     StorageRefused,
     Totals,
     outcome_of,
+    random_epoch,
 )
 from storage.decide import repeated
 from storage.mariadb.apart import apart, connected
@@ -75,10 +75,6 @@ START_SECONDS: Final = 60.0
 T = TypeVar("T")
 
 
-def _random_epoch() -> str:
-    return secrets.token_urlsafe(6)
-
-
 class MariadbStorage:
     """Keeps records in the MariaDB database that `url` names. `clock` returns the time in wire form.
 
@@ -101,7 +97,7 @@ class MariadbStorage:
         queue: int = QUEUE,
         seconds: float = SECONDS,
         migrate: Migrate = "auto",
-        new_epoch: Callable[[], str] = _random_epoch,
+        new_epoch: Callable[[], str] = random_epoch,
     ) -> None:
         self._clock = clock
         self._registry = registry
@@ -294,6 +290,10 @@ class MariadbStorage:
     async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
         return await self._ask(self._questions.lookup(kind, field, value))
+
+    async def secret(self, account: str, kind: RecordType, rec: str, field: str) -> str | None:
+        """Return what a live record holds in a `secret` field."""
+        return await self._ask(self._questions.secret(account, kind, rec, field))
 
     def forget(self) -> None:
         """Drop the internal keys of accounts; nothing else is remembered between transactions."""

@@ -48,6 +48,7 @@ class Questions:
         self._statements = statements
         self._keys = keys
         self._lookup_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._lookup)
+        self._secret_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._secret)
         account, change = tables.account, tables.change
         named = account.c.account.op("IN", is_comparison=True)(bindparam("accounts"))
         self._heads = compiled(select(account.c.account, account.c.epoch, account.c.seq).where(named)).sql
@@ -225,6 +226,17 @@ class Questions:
 
         return run
 
+    def secret(self, account: str, kind: RecordType, rec: str, field: str) -> Work[str | None]:
+        """Return what a live record holds in a secret field."""
+        text = self._secret_text(kind, field)
+        arguments = text.arguments({"account": account, "rec": possible_id(rec)})
+
+        def run(connection: Connection) -> str | None:
+            found = ask(connection, text.sql, arguments)
+            return found[0][0] if found else None
+
+        return run
+
     def taken(self, kind: str, values: Sequence[str], field: str) -> Work[set[str]]:
         """Return those texts of a field that a record of the type has, in whichever account."""
         column = self._statements.rows[kind].home.table.c[field]
@@ -237,6 +249,9 @@ class Questions:
             return {str(rec) for (rec,) in ask(connection, compiled(select(column).where(named)).sql, (wanted,))}
 
         return run
+
+    def _secret(self, kind: RecordType, field: str) -> Text:
+        return compiled(self._statements.rows[kind.name].secret(self._statements.tables, field))
 
     def _lookup(self, kind: RecordType, field: str) -> Text:
         return compiled(self._statements.rows[kind.name].lookup(self._statements.tables, field))

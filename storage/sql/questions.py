@@ -44,6 +44,7 @@ class Questions:
 
         self._accounts: dict[str, int] = {}
         self._lookup_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._lookup)
+        self._secret_text: Callable[[RecordType, str], Text] = lru_cache(256)(self._secret)
         self.epoch = ""
         account, change = tables.account, tables.change
         wanted = select(func.json_each(bindparam("accounts")).table_valued("value").c.value)
@@ -252,6 +253,17 @@ class Questions:
 
         return run
 
+    def secret(self, account: str, kind: RecordType, rec: str, field: str) -> Read[str | None]:
+        """Return what a live record holds in a secret field."""
+        text = self._secret_text(kind, field)
+        arguments = text.arguments({"account": account, "rec": rec})
+
+        def run(connection: sqlite3.Connection) -> str | None:
+            found = connection.execute(text.sql, arguments).fetchall()
+            return found[0][0] if found else None
+
+        return run
+
     def taken(self, kind: str, values: Sequence[str], field: str) -> Read[set[str]]:
         """Return those texts of a field that a record of the type has, in whichever account."""
         text = self._statements.taken(kind, field)
@@ -261,6 +273,9 @@ class Questions:
             return {str(rec) for (rec,) in found}
 
         return run
+
+    def _secret(self, kind: RecordType, field: str) -> Text:
+        return compiled(self._statements.rows[kind.name].secret(self._statements.tables, field))
 
     def _lookup(self, kind: RecordType, field: str) -> Text:
         return compiled(self._statements.rows[kind.name].lookup(self._statements.tables, field))

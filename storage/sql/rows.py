@@ -172,6 +172,17 @@ class Rows:
         columns = select(account.c.account, func.json_array(*self.outputs)).select_from(found)
         return columns.where(*where).order_by(table.c.pk).limit(bindparam("ceiling", LOOKUP_CEILING))
 
+    def secret(self, tables: Tables, field: str) -> Select[tuple[str | None]]:
+        """Return the question for what a live record `rec` of an `account` holds in a secret field."""
+        table, account = self.home.table, tables.account
+        found = table.join(account, account.c.account_pk == table.c.account_pk)
+        where = [
+            account.c.account == bindparam("account"),
+            table.c.id == bindparam("rec"),
+            table.c.deleted_at.is_(None),
+        ]
+        return select(table.c[field]).select_from(found).where(*where)
+
     def _output(self, column: ColumnElement[Any], kind: str | None) -> ColumnElement[Any]:
         if kind == "number":
             return func.aether_number_text(column)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import sqlite3
 import threading
 import time
@@ -35,6 +34,7 @@ from storage.base import (
     Sight,
     StorageRefused,
     Totals,
+    random_epoch,
     set_outcome,
 )
 from storage.decide import repeated
@@ -67,10 +67,6 @@ T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
 
-def _random_epoch() -> str:
-    return secrets.token_urlsafe(6)
-
-
 class SqliteStorage:
     """Keeps records in the SQLite file `path`. `clock` returns the time in wire form.
 
@@ -93,7 +89,7 @@ class SqliteStorage:
         queue: int = QUEUE,
         checkpoint_pages: int = 4000,
         migrate: Migrate = "auto",
-        new_epoch: Callable[[], str] = _random_epoch,
+        new_epoch: Callable[[], str] = random_epoch,
     ) -> None:
         self.path = path
         self._registry = registry
@@ -310,6 +306,10 @@ class SqliteStorage:
     async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
         """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`."""
         return await self._ask(self._questions.lookup(kind, field, value))
+
+    async def secret(self, account: str, kind: RecordType, rec: str, field: str) -> str | None:
+        """Return what a live record holds in a `secret` field."""
+        return await self._ask(self._questions.secret(account, kind, rec, field))
 
     async def probe(self) -> None:
         """Read for real; raise `HubError` where that fails."""

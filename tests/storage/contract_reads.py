@@ -374,6 +374,19 @@ class ReadContract:
         assert "s3cret" not in repr(seen)
         assert "digest" not in changed
 
+    async def test_a_secret_is_read_from_a_live_record_of_its_account_alone(self, use: Use) -> None:
+        a = await use.create(person, account="system", name="a", digest="s3cret-a")
+        b = await use.create(person, account="system", name="b")
+        assert await use.storage.secret("system", person, a["id"], "digest") == "s3cret-a"
+        assert await use.storage.secret("system", person, b["id"], "digest") is None
+        assert await use.storage.secret("main", person, a["id"], "digest") is None
+        for unknown in ("nothing", "", "x" * 100, "é'\";--"):
+            assert await use.storage.secret("system", person, unknown, "digest") is None
+        await use.update(person, a["id"], account="system", digest="s3cret-c")
+        assert await use.storage.secret("system", person, a["id"], "digest") == "s3cret-c"
+        await use.delete(person, a["id"], account="system")
+        assert await use.storage.secret("system", person, a["id"], "digest") is None
+
     async def test_lookup_crosses_accounts(self, use: Use) -> None:
         someone = await use.create(person, account="system", name="x")
         made = [await use.create(box, account=account, name="a", pin="p") for account in ("main", "other")]
