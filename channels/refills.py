@@ -76,6 +76,8 @@ class WindowGroup(WatchGroup):
 
     def why(self, image: Image | None) -> str:
         """Return why a record that is like this now, None or empty where it is gone, is not shown."""
+        if image and self.query.ruled and not self.query.permits(image):
+            return "rights"
         if not image or image["deleted_at"] is not None:
             return "deleted"
         return "window" if self.query.test(image) else "filter"
@@ -228,7 +230,7 @@ class Windows:
             if rec not in shown:
                 image = images.get(rec)
                 at = version if image is None else image["version"]
-                events.append({"kind": "leave", "rec": rec, "why": group.why(image), "version": at})
+                events.append(query.leaves(rec, image, group.why(image), at))
         for rec, image in shown.items():
             if rec not in have:
                 events.append({"kind": "enter", "rec": rec, "record": image})

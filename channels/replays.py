@@ -85,10 +85,10 @@ class Stretch:
         return self._commits[at] if at < len(self._commits) else None
 
     def missed(self, query: WatchQuery, since: int) -> list[Missed]:
-        """Return what the commits behind a number mean to a watch."""
+        """Return what the commits behind a number mean to a watch; raise `Unsaid` where one of them does not say it."""
         looked, found = self._missed.get(query.id, (0, []))
-        for commit in self._commits[looked:]:
-            events = query.events(commit)
+        meant = [(commit, query.events(commit)) for commit in self._commits[looked:]]
+        for commit, events in meant:
             if events:
                 told = missed(commit.seq, commit.session, events)
                 found.append(Missed(commit.seq, told, len(events), len(_ENCODER.encode(events))))

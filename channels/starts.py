@@ -18,8 +18,9 @@ from channels.dispatch import Dispatcher
 from channels.outlet import Outlet
 from channels.refills import WindowGroup, Windows
 from channels.replays import Shared, missed
-from channels.watches import Recorder, WatchGroup
+from channels.watches import Recorder, Unsaid, WatchGroup
 from hub.schema.record import Image
+from hub.wire.errors import HubError
 from storage.base import Storage
 
 REPLAY_EVENTS: Final = 10_000
@@ -83,6 +84,8 @@ class Starts:
                 started = await self._shown(group, outlet)
             else:
                 started = await self._snapshot(group, outlet)
+        if recorder.lost:
+            raise HubError("server.unavailable", "Records were purged while this was read; ask again.", retry_after=1)
         started.mark, started.why = group.query.mark(epoch), why
         return started
 
@@ -119,7 +122,11 @@ class Starts:
             first = stretch.after(position)
             if first is None or first.seq != position + 1 or first.at < self._resume_from():
                 return None
-            for each in stretch.missed(query, position):
+            try:
+                passed = stretch.missed(query, position)
+            except Unsaid:
+                return None
+            for each in passed:
                 told.append(each.told)
                 count += each.events
                 size += each.size

@@ -22,7 +22,7 @@ from channels.outlet import Encoded, Outlet
 from hub.access import Rights
 from hub.schema.query import ById, SortKey
 from hub.schema.record import Image, RecordType
-from hub.schema.where import Matcher, Node, canonical, matcher
+from hub.schema.where import EVERYTHING, Matcher, Node, canonical, matcher
 from hub.schema.writes import ChangeRow, ChangeSet
 from hub.wire import frames
 
@@ -42,7 +42,8 @@ def _short(*parts: Any) -> str:
 class WatchQuery:
     """What is watched, by whose rights. `fields` are wire names or None for all that may be seen.
 
-    With a `limit` it is a window: the first records in `order`, whose fields are among `fields`.
+    `where` holds the row rule that binds whoever watches, and `rule` is that rule by itself, so that it can be told
+    why a record leaves. With a `limit` it is a window: the first records in `order`, whose fields are among `fields`.
     """
 
     account: str
@@ -52,6 +53,7 @@ class WatchQuery:
     rights: Rights
     order: tuple[SortKey, ...] = ById
     limit: int | None = None
+    rule: Node = EVERYTHING
 
     @cached_property
     def id(self) -> str:
@@ -68,8 +70,10 @@ class WatchQuery:
 
     def mark(self, epoch: str) -> str:
         """Return the opaque mark: query, rights, schema, epoch."""
-        schema = self.rights.registry.hash
-        return ".".join((_short(self.account, self._asked), self.rights.fingerprint, schema, epoch))
+        schema, rights = self.rights.registry.hash, self.rights.fingerprint
+        if self.ruled:
+            rights = _short(rights, canonical(self.rule))
+        return ".".join((_short(self.account, self._asked), rights, schema, epoch))
 
     def mismatch(self, mark: str, epoch: str) -> str | None:
         """Return why a client's mark does not fit (`query`, `rights`, `schema`, `epoch`), or None."""
@@ -86,6 +90,22 @@ class WatchQuery:
     def test(self) -> Matcher:
         """Whether an image matches the filter, a tombstone's too."""
         return matcher(self.where)
+
+    @property
+    def ruled(self) -> bool:
+        """Whether a row rule binds it."""
+        return self.rule != EVERYTHING
+
+    @cached_property
+    def permits(self) -> Matcher:
+        """Whether the row rule lets an image through."""
+        return matcher(self.rule)
+
+    def leaves(self, rec: str, image: Image | None, why: str, version: int) -> Event:
+        """Return that a record leaves; where the row rule keeps it from view now, nothing but its id is told."""
+        if self.ruled and (not image or not self.permits(image)):
+            return {"kind": "leave", "rec": rec, "why": "rights"}
+        return {"kind": "leave", "rec": rec, "why": why, "version": version}
 
     def matches(self, image: Image) -> bool:
         """Say whether an image is live and matches the filter."""
@@ -123,16 +143,19 @@ class WatchQuery:
             return {"kind": "update", "rec": row.rec, "patch": patch, "version": row.version}
         if was:
             why = "deleted" if after["deleted_at"] is not None else "filter"
-            return {"kind": "leave", "rec": row.rec, "why": why, "version": row.version}
+            return self.leaves(row.rec, after, why, row.version)
         return None
 
     def _purged(self, row: ChangeRow) -> Event | None:
         """Return what a row means that has no image, because its record was purged.
 
-        Where it is not said what the record was, everybody is told that it is gone: it is the last word on it.
+        Where it is not said what the record was, everybody is told that it is gone: it is the last word on it. Only
+        where a row rule binds the watch, its id alone would tell of a record that may not be known: raise `Unsaid`.
         """
         if row.kind != "purge" or (row.before and not self.matches(row.before)):
             return None
+        if self.ruled and not row.before:
+            raise Unsaid
         return {"kind": "leave", "rec": row.rec, "why": "deleted", "version": row.version}
 
     def events(self, commit: ChangeSet) -> list[Event]:
@@ -145,11 +168,17 @@ class WatchQuery:
         return [event for event in map(self.event, rows) if event is not None]
 
 
+class Unsaid(Exception):
+    """The log does not say whether a record that was purged was one that this watch may know of."""
+
+
 class Recorder:
     """Collects what a group is told while a snapshot or the log is being read."""
 
     def __init__(self) -> None:
         self.commits: list[tuple[int, str | None, list[Event]]] = []
+        self.lost = False
+        """Whether there was something that the group could not be told; then it is read once more."""
 
 
 class WatchGroup:
@@ -188,7 +217,14 @@ class WatchGroup:
 
     def tell(self, commit: ChangeSet, rows: Sequence[ChangeRow], reset: Reset) -> None:
         """Hand what a commit changed to everybody who watches, where it means anything to them."""
-        events = self.query.events_of(rows)
+        try:
+            events = self.query.events_of(rows)
+        except Unsaid:
+            for recorder in self.recorders:
+                recorder.lost = True
+            for outlet in list(self.outlets):
+                reset(self, outlet, "expired")
+            return
         if not events:
             return
         for recorder in self.recorders:

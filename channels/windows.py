@@ -20,7 +20,7 @@ from hub.schema.record import Image
 LEAST_RESERVE: Final = 20
 Event = dict[str, Any]
 Ends = Mapping[str, tuple[str, int]]
-"""For records that were changed, by id: why they leave if they leave (`deleted`, `filter`, `window`), and version."""
+"""By id of a changed record: why it leaves if it does (`deleted`, `filter`, `rights`, `window`), and its version."""
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
 
@@ -117,7 +117,10 @@ def differences(old: Mapping[str, Image], now: Mapping[str, Image], ends: Ends) 
     for rec, image in old.items():
         if rec not in now:
             why, version = ends.get(rec, ("window", image["version"]))
-            events.append({"kind": "leave", "rec": rec, "why": why, "version": version})
+            event = {"kind": "leave", "rec": rec, "why": why, "version": version}
+            if why == "rights":
+                del event["version"]  # of what is not seen any more, nothing but its id is told
+            events.append(event)
     for rec, image in now.items():
         before = old.get(rec)
         if before is None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from handlers.base import Call, Services
+from handlers.base import Call, Services, within
 from handlers.turns import Thing
 from hub.access import Identity, Rights
 from hub.context import ActionWrite, ChangeRecord, DeleteRecord, NewRecord
 from hub.schema.query import Query, parse_order
 from hub.schema.record import Image, Record, RecordType, type_of
-from hub.schema.where import both, equals, parse_where
+from hub.schema.registry import Registry
+from hub.schema.rows import FREE, RowRules
+from hub.schema.where import Node, both, equals, parse_where
 from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Update, Write
 from hub.wire import frames
 from hub.wire.errors import HubError
@@ -58,8 +60,19 @@ class Course:
         self.committed: Committed | None = None
 
 
+class _Reach:
+    """How far the filters of an action reach: to every type of the hub, within the caller's row rules."""
+
+    def __init__(self, registry: Registry, rules: RowRules) -> None:
+        self.hidden, self.children, self.enter = registry.hidden, registry.children, registry.enter
+        self._rules = rules
+
+    def rule(self, kind: RecordType) -> Node:
+        return self._rules.node(kind, "read")
+
+
 class ActionContext:
-    """The Context of one run of an action; every read is inside the caller's account."""
+    """The Context of one run of an action; every read is inside the caller's account, and within their row rules."""
 
     def __init__(self, call: Call, course: Course, target: Image | None, *, shown_once: bool = False) -> None:
         self._call = call
@@ -69,6 +82,10 @@ class ActionContext:
         self.identity: Identity = call.identity
         self.target = target
         self._shown_once = shown_once
+
+    @property
+    def _rules(self) -> RowRules:
+        return self._call.rules
 
     @property
     def rights(self) -> Rights:
@@ -88,11 +105,11 @@ class ActionContext:
         """Return fresh random bytes."""
         return self.services.random(count)
 
-    async def get(self, kind: type[Record], rec: str) -> Image:
+    async def get(self, kind: type[Record], rec: str, *, trusted: bool = False) -> Image:
         """Return a live record; raise `record.not_found`."""
         wanted = type_of(kind)
         found = await self.services.storage.get(self.account, wanted, [rec])
-        if rec not in found:
+        if rec not in found or not (trusted or self._rules.allows(wanted, "read", found[rec])):
             raise HubError("record.not_found", f"There is no {wanted.name} with this id.")
         return found[rec]
 
@@ -104,18 +121,24 @@ class ActionContext:
         parent: str | None = None,
         order: list[str] | None = None,
         deleted: bool = False,
+        trusted: bool = False,
     ) -> list[Image]:
         """Return every live record that matches; with `deleted`, tombstones too."""
-        wanted = type_of(kind)
-        node = parse_where(wanted, where, reach=self.services.registry)
+        wanted, rules = type_of(kind), FREE if trusted else self._rules
+        node = parse_where(wanted, where, reach=_Reach(self.services.registry, rules))
         if parent is not None and wanted.parent_wire is not None:
             node = both(equals(wanted, wanted.parent_wire, parent), node)
         query = Query(wanted, node, parse_order(wanted, order), deleted=deleted)
-        found = await self.services.storage.find(self.account, query)
+        found = await self.services.storage.find(self.account, within(query, rules))
         return found.records
 
     async def submit(
-        self, writes: Sequence[ActionWrite], answer: Callable[[Committed], _R], *, shown_once: bool = False
+        self,
+        writes: Sequence[ActionWrite],
+        answer: Callable[[Committed], _R],
+        *,
+        shown_once: bool = False,
+        trusted: bool = False,
     ) -> _R:
         """Commit the writes together and return what `answer` makes of them."""
         if self._submitted:
@@ -135,6 +158,7 @@ class ActionContext:
         commit = Commit(
             self.account, planned, self.identity.actor, self._call.peer.session_id, str(self._call.request_id),
             course.claim, answered, shown_once or self._shown_once,
+            rules=None if trusted else self._rules or None,
         )  # fmt: skip
         committing = self.services.storage.submit(commit)
         course.unknown = True

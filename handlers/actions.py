@@ -15,6 +15,7 @@ from msgspec import UNSET
 from handlers.action_context import ActionContext, Course, Repeated, Stale
 from handlers.base import Answer, Call, Needs, handles
 from handlers.records import claim
+from hub.schema.access import ROW_VERBS
 from hub.schema.actions import ActionSpec
 from hub.schema.record import Image
 from hub.schema.writes import Committed
@@ -132,7 +133,9 @@ async def _target(call: Call, spec: ActionSpec, request: ActionCall) -> Image | 
         return None
     if request.target is None or request.target.type != spec.target.name:
         raise HubError("data.invalid", f"{spec.name} works on a {spec.target.name}.", path="target")
-    found = await call.services.storage.get(call.account, spec.target, [request.target.rec])
+    noun, _, verb = spec.needs.partition(".")
+    verb = verb if noun == spec.target.name and verb in ROW_VERBS else "read"
+    found = await call.get(spec.target, [request.target.rec], verb=verb)
     if request.target.rec not in found:
         raise HubError("record.not_found", f"There is no {spec.target.name} with this id.", path="target.rec")
     return found[request.target.rec]

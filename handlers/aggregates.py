@@ -19,7 +19,7 @@ async def aggregate(call: Call, request: RecordAggregate) -> Answer:
     hidden = call.rights.hidden(kind)
     node = await scoped(call, kind, request.where, request.parent)
     wanted = parse_aggregate(kind, node, request.group, request.values, hidden, request.limit)
-    found = await call.services.storage.aggregate(call.account, wanted)
+    found = await call.aggregate(wanted)
     rows: list[dict[str, Any]] = []
     size, more = 0, found.more
     for value, parts in found.groups:

@@ -14,8 +14,8 @@ import inspect
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
@@ -28,16 +28,21 @@ from handlers.guard import Guard
 from handlers.turns import Turns
 from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
 from hub.schema.fields import DeclarationError
-from hub.schema.record import RecordType
+from hub.schema.query import Query
+from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
+from hub.schema.rows import FREE, RowRules
+from hub.schema.search import Scope, Search
 from hub.schema.times import from_millis
+from hub.schema.totals import Aggregate
+from hub.schema.where import both
 from hub.schema.writes import Commit, Committed, KeyClaim, Refused, Write
 from hub.wire.codec import Shared
 from hub.wire.errors import HubError
 from hub.wire.names import public_ids
 from hub.wire.requests import REQUESTS, ActionCall, Request, op_name
 from hub.wire.requests import Write as WriteRequest
-from storage.base import Storage
+from storage.base import Found, Hits, Storage, Totals
 from storage.blobs.base import BlobStore
 
 log = logging.getLogger("hub.handlers")
@@ -181,7 +186,12 @@ class Call:
     @property
     def reach(self) -> Reach:
         """How far filters reach in the chosen account; raise `account.required`."""
-        return Reach(self.rights, self.account)
+        return Reach(self.rights, self.account, self.rules)
+
+    @property
+    def rules(self) -> RowRules:
+        """The row rules that bind the caller in the chosen account; raise `account.required`."""
+        return self.rights.rules_for(self.identity, self.account) if self.rights.ruled else FREE
 
     def need_identity(self) -> None:
         """Raise `auth.required` for a guest, `auth.expired` where the token has expired."""
@@ -215,6 +225,50 @@ class Call:
             raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
         return kind
 
+    # -- the only ways from a request to records: inside the account, and inside the caller's row rules ----------
+
+    async def get(
+        self, kind: RecordType, ids: Sequence[str], *, deleted: bool = False, verb: str = "read"
+    ) -> dict[str, Image]:
+        """Return those of the records that are there and that the caller may read, by id.
+
+        Raises `access.denied` for one that the caller may read, but with which they may not do `verb`.
+        """
+        found = await self.services.storage.get(self.account, kind, ids, deleted=deleted)
+        rules = self.rules
+        if not rules.binds(kind):
+            return found
+        found = {rec: image for rec, image in found.items() if rules.allows(kind, "read", image)}
+        if not all(rules.allows(kind, verb, image) for image in found.values()):
+            raise rules.refusal(kind, verb, "rec")
+        return found
+
+    async def find(self, query: Query) -> Found:
+        """Return what of a query the caller may read: of its own type, and of what it includes."""
+        return await self.services.storage.find(self.account, within(query, self.rules))
+
+    async def search(self, search: Search) -> Hits:
+        """Return the hits of a search that the caller may read."""
+        rules = self.rules
+        if rules:
+            scopes = tuple(Scope(s.type, both(rules.node(s.type, "read"), s.where)) for s in search.scopes)
+            search = replace(search, scopes=scopes)
+        return await self.services.storage.search(self.account, search)
+
+    async def aggregate(self, aggregate: Aggregate) -> Totals:
+        """Return what those records add up to that the caller may read."""
+        rules = self.rules
+        if rules:
+            aggregate = replace(aggregate, where=both(rules.node(aggregate.type, "read"), aggregate.where))
+        return await self.services.storage.aggregate(self.account, aggregate)
+
+    def seen(self, kind: RecordType, image: Image) -> Image:
+        """Return what the caller sees of a record that they wrote: its head where they may not read it now."""
+        rules = self.rules
+        if rules.binds(kind) and not rules.allows(kind, "read", image):
+            return {name: image[name] for name in ("id", "type", "version")}
+        return self.rights.view(kind, image)
+
     def commit(
         self,
         writes: tuple[Write | Refused, ...],
@@ -227,7 +281,20 @@ class Call:
         """Return writes as a commit in the caller's name, for storage; the caller's leaving does not stop it."""
         session, request = self.peer.session, str(self.request_id)
         origin = None if session is None else session.id
-        return Commit(self.account, writes, self.identity.actor, origin, request, key, answer, False, extra, atomic)
+        rules, weighed = None, self.rights.weighed
+        if weighed and any(not isinstance(write, Refused) and write.type.name in weighed for write in writes):
+            rules = self.rules
+        return Commit(
+            self.account, writes, self.identity.actor, origin, request, key, answer, False, extra, atomic, rules
+        )
+
+
+def within(query: Query, rules: RowRules) -> Query:
+    """Return a query of those records only that row rules let through, also of what it includes."""
+    if not rules:
+        return query
+    include = tuple(replace(each, where=rules.node(each.type, "read")) for each in query.include)
+    return replace(query, where=both(rules.node(query.type, "read"), query.where), include=include)
 
 
 class Needs(Enum):

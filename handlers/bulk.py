@@ -9,7 +9,7 @@ from __future__ import annotations
 from handlers.base import Answer, Call, Needs, handles
 from handlers.records import accept, claim, may_be_for
 from hub.schema.record import RecordType
-from hub.schema.where import Node, parse_where
+from hub.schema.where import Node, both, parse_where
 from hub.schema.writes import DeleteWhere, OfMany, UpdateWhere
 from hub.wire.errors import HubError
 from hub.wire.requests import ItemRef, RecordDeleteWhere, RecordUpdateWhere
@@ -38,7 +38,8 @@ def _matching(call: Call, request: RecordUpdateWhere | RecordDeleteWhere, verb: 
     """Return type and filter; a filter tells what is there, so it takes the right to read as well."""
     kind = call.kind(request.type, verb)
     call.rights.require(f"{kind.name}.read")
-    return kind, parse_where(kind, request.where, call.rights.hidden(kind), reach=call.reach)
+    node = parse_where(kind, request.where, call.rights.hidden(kind), reach=call.reach)
+    return kind, both(call.rules.node(kind, "read"), node)
 
 
 async def _write(call: Call, request: RecordUpdateWhere | RecordDeleteWhere, write: OfMany) -> Answer:

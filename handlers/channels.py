@@ -50,7 +50,7 @@ async def _look(call: Call, kind: RecordType, rec: str) -> None:
     live, heard = call.services.live, -1
     while heard != live.deletions:  # else what was read may have been deleted, and its channel ended, meanwhile
         heard = live.deletions
-        if rec not in await call.services.storage.get(call.account, kind, [rec]):
+        if rec not in await call.get(kind, [rec]):
             raise HubError("channel.unknown", path="channel")
 
 

@@ -35,7 +35,7 @@ async def start(call: Call, request: FeedStart) -> Answer:
         raise HubError("data.invalid", "The socket is gone.", path="op")
     if feeds.of(call.account, request.name, outlet) is None and feeds.count(outlet) >= FEEDS_PER_SOCKET:
         raise HubError("rate.limited", f"A socket has at most {FEEDS_PER_SOCKET} feeds; stop one first.", path="name")
-    feed = Feed(call.account, request.name, call.rights, outlet, started.position)
+    feed = Feed(call.account, request.name, call.rights, outlet, started.position, call.rules)
     turn = session.turn
 
     def begin() -> None:

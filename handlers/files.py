@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from handlers import people
-from handlers.base import Answer, Call, Needs, Services, handles
+from handlers.base import Answer, Call, Needs, Services, handles, within
 from hub.access import Identity, Rights
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
@@ -69,13 +69,18 @@ async def entered(services: Services, identity: Identity, wanted: str | None) ->
     return [(account, services.rights.of(role)) for account, role in identity.roles if account != "*"]
 
 
-async def readable_link(services: Services, places: Iterable[tuple[str, Rights]], sha256: str) -> Image | None:
-    """Return a live file record with these bytes that one of the rights may read, or None."""
+async def readable_link(
+    services: Services, identity: Identity, places: Iterable[tuple[str, Rights]], sha256: str
+) -> Image | None:
+    """Return a live file record with these bytes that somebody may read with one of the rights, or None."""
     for account, rights in places:
         for kind in services.registry.types.values():
             readable = kind.file and not kind.system and rights.allows(f"{kind.name}.read")
             if readable and "sha256" not in rights.hidden(kind):
-                found = await services.storage.find(account, Query(kind, equals(kind, "sha256", sha256), limit=1))
+                query = within(
+                    Query(kind, equals(kind, "sha256", sha256), limit=1), rights.rules_for(identity, account)
+                )
+                found = await services.storage.find(account, query)
                 if found.records:
                     return found.records[0]
     return None
@@ -86,7 +91,7 @@ async def file_record(call: Call, type_name: str, rec: str) -> Image:
     kind = call.kind(type_name, "read")
     if not kind.file:
         raise HubError("data.invalid", f"A {kind.name} is no file; name a record of a file type.", path="type")
-    image = (await call.services.storage.get(call.account, kind, [rec])).get(rec)
+    image = (await call.get(kind, [rec])).get(rec)
     if image is None:
         raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
     return image
@@ -133,7 +138,7 @@ async def admit(call: Call, type_name: str, rec: str, name: str) -> Slot:
     if unique is None:
         raise HubError("data.invalid", f"{kind.name} declares no unique name within {container.name}.", path="type")
     kind.accept_change({"name": check_name(name)}, trusted=True, path="")
-    if rec not in await call.services.storage.get(call.account, container, [rec]):
+    if rec not in await call.get(container, [rec], verb="update"):
         raise HubError("record.not_found", f"There is no {container.name} with this id.", path="rec")
     return Slot(container, rec, kind, unique, name)
 
@@ -148,7 +153,7 @@ async def link(call: Call, slot: Slot, stored: Stored, content_type: str) -> tup
     change = {field: data[field] for field in bytes_now}
     write = Upsert(slot.kind, call.services.new_id(), data, change, slot.unique, slot.rec)
     result = (await call.services.storage.submit(call.commit((write,)))).results[0]
-    return call.rights.view(slot.kind, result.image), result.created
+    return call.seen(slot.kind, result.image), result.created
 
 
 # -- operations --------------------------------------------------------------------------------------
@@ -169,7 +174,7 @@ async def grant(call: Call, request: FileGrant) -> Answer:
         sha256 = request.hash
         if not SHA256.match(sha256):
             raise HubError("data.invalid", "A hash is a SHA-256 as 64 lower-case hex digits.", path="hash")
-        if await readable_link(call.services, [(call.account, call.rights)], sha256) is None:
+        if await readable_link(call.services, call.identity, [(call.account, call.rights)], sha256) is None:
             raise not_found("hash")
     expires = to_millis(call.services.clock()) // 1000 + request.ttl
     signed = make_grant(sha256, expires, call.services.secret)
@@ -185,9 +190,9 @@ async def manifest(call: Call, request: ManifestGet) -> Answer:
         raise HubError("data.invalid", f"Records of type {container.name} hold no files.", path="container.type")
     call.rights.require(f"{kind.name}.read")
     rec = request.container.rec
-    if rec not in await call.services.storage.get(call.account, container, [rec]):
+    if rec not in await call.get(container, [rec]):
         raise HubError("record.not_found", f"There is no {container.name} with this id.", path="container.rec")
-    found = await call.services.storage.find(call.account, Query(kind, equals(kind, kind.parent_wire, rec)))
+    found = await call.find(Query(kind, equals(kind, kind.parent_wire, rec)))
     if found.more:
         raise HubError("data.invalid", f"This {container.name} holds too many files for a manifest.", path="container")
     images = sorted(found.records, key=lambda image: str(image["name"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from channels.feeds import SAID_ABOVE
@@ -9,7 +10,7 @@ from handlers.base import Answer, Call, Needs, handles
 from handlers.records import PAGE_BYTES, size_of
 from hub.schema.query import Query, SortKey, make_cursor, read_cursor
 from hub.schema.where import equals
-from hub.schema.writes import ChangeSet
+from hub.schema.writes import ChangeRow, ChangeSet
 from hub.wire.errors import HubError
 from hub.wire.requests import RecordHistory
 
@@ -22,28 +23,32 @@ async def history(call: Call, request: RecordHistory) -> Answer:
     below = None
     if request.after is not None:
         (below,) = read_cursor(query, request.after, call.services.secret)
-    storage = call.services.storage
-    if request.rec not in await storage.get(call.account, kind, [request.rec], deleted=True):
+    if request.rec not in await call.get(kind, [request.rec], deleted=True):
         raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
-    found = await storage.history(call.account, kind, request.rec, below, request.limit + 1)
-    hidden = call.rights.hidden(kind) | SAID_ABOVE
+    found = await call.services.storage.history(call.account, kind, request.rec, below, request.limit + 1)
+    hidden, rules = call.rights.hidden(kind) | SAID_ABOVE, call.rules
     entries: list[dict[str, Any]] = []
     size = 0
-    for commit in found[: request.limit]:
-        entry = _entry(commit, hidden)
-        size += size_of(entry)
-        if size > PAGE_BYTES and entries:
-            break
-        entries.append(entry)
+    last = 0
+    for n, commit in enumerate(found[: request.limit], 1):
+        row: ChangeRow | None = commit.rows[0]
+        if row is not None and rules.binds(kind):
+            row = row.within(partial(rules.allows, kind, "read"))
+        if row is not None:
+            entry = _entry(commit, row, hidden)
+            size += size_of(entry)
+            if size > PAGE_BYTES and entries:
+                break
+            entries.append(entry)
+        last = n
     data: dict[str, Any] = {"entries": entries}
-    if len(entries) < len(found):
-        data["next"] = make_cursor(query, (entries[-1]["version"],), call.services.secret)
+    if last < len(found):
+        data["next"] = make_cursor(query, (found[last - 1].rows[0].version,), call.services.secret)
     return Answer(data)
 
 
-def _entry(commit: ChangeSet, hidden: frozenset[str]) -> dict[str, Any]:
+def _entry(commit: ChangeSet, row: ChangeRow, hidden: frozenset[str]) -> dict[str, Any]:
     """Return what one change says: `before` and `after` of what changed, `before` null for a creation."""
-    row = commit.rows[0]
     before, after = row.difference(hidden)
     return {
         "version": row.version,

@@ -16,7 +16,7 @@ async def _look(call: Call, kind: RecordType, rec: str) -> None:
     live, heard = call.services.live, -1
     while heard != live.deletions:
         heard = live.deletions
-        if rec not in await call.services.storage.get(call.account, kind, [rec]):
+        if rec not in await call.get(kind, [rec], verb="update"):
             raise HubError("record.not_found", path="rec")
 
 

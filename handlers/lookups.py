@@ -129,7 +129,7 @@ async def _places(call: Call, target: RecordRef) -> list[_Place]:
 
 
 async def _read(call: Call, kind: RecordType, rec: str) -> Image | None:
-    return (await call.services.storage.get(call.account, kind, [rec])).get(rec)
+    return (await call.get(kind, [rec])).get(rec)
 
 
 def _site_of(call: Call, kind: RecordType, image: Image) -> str | None:
@@ -145,9 +145,7 @@ async def _kept(
     """Return the records of a type that are for a lookup, by their place, and the `seq` that they were read at."""
     ids = tuple(dict.fromkeys(rec for _, rec in places))
     among: Node = Compare("for_id", "text", "in", ids)
-    found = await call.services.storage.find(
-        call.account, Query(kind, both(equals(kind, "lookup", lookup.name), among), limit=ROWS)
-    )
+    found = await call.find(Query(kind, both(equals(kind, "lookup", lookup.name), among), limit=ROWS))
     if found.more:
         message = f"More than {ROWS:,} rows of {lookup.name} are kept here; move what belongs to one record to it."
         raise HubError("lookup.too_large", message, path="lookup")

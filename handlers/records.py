@@ -82,7 +82,7 @@ async def scoped(
         expected = kind.parent.name if kind.parent else "none"
         raise HubError("data.invalid", f"The parent type of {kind.name} is {expected}.", path="parent.type")
     call.rights.require(f"{parent.type}.read")
-    found = await call.services.storage.get(call.account, kind.parent, [parent.rec])
+    found = await call.get(kind.parent, [parent.rec])
     if parent.rec not in found:
         raise HubError("record.not_found", f"There is no {parent.type} with this id.", path="parent.rec")
     return both(equals(kind, kind.parent_wire, parent.rec), node)
@@ -95,14 +95,13 @@ async def get(call: Call, request: RecordGet) -> Answer:
     view = sight(call, kind, request.view)
     call.rights.check_fields(kind, request.fields, view)
     along = Along(call, kind, request.include, 1)
-    storage = call.services.storage
     if view is None and not along.queries:
-        image = (await storage.get(call.account, kind, [request.rec], deleted=request.deleted)).get(request.rec)
+        image = (await call.get(kind, [request.rec], deleted=request.deleted)).get(request.rec)
         records = [] if image is None else [call.rights.view(kind, image, request.fields)]
     else:
         node = equals(kind, "id", request.rec)
         query = Query(kind, node, limit=1, deleted=request.deleted, view=view, include=along.queries)
-        found = await storage.find(call.account, query)
+        found = await call.find(query)
         records = _shown(call, query, found, request.fields, along, GET_BYTES)[0]
     if not records:
         raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
@@ -124,7 +123,7 @@ async def find(call: Call, request: RecordFind) -> Answer:
     )  # fmt: skip
     if request.after is not None:
         query = replace(query, after=read_cursor(query, request.after, call.services.secret))
-    found = await call.services.storage.find(call.account, query)
+    found = await call.find(query)
     records, more = _shown(call, query, found, request.fields, along, PAGE_BYTES)
     data: dict[str, Any] = {"records": records}
     if more and records:
@@ -284,7 +283,7 @@ def shown(call: Call, write: Write, result: Result) -> Any:
     """Return what the answer of one write shows."""
     if type(write) is Delete:
         return {"rec": result.image["id"], "version": result.image["version"]}
-    view = call.rights.view(write.type, result.image)
+    view = call.seen(write.type, result.image)
     return {**view, "created": result.created} if type(write) is Upsert else view
 
 
@@ -309,7 +308,10 @@ def create(call: Call, request: RecordCreate) -> Written:
 
 
 def _created(call: Call, write: Write, committed: Committed) -> Answer:
-    return Answer(call.rights.view(write.type, committed.results[0].image), committed.seq)
+    image = committed.results[0].image
+    return Answer(
+        call.seen(write.type, image) if call.rights.ruled else call.rights.view(write.type, image), committed.seq
+    )
 
 
 @handles(Needs.ACCOUNT)

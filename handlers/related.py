@@ -135,7 +135,7 @@ def sight(call: Call, kind: RecordType, name: str | None) -> Sight | None:
     found = call.services.registry.view(kind, name)
     for other in found.types().values():
         call.reach.enter(other, "view")
-    return found.without(call.rights.hidden)
+    return found.without(call.rights.hidden).within(call.rules)
 
 
 def cut(record: dict[str, Any], size: int, most: int) -> None:

@@ -39,7 +39,7 @@ async def search(call: Call, request: RecordSearch) -> Answer:
     if request.after is not None:
         after = read_search_cursor(wanted, request.after, call.services.secret)
         wanted = Search(terms, scopes, request.limit, after)
-    found = await call.services.storage.search(call.account, wanted)
+    found = await call.search(wanted)
     hits: list[dict[str, Any]] = []
     size = 0
     for n, hit in enumerate(found.hits):

@@ -14,6 +14,7 @@ from handlers.base import Answer, Call, Needs, handles
 from handlers.records import scoped, size_of
 from hub.schema.query import parse_order
 from hub.schema.record import Image
+from hub.schema.where import both
 from hub.wire import frames
 from hub.wire.errors import HubError
 from hub.wire.requests import WatchStart, WatchStop
@@ -31,16 +32,17 @@ async def start(call: Call, request: WatchStart) -> Answer:
             raise HubError("where.not_watchable", f"A watch has no {name}; use record.find for it.", path=name)
     kind = call.kind(request.type, "read")
     call.rights.check_fields(kind, request.fields)
-    node = await scoped(call, kind, request.where, request.parent, watched=True)
+    rule = call.rules.node(kind, "read")
+    node = both(rule, await scoped(call, kind, request.where, request.parent, watched=True))
     session = call.session  # once more: the account may have changed while the parent was looked up
     order = parse_order(kind, request.order, call.rights.hidden(kind))
     fields = tuple(request.fields) if request.fields is not None else None
     if fields is not None and request.order:
         fields = tuple(dict.fromkeys([*fields, *(key.field for key in order)]))  # the client sorts by them
     if request.limit is None:
-        query = WatchQuery(call.account, kind, node, fields, call.rights)
+        query = WatchQuery(call.account, kind, node, fields, call.rights, rule=rule)
     else:
-        query = WatchQuery(call.account, kind, node, fields, call.rights, order, request.limit)
+        query = WatchQuery(call.account, kind, node, fields, call.rights, order, request.limit, rule)
     outlet = session.outlet
     since = Since(request.since.mark, request.since.seq, request.since.have) if request.since is not None else None
     started = await call.services.live.watch(session, query, since)

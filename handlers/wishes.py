@@ -105,7 +105,7 @@ async def _check(call: Call, request: RecordUpdate | ChannelSend) -> None:
     write = plan(call, request)
     if isinstance(request.rec, ItemRef):
         raise HubError("data.invalid", "$item is for items of a batch.", path="rec")
-    if request.rec not in await call.services.storage.get(call.account, write.type, [request.rec]):
+    if request.rec not in await call.get(write.type, [request.rec], verb="update"):
         raise HubError("record.not_found", path="rec")
 
 

@@ -12,7 +12,7 @@ from hub.version import VERSION
 
 if TYPE_CHECKING:
     from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
-    from hub.schema.access import Access
+    from hub.schema.access import Access, Rows
     from hub.schema.actions import action
     from hub.schema.channels import Channel
     from hub.schema.commands import Command
@@ -53,6 +53,7 @@ _HOMES = {
     "NewRecord": "hub.context",
     "Record": "hub.schema.record",
     "Ref": "hub.schema.fields",
+    "Rows": "hub.schema.access",
     "Site": "hub.schema.core.lookups",
     "User": "hub.schema.core.identity",
     "View": "hub.schema.views",
@@ -68,7 +69,7 @@ __all__ = [
     "Access", "Account", "ActionWrite", "Change", "ChangeRecord", "Channel", "Command", "Committed",
     "Context", "DeleteRecord",
     "Each", "Field", "HubError", "Image", "ItemRef", "Listed", "Lookup", "LookupEntry", "NewRecord", "Record", "Ref",
-    "Site", "User", "View", "Visit", "action", "after_commit", "before_commit", "on_join", "on_leave",
+    "Rows", "Site", "User", "View", "Visit", "action", "after_commit", "before_commit", "on_join", "on_leave",
 ]  # fmt: skip
 
 

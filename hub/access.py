@@ -7,17 +7,24 @@ Pure: an `Identity` says who asks, a `Rights` what they may. Every check is a pe
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from hub.schema.access import OTHERS, ROLES, rank
+from hub.schema.fields import FOR_ID, FOR_TYPE
+from hub.schema.nodes import Node
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
+from hub.schema.rows import FREE, RowRules
 from hub.schema.views import Sight
 from hub.wire.errors import HubError
 
 SYSTEM = "system"
 """The account in which global types live."""
+BOUND: Final = 1000
+"""For how many callers with the same rights their row rules are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,39 @@ class Rights:
                 details={"needs": permission},
             )
 
+    @cached_property
+    def ruled(self) -> tuple[RecordType, ...]:
+        """The types of which a row rule binds these rights: those that they do not manage."""
+        types = self.registry.types.values()
+        return tuple(kind for kind in types if kind.access.rows and not self.allows(f"{kind.name}.manage"))
+
+    @cached_property
+    def weighed(self) -> frozenset[str]:
+        """The names of the types whose writes look at row rules: their own, or of a type that they point to."""
+        found = {kind.name for kind in self.ruled}
+        if not found:
+            return frozenset()
+        types = self.registry.types.values()
+        pointing = {kind.name for kind in types if any(t.name in found for t in _pointed_to(kind, self.registry))}
+        return frozenset(found | pointing)
+
+    @cached_property
+    def _bound(self) -> OrderedDict[tuple[str | None, str], RowRules]:
+        return OrderedDict()
+
+    def rules_for(self, identity: Identity, account: str) -> RowRules:
+        """Return the row rules that bind somebody with these rights in an account; made once for each of them."""
+        if not self.ruled:
+            return FREE
+        key = (identity.actor, account)
+        found = self._bound.get(key)
+        if found is None:
+            me = {"id": identity.actor, "role": identity.role_in(account), "account": account}
+            found = self._bound[key] = RowRules(self.ruled, me)
+            if len(self._bound) > BOUND:
+                self._bound.popitem(last=False)
+        return found
+
     def hidden(self, kind: RecordType) -> frozenset[str]:
         """Return the wire names of fields that this role does not see."""
         return self._hidden[kind.name]
@@ -119,12 +159,26 @@ class Rights:
         return hashlib.sha256(f"{plain}\n{hidden}".encode()).hexdigest()[:16]
 
 
+def _pointed_to(kind: RecordType, registry: Registry) -> list[RecordType]:
+    """Return the types that a record of `kind` may point to."""
+    found = [kind.parent] if kind.parent is not None else []
+    found += [*kind.for_types, *(target for wire in kind.references if (target := kind.target(wire)) is not None)]
+    if {FOR_TYPE, FOR_ID} <= kind.fields.keys() and not kind.for_types:
+        found += registry.types.values()
+    return found
+
+
 class Reach:
     """How far the filters of one role reach in an account: to the types there that it may read."""
 
-    def __init__(self, rights: Rights, account: str) -> None:
+    def __init__(self, rights: Rights, account: str, rules: RowRules = FREE) -> None:
         self._rights = rights
         self._account = account
+        self._rules = rules
+
+    def rule(self, kind: RecordType) -> Node:
+        """Return the filter of those records of `kind` that may be read."""
+        return self._rules.node(kind, "read")
 
     def hidden(self, kind: RecordType) -> frozenset[str]:
         """Return the wire names of fields that this role does not see."""

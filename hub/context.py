@@ -46,7 +46,11 @@ _R = TypeVar("_R")
 
 
 class Context(Protocol):
-    """The hub as an action sees it. Data in writes uses wire names (`location_id`)."""
+    """The hub as an action sees it. Data in writes uses wire names (`location_id`).
+
+    Row rules bind what an action reads and writes as they bind its caller; where it says `trusted`, it decides itself.
+    An action sees every field but secret ones, and sets those that are read-only.
+    """
 
     identity: Identity
     target: Image | None
@@ -65,7 +69,7 @@ class Context(Protocol):
     def random(self, count: int) -> bytes:
         """Return fresh random bytes for a secret."""
 
-    async def get(self, kind: type[Record], rec: str) -> Image:
+    async def get(self, kind: type[Record], rec: str, *, trusted: bool = False) -> Image:
         """Return a live record; raise `record.not_found`."""
 
     async def find(
@@ -76,11 +80,17 @@ class Context(Protocol):
         parent: str | None = None,
         order: list[str] | None = None,
         deleted: bool = False,
+        trusted: bool = False,
     ) -> list[Image]:
         """Return every live record that matches (≤ 100,000); with `deleted`, tombstones too."""
 
     async def submit(
-        self, writes: Sequence[ActionWrite], answer: Callable[[Committed], _R], *, shown_once: bool = False
+        self,
+        writes: Sequence[ActionWrite],
+        answer: Callable[[Committed], _R],
+        *,
+        shown_once: bool = False,
+        trusted: bool = False,
     ) -> _R:
         """Commit the writes together as one `seq`, and return what `answer` makes of them: the action's result.
 

@@ -103,6 +103,8 @@ class Decider:
             plain = self._plain[kind] = plan_of(kind).plain and not special
         if not plain or commit.key is not None or commit.answer is not None or not commit.atomic or account == SYSTEM:
             return None
+        if commit.rules is not None:
+            return None
         above, parent, records = kind.parent, write.parent, known.records
         if above is None:
             if parent is not None:

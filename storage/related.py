@@ -12,7 +12,7 @@ from typing import Any, Final
 from hub.schema.query import Include, Query, SortKey, parse_order
 from hub.schema.record import Image, RecordType
 from hub.schema.views import VALUES, Hop, Joined
-from hub.schema.where import Compare
+from hub.schema.where import EVERYTHING, Compare, Node, both
 from storage.base import Found
 
 Read = Callable[[Query], Found]
@@ -58,7 +58,8 @@ class Near:
             return
         first, *rest = field.hops
         order = parse_order(first.type, list(field.order))
-        pointing = self._pointing(first.type, first.far, [i["id"] for i in images], order, VALUES)
+        where = EVERYTHING if first.where is None else first.where
+        pointing = self._pointing(first.type, first.far, [i["id"] for i in images], order, VALUES, where)
         for image in images:
             ends = self._follow(rest, pointing[image["id"]][0])
             image[field.name] = [end[field.field] for end in ends if end is not None and end[field.field] is not None]
@@ -66,12 +67,12 @@ class Near:
     def include(self, include: Include, images: Sequence[Image], out: list[dict[str, Any]]) -> None:
         """Put what is to be included into `out`, for each image."""
         if include.limit is None:
-            hop = Hop(include.type, include.near, include.far)
+            hop = Hop(include.type, include.near, include.far, include.where)
             for answer, found in zip(out, self._follow([hop], images), strict=True):
                 answer[include.name] = found
             return
         ids = [image["id"] for image in images]
-        children = self._pointing(include.type, include.far, ids, include.order, include.limit)
+        children = self._pointing(include.type, include.far, ids, include.order, include.limit, include.where)
         for answer, rec in zip(out, ids, strict=True):
             answer[include.name] = children[rec]
 
@@ -83,27 +84,30 @@ class Near:
             wanted = {i[hop.near] for i in found if i is not None and i[hop.near] is not None} - known.keys()
             if wanted:
                 known |= dict.fromkeys(wanted)
-                known |= {i["id"]: i for i in self._all(hop.type, "id", "id", tuple(wanted))}
+                known |= {i["id"]: i for i in self._all(hop, tuple(wanted))}
             found = [None if i is None else known.get(i[hop.near]) for i in found]
         return found
 
-    def _all(self, kind: RecordType, wire: str, what: str, values: tuple[str, ...]) -> list[Image]:
-        return self._read(Query(kind, Compare(wire, what, "in", values), limit=len(values))).records
+    def _all(self, hop: Hop, values: tuple[str, ...]) -> list[Image]:
+        node: Node = Compare("id", "id", "in", values)
+        if hop.where is not None:
+            node = both(hop.where, node)
+        return self._read(Query(hop.type, node, limit=len(values))).records
 
     def _pointing(
-        self, kind: RecordType, wire: str, ids: Sequence[str], order: tuple[SortKey, ...], limit: int
+        self, kind: RecordType, wire: str, ids: Sequence[str], order: tuple[SortKey, ...], limit: int, where: Node
     ) -> dict[str, tuple[list[Image], bool]]:
         """Return the first records that point to each of these, and whether there are more."""
         lists: dict[str, list[Image]] = {rec: [] for rec in ids}
         if not lists:
             return {}
-        found = self._read(Query(kind, Compare(wire, "ref", "in", tuple(lists)), order, AT_ONCE))
+        found = self._read(Query(kind, both(where, Compare(wire, "ref", "in", tuple(lists))), order, AT_ONCE))
         if not found.more:
             for image in found.records:
                 lists[image[wire]].append(image)
             return {rec: (images[:limit], len(images) > limit) for rec, images in lists.items()}
         every: dict[str, tuple[list[Image], bool]] = {}
         for rec in lists:
-            found = self._read(Query(kind, Compare(wire, "ref", "eq", rec), order, limit))
+            found = self._read(Query(kind, both(where, Compare(wire, "ref", "eq", rec)), order, limit))
             every[rec] = (found.records, found.more)
         return every

@@ -28,7 +28,6 @@ from hub.schema.writes import (
     Refused,
     Restore,
     Result,
-    Revert,
     Update,
     Upsert,
     Write,
@@ -39,6 +38,14 @@ from storage.codes import check_codes, check_target
 from storage.known import Births, Known, Plan, Put, RecordKey, UniqueKey, newborn, plan_of, same
 from storage.loader import NotAlone
 from storage.removal import bury, purge, stays_beside
+from storage.revival import restore, revert
+
+
+def taken(kind: RecordType, names: tuple[str, ...]) -> HubError:
+    """Return the refusal of values that another record has, whether who asks may know of it or not."""
+    fields = [n for n in names if n != kind.parent_wire]
+    text = f"Another {kind.name} has the same {' and '.join(fields)}."
+    return HubError("record.exists", text, path=f"data.{fields[0]}" if fields else None, details={"unique": fields})
 
 
 class Work:
@@ -46,7 +53,7 @@ class Work:
 
     __slots__ = (
         "_births", "account", "commit", "done", "first", "known", "load", "now", "puts", "records", "results", "rows",
-        "uniques",
+        "rules", "uniques",
     )  # fmt: skip
 
     def __init__(self, known: Known, commit: Commit, now: str, whole: Work | None = None) -> None:
@@ -54,6 +61,7 @@ class Work:
         self.load = known.load
         self.commit = commit
         self.account = commit.account
+        self.rules = commit.rules
         self.now = now
         self.records: dict[RecordKey, Image | None] = {}
         self.uniques: dict[UniqueKey, str | None] = {}
@@ -100,14 +108,15 @@ class Work:
                 image = self.change(kind, image, self.filled(plan_of(kind), write.change))
             case Delete():
                 image = self.there(kind, rec) if write.hard else self.live(kind, rec, "rec")
+                self.may("delete", kind, image, "rec")
                 self.expect(image, write.if_version)
                 image = (purge if write.hard else bury)(self, kind, image)
             case Restore():
-                image = self.restore(kind, rec)
+                image = restore(self, kind, rec)
             case Move():
                 image = self.move(kind, self.live(kind, rec, "rec"), write.parent)
             case _:
-                image = self.revert(write, self.live(kind, rec, "rec"))
+                image = revert(self, write, self.live(kind, rec, "rec"))
         self.results.append(Result(image))
 
     # -- the writes ---------------------------------------------------------------------------------
@@ -118,7 +127,7 @@ class Work:
             if parent is None:
                 raise HubError("data.invalid", f"{kind.name} needs a parent of type {kind.parent.name}.", path="parent")
             parent_id = self.resolve(parent, "parent.rec")
-            self.live(kind.parent, parent_id, "parent.rec")
+            self.enter(kind, kind.parent, parent_id)
         elif parent is not None:
             raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
         plan = plan_of(kind)
@@ -131,6 +140,7 @@ class Work:
             self.check_references(kind, plan, image, image)
         if plan.check is not None:
             plan.check(image)
+        self.may("create", kind, image, "data")
         if not self.is_new(kind, rec):
             raise HubError("record.exists", "There is already a record with this id.", path="id")
         for unique in kind.unique:
@@ -151,15 +161,19 @@ class Work:
         if kind.parent is not None:
             if parent is None:
                 raise HubError("data.invalid", f"{kind.name} needs a parent of type {kind.parent.name}.", path="parent")
-            self.live(kind.parent, parent, "parent.rec")
+            self.enter(kind, kind.parent, parent)
         probe = self.filled(plan_of(kind), write.data) | {kind.parent_wire or "": parent}
         values = tuple(probe[name] for name in write.match)
         if None in values or (found := self.unique(kind, write.match, values)) is None:
             return Result(self.create(kind, write.id, write.data, parent), created=True)
+        there = self.get(kind, found)
+        if there is not None and self.hides(kind, there):
+            raise taken(kind, write.match)
         image = self.live(kind, found, "match")
         return Result(self.change(kind, image, self.filled(plan_of(kind), write.change)))
 
     def change(self, kind: RecordType, old: Image, change: dict[str, Any]) -> Image:
+        self.may("update", kind, old, "rec")
         plan = plan_of(kind)
         secrets = {n: change.pop(n) for n in plan.secrets if n in change}
         differing = {name: value for name, value in change.items() if not same(old[name], value)}
@@ -170,6 +184,7 @@ class Work:
             added = self.hooked("update", kind, old, {**old, **meta, **differing})
             differing |= {n: v for n, v in added.items() if n in differing or not same(old[n], v)}
         image = {**old, **meta, **differing}
+        self.may("update", kind, image, "data")
         self.check_references(kind, plan, differing, image)
         if plan.check is not None:
             plan.check(image)
@@ -181,63 +196,18 @@ class Work:
         self.log(kind, "update", image, {name: old[name] for name in (*meta, *differing)})
         return image
 
-    def restore(self, kind: RecordType, rec: str) -> Image:
-        old = self.there(kind, rec)
-        if old["deleted_at"] is None:
-            return old
-        if kind.parent is not None and kind.parent_wire is not None:
-            parent = self.get(kind.parent, old[kind.parent_wire])
-            if parent is None or parent["deleted_at"] is not None:
-                raise HubError(
-                    "relation.restricted",
-                    f"The {kind.parent.name} that it belongs to is deleted; restore that first.",
-                    path="rec",
-                    details={"type": kind.parent.name, "rec": old[kind.parent_wire]},
-                )
-        meta = self.meta(old) | {"deleted_at": None}
-        image = {**old, **meta}
-        for unique in kind.unique:
-            try:
-                self.claim(kind, unique, image)
-            except HubError as taken:
-                told = f"{taken.message.removesuffix('.')} by now; change or delete that one first."
-                raise HubError(taken.code, told, path="rec", details=taken.details) from None
-        for name, target in plan_of(kind).references:
-            beside = self.get(target, image[name]) if name in plan_of(kind).siblings and image[name] else None
-            if beside is not None and kind.parent_wire and beside[kind.parent_wire] != image[kind.parent_wire]:
-                raise HubError(
-                    "relation.restricted",
-                    f"The {target.name} that it refers to has another parent by now; move that back first.",
-                    path="rec",
-                    details={"type": target.name, "rec": image[name]},
-                )
-        self.hooked("restore", kind, old, image)
-        self.put(kind, image, frozenset(meta), {})
-        self.log(kind, "restore", image, {name: old[name] for name in meta})
-        return image
-
-    def revert(self, write: Revert, old: Image) -> Image:
-        then = old if write.version == old["version"] else self.version(write.type, old["id"], write.version)
-        if then is None:
-            raise HubError(
-                "data.invalid",
-                f"The log has no version {write.version} of this record; record.history lists what there is.",
-                path="version",
-            )
-        # Checked again: the type may have been declared anew since then.
-        change = write.type.accept_change({name: then[name] for name in write.fields}, trusted=True)
-        return self.change(write.type, old, self.filled(plan_of(write.type), change))
-
     def move(self, kind: RecordType, old: Image, parent: Id) -> Image:
         if kind.parent is None or kind.parent_wire is None:
             raise HubError("data.invalid", f"{kind.name} belongs to the account, not to a parent.", path="parent")
         wire, parent_id = kind.parent_wire, self.resolve(parent, "parent.rec")
-        self.live(kind.parent, parent_id, "parent.rec")
+        self.may("update", kind, old, "rec")
+        self.enter(kind, kind.parent, parent_id)
         if parent_id == old[wire]:
             return old
         meta = self.meta(old) | {wire: parent_id}
         meta |= self.hooked("update", kind, old, {**old, **meta})
         image, plan = {**old, **meta}, plan_of(kind)
+        self.may("update", kind, image, "parent")
         beside = {name: image[name] for name in plan.siblings}
         self.check_references(kind, plan, beside | meta, image)
         stays_beside(self, kind, old)
@@ -256,12 +226,22 @@ class Work:
         images = self.matching(write.type, write.where, write.limit)
         for image in images:
             if isinstance(write, DeleteWhere):
+                self.may("delete", write.type, image, "where")
                 bury(self, write.type, image)
             else:
                 self.change(write.type, image, self.filled(plan_of(write.type), write.change))
         return len(images)
 
     # -- what they share ----------------------------------------------------------------------------
+
+    def hides(self, kind: RecordType, image: Image) -> bool:
+        """Say whether a row rule keeps a record from who asked, so that to them it is not there."""
+        return self.rules is not None and not self.rules.allows(kind, "read", image)
+
+    def may(self, verb: str, kind: RecordType, image: Image, path: str) -> None:
+        """Raise `access.denied` where a row rule stands against a write, of a record as it is or as it would be."""
+        if self.rules is not None and not self.rules.allows(kind, verb, image):
+            raise self.rules.refusal(kind, verb, path)
 
     def resolve(self, rec: Id, path: str) -> str:
         if isinstance(rec, str):
@@ -325,15 +305,21 @@ class Work:
             )
         return [found[rec] for rec in sorted(found)]
 
+    def enter(self, kind: RecordType, above: RecordType, parent: str) -> None:
+        """Raise `record.not_found` where no such parent is; to link a file is to update what it belongs to."""
+        image = self.live(above, parent, "parent.rec")
+        if kind.file:
+            self.may("update", above, image, "parent.rec")
+
     def there(self, kind: RecordType, rec: str) -> Image:
         image = self.get(kind, rec)
-        if image is None:
+        if image is None or self.hides(kind, image):
             raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
         return image
 
     def live(self, kind: RecordType, rec: str, path: str) -> Image:
         image = self.get(kind, rec)
-        if image is None or image["deleted_at"] is not None:
+        if image is None or image["deleted_at"] is not None or self.hides(kind, image):
             raise HubError("record.not_found", f"There is no {kind.name} with this id.", path=path)
         return image
 
@@ -377,13 +363,7 @@ class Work:
             return
         holder = self.unique(kind, names, values)
         if holder is not None and holder != image["id"]:
-            fields = [n for n in names if n != kind.parent_wire]
-            raise HubError(
-                "record.exists",
-                f"Another {kind.name} has the same {' and '.join(fields)}.",
-                path=f"data.{fields[0]}" if fields else None,
-                details={"unique": fields},
-            )
+            raise taken(kind, names)
         self.uniques[(self.account, kind.name, names, values)] = image["id"]
 
     def release(self, kind: RecordType, names: tuple[str, ...], image: Image) -> None:

@@ -256,7 +256,7 @@ class ByHash(Download):
                 raise HubError("auth.invalid", text, path="grant")
             raise HubError("auth.required", "Send `Authorization: Bearer <token>`, or a grant of file.grant.")
         places = await files.entered(self.services, identity, request.headers.get("x-aether-account"))
-        image = await files.readable_link(self.services, places, sha256) if SHA256.match(sha256) else None
+        image = await files.readable_link(self.services, identity, places, sha256) if SHA256.match(sha256) else None
         if image is None:
             raise files.not_found()
         return image

@@ -37,7 +37,7 @@ ById: Final = (SortKey("id"),)
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """Records to read along with each record of a query: live ones of `type` whose `far` equals its `near`.
+    """Records to read along with each record of a query: live ones of `type` whose `far` equals its `near`, in `where`.
 
     `limit` None: the one that its parent or a reference is; else at most so many children, in order.
     """
@@ -48,6 +48,7 @@ class Include:
     far: str
     limit: int | None = None
     order: tuple[SortKey, ...] = ById
+    where: Node = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,16 @@ from typing import Any
 
 import msgspec
 
+from hub.schema.access import VERBS
 from hub.schema.actions import ActionSpec
 from hub.schema.channels import Channel, of_type
 from hub.schema.commands import Command
 from hub.schema.fields import DeclarationError
 from hub.schema.hooks import Hook, VisitHook
 from hub.schema.lookups import Lookup
+from hub.schema.nodes import EVERYTHING, Node
 from hub.schema.record import Record, RecordType, referred, type_of
+from hub.schema.rows import check_rows
 from hub.schema.views import Sight, resolve
 from hub.wire.errors import HubError
 from hub.wire.names import TYPE
@@ -125,11 +128,11 @@ class Registry:
 
     def check(self) -> None:
         """Raise `DeclarationError` where something refers to what is not there."""
-        verbs = {"read", "create", "update", "delete", "purge"}
-        permissions = {f"{t}.{verb}" for t in self.types for verb in verbs}
+        permissions = {f"{t}.{verb}" for t in self.types for verb in VERBS}
         for kind in self.types.values():
             if kind.parent is not None and self.types.get(kind.parent.name) is not kind.parent:
                 raise DeclarationError(f"{kind.name}: its parent {kind.parent.name} is not registered")
+            check_rows(kind)
             for target in kind.for_types:
                 if self.types.get(target.name) is not target:
                     raise DeclarationError(f"{kind.name} is for {target.name}, which is not registered")
@@ -211,6 +214,10 @@ class Registry:
 
     def enter(self, kind: RecordType, path: str) -> None:
         """The hub's own filters step to every type."""
+
+    def rule(self, kind: RecordType) -> Node:
+        """The hub's own filters reach every record."""
+        return EVERYTHING
 
     def referrers(self, target: RecordType) -> list[tuple[RecordType, str]]:
         """Return the types that refer to records of `target`, each with the wire name of the field."""

@@ -13,13 +13,15 @@ A view is declared with its type and names other types by their wire names, sinc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from hub.schema.fields import RESERVED, DeclarationError
 
 if TYPE_CHECKING:
+    from hub.schema.nodes import Node
     from hub.schema.record import RecordType
+    from hub.schema.rows import RowRules
 
 HOPS: Final = 3
 """How many records a field of a view is away at most."""
@@ -50,11 +52,15 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hop:
-    """From a record to those of `type` whose `far` equals its `near`; one of the two is `id`."""
+    """From a record to those of `type` whose `far` equals its `near`; one of the two is `id`.
+
+    `where` is the filter that they match besides; None: all of them.
+    """
 
     type: RecordType
     near: str
     far: str
+    where: Node | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +96,9 @@ class Joined:
     @property
     def sortable(self) -> bool:
         """Whether records can be ordered by it."""
-        return not self.many and self.kind not in {"id", "ref"} and self.field in self.type.sortable
+        if self.many or any(hop.where is not None for hop in self.hops):
+            return False  # an order by records that are not all seen would tell of the others
+        return self.kind not in {"id", "ref"} and self.field in self.type.sortable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,9 +112,20 @@ class Sight:
         """Return the same view without the fields that tell of something hidden."""
         return Sight(self.name, {name: field for name, field in self.fields.items() if field.shows(hidden)})
 
+    def within(self, rules: RowRules) -> Sight:
+        """Return the same view of those records only that somebody may read."""
+        if not any(map(rules.binds, self.types().values())):
+            return self
+        return Sight(self.name, {name: _within(field, rules) for name, field in self.fields.items()})
+
     def types(self) -> dict[str, RecordType]:
         """Return every type that something is taken from, by name."""
         return {hop.type.name: hop.type for field in self.fields.values() for hop in field.hops}
+
+
+def _within(field: Joined, rules: RowRules) -> Joined:
+    hops = [replace(hop, where=rules.node(hop.type, "read")) if rules.binds(hop.type) else hop for hop in field.hops]
+    return replace(field, hops=tuple(hops))
 
 
 def resolve(kind: RecordType, name: str, view: View, types: Mapping[str, RecordType]) -> Sight:

@@ -85,6 +85,9 @@ class Reach(Protocol):
     def enter(self, kind: RecordType, path: str) -> None:
         """Raise `access.denied` unless records of `kind` may be read."""
 
+    def rule(self, kind: RecordType) -> Node:
+        """Return the filter of those records of `kind` that may be read."""
+
 
 def operators_of(kind: RecordType, field: str) -> list[str]:
     """Return the operators of one field of a type, with `$`, sorted."""
@@ -177,6 +180,8 @@ class _Parser:
             self.reach.enter(kind, path)
             self.hidden, self.joined = self.reach.hidden(kind), {}
         node = self.node(kind, where, path, depth)
+        if self.reach is not None:
+            node = both(self.reach.rule(kind), node)
         self.hidden, self.joined = outer
         return Step(kind, near, far, node)
 
@@ -302,7 +307,7 @@ _ABSENT: Final = {"ne": "eq", "nin": "in", "null": "null"}
 def _behind(field: Joined, node: Node) -> Node:
     """Return what is true where a record that a joined field is taken from satisfies `node`."""
     for hop in reversed(field.hops):
-        node = Step(hop.type, hop.near, hop.far, node)
+        node = Step(hop.type, hop.near, hop.far, node if hop.where is None else both(hop.where, node))
     return node
 
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from hub.schema.record import RecordType
+from hub.schema.rows import RowRules
 from hub.schema.where import Node
 from hub.wire.requests import ItemRef
 
@@ -151,6 +152,8 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     kept instead of the results, unless it is `shown_once`: then only that it was given is.
 
     `extra` is how many records it may change beyond one per write, so that no group gets too large.
+
+    `rules` are the row rules of who asked; None where the hub asks itself, or none concerns these writes.
     """
 
     account: str
@@ -163,6 +166,7 @@ class Commit(msgspec.Struct, frozen=True, gc=False):
     shown_once: bool = False
     extra: int = 0
     atomic: bool = True
+    rules: RowRules | None = None
 
 
 class Result(msgspec.Struct, frozen=True, gc=False):
@@ -214,6 +218,20 @@ class ChangeRow(msgspec.Struct, frozen=True, gc=False):
             return None, {name: value for name, value in self.after.items() if name not in hidden}
         before = {name: value for name, value in self.before.items() if name not in hidden}
         return before, {name: self.after[name] for name in before if name in self.after}
+
+    def within(self, test: Callable[[dict[str, Any]], bool]) -> ChangeRow | None:
+        """Return this change as somebody is told it who may know of the records that pass the test; None: not at all.
+
+        A record that was kept from them before is to them as if it were created; of one that is kept from them from
+        now on they learn that it left.
+        """
+        before = self.previous() if self.after else self.before
+        was, is_now = bool(before) and test(before or {}), bool(self.after) and test(self.after)
+        if was == is_now or (self.before is None and is_now) or (was and not self.after):
+            return self if was or is_now else None
+        if is_now:
+            return ChangeRow(self.part, self.type, self.rec, self.kind, self.version, self.after, None)
+        return ChangeRow(self.part, self.type, self.rec, "leave", self.version, {}, {})
 
     def emptied(self) -> ChangeRow:
         """Return this row as the log holds it once the record is purged."""
