@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from handlers.base import Call, Services, within
+from handlers.base import Call, Services
 from handlers.turns import Thing
 from hub.access import Identity, Rights
 from hub.context import ActionWrite, ChangeRecord, DeleteRecord, NewRecord
 from hub.schema.query import Query, parse_order
 from hub.schema.record import Image, Record, RecordType, type_of
 from hub.schema.registry import Registry
-from hub.schema.rows import FREE, RowRules
+from hub.schema.rows import FREE, RowRules, within
 from hub.schema.where import Node, both, equals, parse_where
 from hub.schema.writes import Commit, Committed, Create, Delete, KeyClaim, Update, Write
 from hub.wire import frames

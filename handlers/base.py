@@ -31,7 +31,7 @@ from hub.schema.fields import DeclarationError
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.registry import Registry
-from hub.schema.rows import FREE, RowRules
+from hub.schema.rows import FREE, RowRules, within
 from hub.schema.search import Scope, Search
 from hub.schema.times import from_millis
 from hub.schema.totals import Aggregate
@@ -287,14 +287,6 @@ class Call:
         return Commit(
             self.account, writes, self.identity.actor, origin, request, key, answer, False, extra, atomic, rules
         )
-
-
-def within(query: Query, rules: RowRules) -> Query:
-    """Return a query of those records only that row rules let through, also of what it includes."""
-    if not rules:
-        return query
-    include = tuple(replace(each, where=rules.node(each.type, "read")) for each in query.include)
-    return replace(query, where=both(rules.node(query.type, "read"), query.where), include=include)
 
 
 class Needs(Enum):

@@ -17,10 +17,11 @@ from typing import Any, Final
 import msgspec
 
 from handlers import people
-from handlers.base import Answer, Call, Needs, Services, handles, within
+from handlers.base import Answer, Call, Needs, Services, handles
 from hub.access import Identity, Rights
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
+from hub.schema.rows import within
 from hub.schema.times import from_millis, to_millis
 from hub.schema.where import equals
 from hub.schema.writes import Upsert

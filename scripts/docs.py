@@ -6,6 +6,7 @@ From code: operations (hub.wire.requests, handlers), errors and close codes (hub
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -128,6 +129,8 @@ def types() -> str:
             notes += [f"code of `{spec.option.lookup}`"] if spec.option.lookup else []
             notes += ["required"] if spec.required else []
             rows.append((f"`{wire}`", what + (" or null" if spec.nullable else ""), ", ".join(notes)))
+        for rule in kind.access.rows:
+            rights += f"; {', '.join(rule.verbs)} only where `{json.dumps(rule.where)}`"
         if kind.history_days is not None:
             rights += f"; history of {kind.history_days} days"
         parts.append(

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from hub import Access, ChangeRecord, Context, Field, HubError, Record, action
+from hub import Access, ChangeRecord, Context, Field, HubError, Record, Rows, action
 
 _READ_AND_WRITE = Access(read="viewer", create="editor", update="editor", delete="manager")
 
@@ -30,6 +30,16 @@ class JournalEntry(Record, parent=Journal, access=_READ_AND_WRITE, indexes=(("jo
     mood: Literal["", "good", "bad"] = ""
     tags: list[str] = []
     archived: Annotated[bool, Field(read_only=True)] = False  # set by journal.archive only
+
+
+_MINE = Rows(("read", "update", "delete"), {"created_by": {"$ref": "me.id"}})
+_OWN_ONLY = Access(read="viewer", create="viewer", update="viewer", delete="viewer", rows=(_MINE,))
+
+
+class JournalNote(Record, parent=Journal, access=_OWN_ONLY):
+    """What somebody notes beside a journal: only they see it, and whoever may `journal_note.manage`."""
+
+    text: Annotated[str, Meta(max_length=10_000)]
 
 
 class Archive(Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,11 +8,13 @@ through. Made once for a caller; types without rules cost nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from hub.schema.access import ME, ROW_VERBS
 from hub.schema.fields import DeclarationError
 from hub.schema.nodes import EVERYTHING, NOTHING, Matcher, Node, both, matcher
+from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
 from hub.schema.where import parse_where
 from hub.wire.errors import HubError
@@ -44,7 +46,7 @@ class RowRules:
         key = (kind.name, verb)
         found = self._nodes.get(key)
         if found is None:
-            found = self._nodes[key] = _node(kind, verb, self._me)
+            found = self._nodes[key] = _node(self._types[kind.name], verb, self._me)
         return found
 
     def allows(self, kind: RecordType, verb: str, image: Image) -> bool:
@@ -76,6 +78,14 @@ def _node(kind: RecordType, verb: str, me: dict[str, str | None]) -> Node:
             where = rule.bound(me)
             node = both(node, NOTHING if where is None else parse_where(kind, where))
     return node
+
+
+def within(query: Query, rules: RowRules) -> Query:
+    """Return a query of those records only that row rules let through, also of what it includes."""
+    if not rules:
+        return query
+    include = tuple(replace(each, where=rules.node(each.type, "read")) for each in query.include)
+    return replace(query, where=both(rules.node(query.type, "read"), query.where), include=include)
 
 
 def check_rows(kind: RecordType) -> None:

@@ -23,6 +23,7 @@ from tests.storage.contract_reads import ReadContract
 from tests.storage.contract_related import RelatedContract
 from tests.storage.contract_removal import RemovalContract
 from tests.storage.contract_retention import RetentionContract
+from tests.storage.contract_rows import RowsContract
 from tests.storage.contract_search import SearchContract
 from tests.storage.contract_seen import SeenContract
 from tests.storage.contract_totals import TotalsContract
@@ -42,6 +43,7 @@ class StorageContract(
     RemovalContract,
     ManyContract,
     RetentionContract,
+    RowsContract,
     FeedContract,
     SearchContract,
     SeenContract,
