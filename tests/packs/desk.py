@@ -95,7 +95,7 @@ class DeskContext:
     def random(self, count: int) -> bytes:
         return bytes(count)
 
-    async def get(self, kind: type[Record], rec: str) -> Image:
+    async def get(self, kind: type[Record], rec: str, *, trusted: bool = False) -> Image:
         found = [image for image in self.desk.records(type_of(kind).name) if image["id"] == rec]
         if not found:
             raise HubError("record.not_found")
@@ -109,6 +109,7 @@ class DeskContext:
         parent: str | None = None,
         order: list[str] | None = None,
         deleted: bool = False,
+        trusted: bool = False,
     ) -> list[Image]:
         described = type_of(kind)
         matches = matcher(parse_where(described, where))
@@ -122,7 +123,12 @@ class DeskContext:
         ]
 
     async def submit(
-        self, writes: Sequence[ActionWrite], answer: Callable[[Committed], R], *, shown_once: bool = False
+        self,
+        writes: Sequence[ActionWrite],
+        answer: Callable[[Committed], R],
+        *,
+        shown_once: bool = False,
+        trusted: bool = False,
     ) -> R:
         if self._pause is not None:
             await self._pause()

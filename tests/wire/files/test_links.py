@@ -73,19 +73,19 @@ async def link_in(call: Call, name: str) -> str:
 async def test_somebody_in_two_accounts_reads_through_either(services: Services) -> None:
     both = Identity("user", "u", roles=(("one" * 4, "viewer"), ("two" * 4, "viewer")))
     places = await entered(services, both, None)
-    assert await readable_link(services, places, BYTES.sha256) is None
+    assert await readable_link(services, both, places, BYTES.sha256) is None
     await link_in(caller(services, "two"), "in two")
-    found = await readable_link(services, places, BYTES.sha256)
+    found = await readable_link(services, both, places, BYTES.sha256)
     assert found is not None
     assert found["name"] == "in two"
-    assert await readable_link(services, await entered(services, both, "one"), BYTES.sha256) is None
-    assert await readable_link(services, await entered(services, both, "two"), BYTES.sha256) == found
+    assert await readable_link(services, both, await entered(services, both, "one"), BYTES.sha256) is None
+    assert await readable_link(services, both, await entered(services, both, "two"), BYTES.sha256) == found
 
 
 async def test_an_account_that_one_may_not_enter_opens_nothing(services: Services) -> None:
     await link_in(caller(services, "one"), "in one")
     stranger = Identity("user", "u", roles=(("two" * 4, "owner"),))
-    assert await readable_link(services, await entered(services, stranger, None), BYTES.sha256) is None
+    assert await readable_link(services, stranger, await entered(services, stranger, None), BYTES.sha256) is None
     for wanted in ("one", "one" * 4, "nonsense", "system"):
         with pytest.raises(HubError, match=r"record\.not_found"):
             await entered(services, stranger, wanted)
@@ -96,14 +96,14 @@ async def test_an_account_that_one_may_not_enter_opens_nothing(services: Service
 
 async def test_the_operator_names_the_account(services: Services) -> None:
     await link_in(caller(services, "one"), "in one")
-    assert await readable_link(services, await entered(services, OPERATOR, "one"), BYTES.sha256) is not None
-    assert await readable_link(services, await entered(services, OPERATOR, "two"), BYTES.sha256) is None
+    assert await readable_link(services, OPERATOR, await entered(services, OPERATOR, "one"), BYTES.sha256) is not None
+    assert await readable_link(services, OPERATOR, await entered(services, OPERATOR, "two"), BYTES.sha256) is None
 
 
 async def test_a_role_that_may_not_read_files_finds_no_link(services: Services) -> None:
     await link_in(caller(services, "one"), "in one")
     guest = Identity("user", "u", roles=(("one" * 4, "guest"),))
-    assert await readable_link(services, await entered(services, guest, None), BYTES.sha256) is None
+    assert await readable_link(services, guest, await entered(services, guest, None), BYTES.sha256) is None
 
 
 async def test_a_container_that_went_away_while_the_bytes_came_gets_no_link(services: Services) -> None:
