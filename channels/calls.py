@@ -119,10 +119,10 @@ class Calls:
         if key is not None:
             self._waits.look(key)
 
-    def drop(self, caller: Hashable) -> None:
-        """A socket is gone: nobody waits for its calls any more."""
+    def drop(self, caller: Hashable, why: str = "The socket is gone.") -> None:
+        """A socket is gone, or may not ask any more: nobody waits for its calls."""
         for call in list(self._by_caller.get(caller, ())):
-            call.settle(HubError("action.cancelled", "The socket is gone."))
+            call.settle(HubError("action.cancelled", why))
 
     # -- calling -------------------------------------------------------------------------------------
 

@@ -205,11 +205,13 @@ class Feeds:
             for feed in list(feeds.values()):
                 self.close(feed)
 
-    def drop(self, outlet: Outlet) -> None:
-        """Stop every feed of a socket."""
+    def drop(self, outlet: Outlet, why: str | None = None) -> None:
+        """Stop every feed of a socket, which is told `why`."""
         for feeds in list(self._feeds.values()):
             for feed in [feed for feed in feeds.values() if feed.outlet is outlet]:
                 self.close(feed)
+                if why is not None:
+                    _end(feed, why)
 
     def count(self, outlet: Outlet) -> int:
         """Return how many feeds a socket has."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from channels.after import AfterCommit
 from channels.calls import Calls
@@ -22,13 +22,14 @@ from channels.messages import Messages
 from channels.outlet import Outlet
 from channels.presence import Presence
 from channels.refills import Windows
+from channels.reviews import Reviews
 from channels.rosters import Rosters
 from channels.seen import Seen, wall_clock
 from channels.sessions import SessionState
 from channels.starts import Since, Started, Starts
 from channels.watches import Recorder, Watches, WatchQuery
 from hub.access import SYSTEM, Identity
-from hub.schema.writes import ChangeRow, ChangeSet
+from hub.schema.writes import ChangeSet
 from hub.wire import close
 from hub.wire.errors import HubError
 from storage.base import Storage
@@ -47,9 +48,6 @@ POLL_WITHOUT_BUS_SECONDS: Final = 2.0
 
 
 __all__ = ["Live", "SessionState"]
-
-_CREDENTIALS: Final = frozenset({"api_key", "session", "user", "membership"})
-"""The record types that say who may come in, and as what."""
 
 
 class Live:
@@ -98,8 +96,7 @@ class Live:
         self._pulse: asyncio.Task[None] | None = None
         self._system: asyncio.Task[None] | None = None
         """Follows the account in which people and tokens live: from the first session on."""
-        self.withdrawals = 0
-        """How many changes of keys, tokens, users and memberships were heard of."""
+        self.reviews = Reviews(self)
         self.deletions = 0
         """How many deletions of records were heard of."""
         storage.listen(self._committed)
@@ -117,6 +114,7 @@ class Live:
 
     async def close(self) -> None:
         """Stop; forget every session. The bus goes on, for what storage still commits."""
+        self.reviews.stop()
         if self._pulse is not None:
             self._pulse.cancel()
         for session in list(self._sessions.values()):
@@ -145,9 +143,8 @@ class Live:
         for row in commit.rows:
             if row.kind == "create":
                 continue  # takes nothing from anybody
-            if row.type in _CREDENTIALS and row.before is not None:
-                self.withdrawals += 1
-                self._withdraw(commit.account, row, row.before)
+            if row.before is not None:
+                self.reviews.heard(commit.account, row, row.before)
             if row.kind in {"delete", "purge"}:
                 self.deletions += 1
                 if row.kind == "purge":
@@ -172,28 +169,6 @@ class Live:
         session = self._by_outlet.get(outlet)
         if session is not None and session.closing is not None:
             session.closing(close.SLOW.code, close.SLOW.reason)
-
-    def _withdraw(self, account: str, row: ChangeRow, before: dict[str, Any]) -> None:
-        """End the sessions whose key, token, user or membership is gone, or means something else now."""
-        after = row.after
-        gone = not after or after["deleted_at"] is not None or after.get("disabled", False)
-        if not gone and not before.keys() & {"role", "expires_at"}:
-            return
-        for session in self.sessions():
-            identity = session.identity
-            if row.type == "user":
-                concerned = identity.user == row.rec
-            elif row.type == "membership":
-                concerned = identity.user == (after or before).get("user_id") and session.account == account
-            else:
-                concerned = identity.credential == row.rec
-            if concerned:
-                closing = session.closing
-                self.cut(session, clean=True)
-                if closing is not None and gone:
-                    closing(close.REVOKED.code, close.REVOKED.reason)
-                elif closing is not None:
-                    closing(close.RESTART.code, "the rights have changed")
 
     async def _run(self) -> None:
         waited = 0.0
@@ -227,7 +202,7 @@ class Live:
             started = await self._starts.start(group, recorder, outlet, epoch, since)
             if session.turn != turn:
                 raise HubError("action.cancelled", "The session has changed its account meanwhile.")
-            self._admit(session, query)  # again: others may have started meanwhile
+            self._admit(session, query)  # again: others may have started, or its rights may be others, meanwhile
             if outlet is not None and session.outlet is outlet:
                 group.join(outlet, self.watches.fanout)
                 session.watches[query.id] = group
@@ -238,6 +213,8 @@ class Live:
             self.dispatcher.unfollow(query.account)
 
     def _admit(self, session: SessionState, query: WatchQuery) -> None:
+        if session.rights is not None and not query.is_seen_by(session.rights, session.identity):
+            raise HubError("access.denied", "The rights of this session have just changed; ask again.")
         if query.id in session.watches:
             return
         if len(session.watches) >= WATCHES_PER_SOCKET:
@@ -432,6 +409,7 @@ class Live:
     def leave_account(self, session: SessionState) -> None:
         """End the watches and channels of a session that switches account."""
         session.turn += 1
+        session.rights = None
         self.calls.targets.end(session.id)
         outlet = session.outlet
         if outlet is not None:

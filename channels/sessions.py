@@ -10,7 +10,7 @@ from channels.hall import who_is
 from channels.outlet import Outlet
 from channels.rooms import Who
 from channels.watches import WatchGroup
-from hub.access import Identity
+from hub.access import Identity, Rights
 from storage.presence import Opened
 
 
@@ -39,6 +39,10 @@ class SessionState:
     gone: asyncio.TimerHandle | None = None
     closing: Callable[[int, str], None] | None = None
     """How the edge is asked to close the socket."""
+    rights: Rights | None = None
+    """What it may in its account; None where it is in none."""
+    changed: Callable[[Identity, str | None, Rights | None], None] | None = None
+    """How whoever takes its requests is told of another identity, role and rights in the same account."""
 
     @property
     def who(self) -> Who | None:

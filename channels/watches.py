@@ -19,7 +19,7 @@ import msgspec
 from channels.fanout import MAX_PUSH, Fanout, Run
 from channels.matching import Index
 from channels.outlet import Encoded, Outlet
-from hub.access import Rights
+from hub.access import Identity, Rights
 from hub.schema.query import ById, SortKey
 from hub.schema.record import Image, RecordType
 from hub.schema.where import EVERYTHING, Matcher, Node, canonical, matcher
@@ -85,6 +85,14 @@ class WatchQuery:
             if a != b:
                 return name
         return None
+
+    def is_seen_by(self, rights: Rights, identity: Identity) -> bool:
+        """Say whether somebody with these rights would see the same of it."""
+        return rights.sight(self.type, identity, self.account) == (
+            self.rights.allows(f"{self.type.name}.read"),
+            self.rights.hidden(self.type),
+            self.rule,
+        )
 
     @cached_property
     def test(self) -> Matcher:

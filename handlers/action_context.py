@@ -75,7 +75,7 @@ class ActionContext:
     """The Context of one run of an action; every read is inside the caller's account, and within their row rules."""
 
     def __init__(self, call: Call, course: Course, target: Image | None, *, shown_once: bool = False) -> None:
-        self._call = call
+        self.call = call
         self._course = course
         self._submitted = False
         self.services: Services = call.services
@@ -90,12 +90,12 @@ class ActionContext:
     @property
     def rights(self) -> Rights:
         """The rights in the chosen account; raise `account.required` where a guest, or whoever chose none, calls."""
-        return self._call.rights
+        return self.call.rights
 
     @property
     def account(self) -> str:
         """The chosen account; raise likewise."""
-        return self._call.account
+        return self.call.account
 
     def now(self) -> str:
         """Return the time in wire form."""
@@ -156,7 +156,7 @@ class ActionContext:
             return made[0]
 
         commit = Commit(
-            self.account, planned, self.identity.actor, self._call.peer.session_id, str(self._call.request_id),
+            self.account, planned, self.identity.actor, self.call.peer.session_id, str(self.call.request_id),
             course.claim, answered, shown_once or self._shown_once,
             rules=None if trusted else self._rules or None,
         )  # fmt: skip
@@ -200,12 +200,12 @@ class ActionContext:
 
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:
         """Tell the caller how far the action is."""
-        outlet = self._call.peer.outlet
+        outlet = self.call.peer.outlet
         if outlet is None:
             return
-        self._call.progress_count += 1
-        push = frames.progress(self._call.request_id, self._call.progress_count, fraction, message)
-        outlet.push(outlet.codec.encode(push), ("progress", self._call.request_id))
+        self.call.progress_count += 1
+        push = frames.progress(self.call.request_id, self.call.progress_count, fraction, message)
+        outlet.push(outlet.codec.encode(push), ("progress", self.call.request_id))
 
 
 def _trusted(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:

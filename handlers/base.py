@@ -97,8 +97,9 @@ class Peer:
     """Who is at the other end: of a socket, or of one HTTP request.
 
     `operator` peers came over DIR/hub.sock. `outlet` is None for HTTP. `rights` is None until an account
-    is chosen. `closing` is how the edge is asked to close the socket, where there is one. `address` is where they
-    connect from, as one counts addresses (of IPv6 its first 64 bits); None where that is nowhere.
+    is chosen. `closing` is how the edge is asked to close the socket, where there is one, and `renewed` how it is
+    told that the token ends at another time. `address` is where they connect from, as one counts addresses (of IPv6
+    its first 64 bits); None where that is nowhere.
     """
 
     operator: bool = False
@@ -110,6 +111,7 @@ class Peer:
     session: SessionState | None = None
     outlet: Outlet | None = None
     closing: Callable[[int, str], None] | None = None
+    renewed: Callable[[], None] | None = None
     address: str | None = None
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from handlers.base import Answer, Call, Needs, handles
+from handlers.governed import refuse_together
 from handlers.records import HARD, claim, plan, shown
 from hub.schema.writes import Committed, Delete, Refused, Result, Write
 from hub.wire.codec import refine
@@ -62,7 +63,9 @@ def _item(call: Call, item: dict[str, Any]) -> Write:
         write = msgspec.convert({**item, "id": 1}, kind)
     except msgspec.ValidationError as error:
         raise refine(error) from None
-    return plan(call, write)
+    planned = plan(call, write)
+    refuse_together(planned.type)
+    return planned
 
 
 def _shown(call: Call, write: Write | Refused, result: Result) -> Any:

@@ -7,6 +7,7 @@ The records are found inside the write transaction, so nothing comes between the
 from __future__ import annotations
 
 from handlers.base import Answer, Call, Needs, handles
+from handlers.governed import refuse_together
 from handlers.records import accept, claim, may_be_for
 from hub.schema.record import RecordType
 from hub.schema.where import Node, both, parse_where
@@ -38,6 +39,7 @@ def _matching(call: Call, request: RecordUpdateWhere | RecordDeleteWhere, verb: 
     """Return type and filter; a filter tells what is there, so it takes the right to read as well."""
     kind = call.kind(request.type, verb)
     call.rights.require(f"{kind.name}.read")
+    refuse_together(kind)
     node = parse_where(kind, request.where, call.rights.hidden(kind), reach=call.reach)
     return kind, both(call.rules.node(kind, "read"), node)
 

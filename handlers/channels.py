@@ -36,10 +36,10 @@ async def allowed(call: Call, name: str, *, known: bool = False, sending: bool =
     kind = None
     if channel.record is not None:
         kind = call.kind(namespace, "read", path="channel")
-    elif not channel.may_join(call.peer.role):
-        raise HubError("access.denied", f"Role {call.peer.role} may not join {namespace}.", path="channel")
-    if sending and not channel.may_send(call.peer.role):
-        raise HubError("access.denied", f"Role {call.peer.role} may not send to {namespace}.", path="channel")
+    else:
+        call.rights.require(channel.joining, "channel")
+    if sending:
+        call.rights.require(channel.sending, "channel")
     if kind is not None and not known:
         await _look(call, kind, rec)
     return (call.account, name), channel
@@ -78,7 +78,7 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
         raise HubError("data.invalid", "The socket is gone.", path="op")
     who, recover = member(call), request.recover
     after = Place(recover.epoch, recover.offset) if recover is not None and channel.history else None
-    sees = channel.may_see(call.peer.role)
+    sees = channel.presence and call.rights.allows(channel.seeing)
     past = await live.messages.join(key, outlet, session.id, who, channel, after, sees=sees)
     if call.moved or session.outlet is not outlet:
         live.messages.leave(key, outlet)

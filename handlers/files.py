@@ -18,6 +18,7 @@ import msgspec
 
 from handlers import people
 from handlers.base import Answer, Call, Needs, Services, handles
+from handlers.standing import rights_in
 from hub.access import Identity, Rights
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
@@ -65,9 +66,9 @@ async def entered(services: Services, identity: Identity, wanted: str | None) ->
     `wanted` names one; without it these are all that the identity may enter, for the operator `main`.
     """
     if wanted is not None or identity.source == "operator":
-        account, role = await people.enter(services, identity, wanted)
-        return [(account["id"], services.rights.of(role))] if account is not None and role is not None else []
-    return [(account, services.rights.of(role)) for account, role in identity.roles if account != "*"]
+        account, _ = await people.enter(services, identity, wanted)
+        return [(account["id"], await rights_in(services, identity, account["id"]))] if account is not None else []
+    return [(name, await rights_in(services, identity, name)) for name, _ in identity.roles if name != "*"]
 
 
 async def readable_link(

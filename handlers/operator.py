@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from handlers import people
-from handlers.base import Services
+from handlers.base import Call, Services
+from handlers.governed import guard
+from handlers.standing import Roles
 from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
 from hub.schema.actions import action
 from hub.schema.core.credentials import ApiKey
-from hub.schema.core.identity import AccountName, Membership
+from hub.schema.core.identity import AccountName, Membership, Permission, RoleName
 from hub.schema.record import Image
 from hub.schema.texts import problem_of
+from hub.schema.times import format_time
 from hub.schema.writes import Committed
 from hub.wire.errors import HubError
 from storage.backup.base import Dumps
@@ -29,7 +33,8 @@ REINDEX_STEP: Final = 200
 """How many records one step of reindexing takes."""
 REINDEX_PAUSE_SECONDS: Final = 0.005
 """How long writers have the database for themselves between two steps."""
-Role = Literal["viewer", "member", "editor", "manager", "owner"]
+Scopes = Annotated[list[Permission], Meta(max_length=100)]
+Id = Annotated[str, Meta(min_length=1, max_length=64)]
 
 
 class CreateAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,7 +74,7 @@ class CreateUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new person and their role in the account that the caller is in. `another`: also where the name is taken."""
 
     name: Name
-    role: Role
+    role: RoleName
     email: Annotated[str, Meta(max_length=254)] | None = None
     another: bool = False
 
@@ -86,7 +91,7 @@ class SetRole(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`user`: the name or public id of a person in the account that the caller is in."""
 
     user: NameOrId
-    role: Role
+    role: RoleName
 
 
 class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,10 +117,17 @@ class SignedOut(msgspec.Struct, frozen=True):
 
 
 class CreateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key of the account that the caller is in."""
+    """A key of the account that the caller is in. `scopes` narrow what its role may; left out, they are `["*"]`.
 
-    role: Role
+    `service` or `device`: the public id of whom it acts for; it may at most what that one may, and ends with it.
+    """
+
+    role: RoleName
     name: Name = "api key"
+    scopes: Scopes = msgspec.field(default_factory=lambda: ["*"])
+    service: Id | None = None
+    device: Id | None = None
+    expires_at: datetime | None = None
 
 
 class CreatedKey(msgspec.Struct, frozen=True):
@@ -173,6 +185,14 @@ def services_of(ctx: Context) -> Services:
     return services
 
 
+def call_of(ctx: Context) -> Call:
+    """Return the call behind an action of the core."""
+    call = getattr(ctx, "call", None)
+    if not isinstance(call, Call):
+        raise HubError("server.error", "Core actions run inside the hub only.")
+    return call
+
+
 def _refuse_unseen(name: str | None, path: str) -> None:
     problem = problem_of(name) if name is not None else None
     if problem is not None:
@@ -210,6 +230,7 @@ async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
     """Create a person and make them a member of this account."""
     services = services_of(ctx)
     _refuse_unseen(args.name, "args.name")
+    await Roles(services).given(ctx.account, args.role, "args.role")
     if not args.another and await people.is_taken(services, ctx.account, args.name):
         text = "Somebody of this name is in this account already; with `another` there will be two."
         raise HubError("record.exists", text, path="args.name")
@@ -220,8 +241,9 @@ async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
 
 @action("user.role", needs="membership.update", operator=True)
 async def set_role(ctx: Context, args: SetRole) -> Member:
-    """Give a person of this account another role; their sockets are closed and come back with it."""
+    """Give a person of this account another role; their sockets go on with it."""
     member = await people.find_member(services_of(ctx), ctx.account, args.user, "args.user")
+    await Roles(services_of(ctx)).given(ctx.account, args.role, "args.role")
     held = [] if args.role == "owner" else await _another_owner(ctx, member)
     change = ChangeRecord(Membership, member["id"], {"role": args.role}, member["version"])
     return await _settled(ctx, [*held, change], Member(member["user_id"], member["name"], args.role))
@@ -273,7 +295,14 @@ async def _settled(ctx: Context, writes: list[ActionWrite], answer: Member) -> M
 async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     """Create an API key for this account; the key is shown once."""
     _refuse_unseen(args.name, "args.name")
-    data, key = people.make_api_key(services_of(ctx), args.role, args.name)
+    if args.service is not None and args.device is not None:
+        raise HubError("data.invalid", "A key acts for one service account or one device.", path="args.device")
+    if args.expires_at is not None and args.expires_at.tzinfo is None:
+        raise HubError("data.invalid", "A time needs an offset, such as Z or +01:00.", path="args.expires_at")
+    expires_at = None if args.expires_at is None else format_time(args.expires_at)
+    data, key = people.make_api_key(services_of(ctx), args.role, args.name, expires_at)
+    data |= {"scopes": args.scopes, "service_id": args.service, "device_id": args.device}
+    await guard(call_of(ctx)).key(data, "args")
 
     def made(done: Committed) -> CreatedKey:
         return CreatedKey(done.results[0].image["id"], key, args.role)

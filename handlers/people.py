@@ -13,7 +13,7 @@ from handlers.base import Services
 from hub import auth
 from hub.access import SYSTEM, Identity
 from hub.schema.core.credentials import ApiKey, Session
-from hub.schema.core.identity import Account, Membership, User
+from hub.schema.core.identity import Account, Device, Membership, ServiceAccount, User
 from hub.schema.query import Query
 from hub.schema.record import Image, Record, type_of
 from hub.schema.times import format_time, parse_time
@@ -46,7 +46,7 @@ async def authenticate(services: Services, token: str) -> Identity:
     if kind == auth.API_KEY:
         found = await services.storage.lookup(type_of(ApiKey), "digest", auth.digest(token))
         if found:
-            return _of_key(services, found[0], "token")
+            return await _of_key(services, found[0], "token")
     elif kind == auth.SESSION_TOKEN:
         found = await services.storage.lookup(type_of(Session), "digest", auth.digest(token))
         if found and found[0]["kind"] == "token":
@@ -61,7 +61,7 @@ async def again(services: Services, identity: Identity) -> Identity:
         account = identity.roles[0][0]
         key = (await services.storage.get(account, type_of(ApiKey), [rec])).get(rec)
         if key is not None:
-            return _of_key(services, key, "resume")
+            return await _of_key(services, key, "resume")
     elif identity.source == "user":
         session = await _system_record(services, Session, rec)
         if session is not None:
@@ -71,10 +71,26 @@ async def again(services: Services, identity: Identity) -> Identity:
     raise HubError("auth.invalid", "What this session was opened with is no longer valid.", path="resume")
 
 
-def _of_key(services: Services, key: Image, path: str) -> Identity:
+async def _of_key(services: Services, key: Image, path: str) -> Identity:
     _refuse_expired(services, key["expires_at"], path)
-    roles = ((key["account_id"], key["role"]),)
-    return Identity("key", name=key["name"], roles=roles, credential=key["id"], expires_at=key["expires_at"])
+    account = key["account_id"]
+    acts_for: Image | None = None
+    for declared, rec in ((ServiceAccount, key["service_id"]), (Device, key["device_id"])):
+        if rec is not None:
+            kind = type_of(declared)
+            acts_for = (await services.storage.get(account, kind, [rec])).get(rec)
+            if acts_for is None or acts_for["disabled"]:
+                raise HubError("auth.invalid", "What this key acts for was disabled or removed.", path=path)
+    return Identity(
+        "key",
+        name=key["name"],
+        roles=((account, key["role"]),),
+        credential=key["id"],
+        expires_at=key["expires_at"],
+        scopes=tuple(key["scopes"]),
+        acts_for=acts_for["id"] if acts_for is not None else None,
+        bound=acts_for["role"] if acts_for is not None else None,
+    )
 
 
 async def _of_session(services: Services, session: Image, path: str) -> Identity:

@@ -51,9 +51,7 @@ async def roster(call: Call, request: PresenceRoster) -> Answer:
     key, channel = await allowed(call, request.channel, known=known)
     if not channel.presence:
         raise HubError("data.invalid", f"Nobody is shown in the channels of {channel.namespace}.", path="channel")
-    if not channel.may_see(call.peer.role):
-        text = f"Role {call.peer.role} is not told who is in {channel.namespace}."
-        raise HubError("access.denied", text, path="channel")
+    call.rights.require(channel.seeing, "channel")
     rosters = call.services.live.rosters
     if request.count:
         return Answer({"count": len(rosters.roster(key))})

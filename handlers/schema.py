@@ -8,6 +8,7 @@ import msgspec
 
 from handlers.base import Answer, Call, Needs, handles
 from hub.access import SYSTEM, Rights
+from hub.schema.access import VERBS
 from hub.schema.actions import ActionSpec
 from hub.schema.fields import FOR_ID
 from hub.schema.record import RecordType, referred
@@ -15,8 +16,6 @@ from hub.schema.registry import Registry
 from hub.schema.views import Sight
 from hub.schema.where import OF_LISTS, operators_of
 from hub.wire.requests import SchemaDescribe
-
-VERBS = ("read", "create", "update", "delete", "purge")
 
 
 @handles(Needs.ACCOUNT)
@@ -38,7 +37,7 @@ async def describe(call: Call, request: SchemaDescribe) -> Answer:
     actions = _actions(registry, rights, operator, request.types)
     lookups = {name: found.doc for name, found in sorted(registry.lookups.items())} if "lookup_row" in types else {}
     found = {"types": types, "actions": actions, "lookups": lookups}
-    channels = _channels(registry, call.peer.role, rights, request.types)
+    channels = _channels(registry, rights, request.types)
     return Answer({"hash": tag, **found, "channels": channels, "commands": _commands(registry, rights, request.types)})
 
 
@@ -117,15 +116,15 @@ def _arguments(spec: ActionSpec) -> dict[str, Any]:
     return schema
 
 
-def _channels(registry: Registry, role: str | None, rights: Rights, types: list[str] | None) -> dict[str, Any]:
+def _channels(registry: Registry, rights: Rights, types: list[str] | None) -> dict[str, Any]:
     """Describe the declared namespaces that the caller may join; with `types`, those of records of these."""
     found: dict[str, Any] = {}
     for name, channel in sorted(registry.channels.items()):
         if types is not None and name not in types:
             continue
-        joins = channel.may_join(role) if channel.record is None else rights.allows(f"{name}.read")
-        if joins:
-            found[name] = {**channel.says(), "send": channel.may_send(role), "see": channel.may_see(role)}
+        if rights.allows(channel.joining):
+            sees = channel.presence and rights.allows(channel.seeing)
+            found[name] = {**channel.says(), "send": rights.allows(channel.sending), "see": sees}
     return found
 
 

@@ -12,10 +12,10 @@ from channels.live import SessionState
 from channels.presence import identity_of
 from handlers import people
 from handlers.base import Answer, Call, Needs, Peer, Services, handles
+from handlers.standing import Standing, Steady, rights_in
 from handlers.wishes import renewed
-from hub.access import GUEST, OPERATOR, Identity
+from hub.access import GUEST, OPERATOR, Identity, Rights
 from hub.auth import proof_of
-from hub.schema.record import Image
 from hub.session import OPEN
 from hub.wire import close
 from hub.wire.codec import FRAME_BYTES, OPERATOR_FRAME_BYTES, Shared, refine
@@ -46,13 +46,23 @@ async def identify(call: Call, token: str | None) -> Identity:
     return OPERATOR if call.peer.operator else GUEST
 
 
-def settle(call: Call, peer: Peer, identity: Identity, account: Image | None, role: str | None) -> None:
+async def standing(call: Call, identity: Identity, wanted: str | None) -> Standing:
+    """Return which account an identity enters, and what it may there; raise as `people.enter`."""
+    account, role = await people.enter(call.services, identity, wanted)
+    if account is None or role is None:
+        return Standing(identity)
+    return Standing(identity, account, role, await rights_in(call.services, identity, account["id"]))
+
+
+def settle(peer: Peer, now: Standing) -> None:
     """Make an identity and its account what the peer is from now on."""
-    peer.identity = identity
-    peer.account = account["id"] if account else None
-    peer.account_name = account["name"] if account else None
-    peer.role = role
-    peer.rights = call.services.rights.of(role) if role else None
+    peer.identity = now.identity
+    peer.account = now.account["id"] if now.account else None
+    peer.account_name = now.account["name"] if now.account else None
+    peer.role = now.role
+    peer.rights = now.rights
+    if peer.session is not None:
+        peer.session.rights = now.rights
 
 
 @handles(Needs.NOTHING)
@@ -64,7 +74,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
     back = _resumed(call, request)
     far = _elsewhere(call, request) if back is None else None
     was = back.identity if back is not None else identity_of(far) if far is not None else None
-    withdrawals = live.withdrawals
+    steady = Steady(call.services)
     if request.token is not None or was is None:
         identity = await identify(call, request.token)
     elif was is OPERATOR and not peer.operator:
@@ -73,17 +83,17 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         identity = await people.again(call.services, was)
     if was is not None and not _same(identity, was):
         back = far = None
-    account, role = None, None
+    now = Standing(identity)
     if identity is not GUEST:
         wanted = request.account
         if wanted is None and (before := back or far) is not None:
             wanted = before.account
-        account, role = await people.enter(call.services, identity, wanted)
+        now = await standing(call, identity, wanted)
     if back is not None and _resumed(call, request) is not back:
         back = None  # it ended, or came back elsewhere, while we looked
     secret = public_id(call.services.random(8)) + public_id(call.services.random(8))
     proof = proof_of(secret)
-    account_id = account["id"] if account else None
+    account_id = now.account["id"] if now.account else None
     if far is not None:
         far = await _claimed(call, request, far) if far.account == account_id else None
     heard = live.hears_of(account_id)
@@ -102,17 +112,24 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         session = SessionState(call.services.new_id(), identity, account_id, proof, peer.outlet)
         await live.open(session)
     session.closing = peer.closing
-    if not heard or live.withdrawals != withdrawals:
-        await _confirm(call, session)
+    try:
+        if not heard:
+            now = await _confirm(call, session, now)
+        while steady.again():
+            now = await _confirm(call, session, now)
+    except HubError:
+        live.cut(session, clean=True)
+        raise
     peer.session = session
-    settle(call, peer, identity, account, role)
+    settle(peer, now)
+    session.changed = lambda identity, role, rights: _changed(peer, identity, role, rights)
     renewed(call, session)
     data: dict[str, Any] = {
         "session": session.id,
         "resume": secret,
-        "user": identity.user,
+        "user": now.identity.user,
         "account": peer.account,
-        "roles": [role] if role else [],
+        "roles": [now.role] if now.role else [],
         "heartbeat": HEARTBEAT_SECONDS,
         "server": {
             "name": "aether-hub",
@@ -124,7 +141,7 @@ async def hello(call: Call, request: SessionHello) -> Answer:
         "seq": None,
         "limits": LIMITS | ({"frame_bytes": OPERATOR_FRAME_BYTES} if peer.operator else {}),
         "features": FEATURES,
-        "display": {"user": identity.name or None, "account": peer.account_name},
+        "display": {"user": now.identity.name or None, "account": peer.account_name},
     }
     if peer.account is not None:
         data["epoch"] = live.dispatcher.epoch(peer.account)
@@ -133,17 +150,27 @@ async def hello(call: Call, request: SessionHello) -> Answer:
     return Answer(data, then=lambda: live.calls.arrive(session, who_is(session.identity)))
 
 
-async def _confirm(call: Call, session: SessionState) -> None:
+async def _confirm(call: Call, session: SessionState, then: Standing) -> Standing:
     """Look once more whether the credential still stands, now that its withdrawal would be heard of."""
-    live = call.services.live
-    try:
-        now = await people.again(call.services, session.identity)
-    except HubError:
-        live.cut(session, clean=True)
-        raise
-    if now.roles != session.identity.roles or session not in live.sessions():
-        live.cut(session, clean=True)
+    identity = await people.again(call.services, session.identity)
+    if session.account is None or then.rights is None:
+        same = identity.roles == then.identity.roles
+    else:
+        same = identity.role_in(session.account) == then.role
+        same = (
+            same and (await rights_in(call.services, identity, session.account)).fingerprint == then.rights.fingerprint
+        )
+    if not same or session not in call.services.live.sessions():
         raise HubError("auth.invalid", "Its rights have just changed; say session.hello again.", path="token")
+    session.identity = identity
+    return Standing(identity, then.account, then.role, then.rights)
+
+
+def _changed(peer: Peer, identity: Identity, role: str | None, rights: Rights | None) -> None:
+    """Somebody's rights are others than they were: what is asked from now on has these."""
+    peer.identity, peer.role, peer.rights = identity, role, rights
+    if peer.renewed is not None:
+        peer.renewed()
 
 
 def _resumed(call: Call, request: SessionHello) -> SessionState | None:
@@ -182,24 +209,34 @@ def _take_over(call: Call, session: SessionState) -> None:
             closing(close.RESUMED.code, close.RESUMED.reason)
 
 
+async def _renewed(call: Call, token: str) -> Standing:
+    """Return what somebody may with another token of theirs; raise where it is another's."""
+    identity, mine, account = await people.authenticate(call.services, token), call.peer.identity, call.peer.account
+    if identity.user != mine.user or (identity.user is None and identity.actor != mine.actor):
+        raise HubError("auth.invalid", "This token belongs to somebody else; say session.hello instead.", path="token")
+    if account is None:
+        return Standing(identity)
+    role = identity.role_in(account)
+    if role is None:
+        raise HubError("access.denied", "This token may not enter the account of this session.", path="token")
+    return Standing(identity, None, role, await rights_in(call.services, identity, account))
+
+
 @handles(Needs.IDENTITY)
 async def renew(call: Call, request: SessionAuth) -> Answer:
     """Renew the token of a session; nothing is dropped."""
-    peer = call.peer
-    identity = await people.authenticate(call.services, request.token)
-    mine = peer.identity
-    if identity.user != mine.user or (identity.user is None and identity.roles != mine.roles):
-        raise HubError("auth.invalid", "This token belongs to somebody else; say session.hello instead.", path="token")
-    role = identity.role_in(peer.account) if peer.account else None
-    if peer.account is not None and role is None:
-        raise HubError("access.denied", "This token may not enter the account of this session.", path="token")
-    if role is not None and role != peer.role:
-        raise HubError("access.denied", "The role has changed; say session.hello again.", path="token")
-    peer.identity = identity
-    if peer.session is not None:
-        peer.session.identity = identity
-        call.services.live.tell_of(peer.session)
-        renewed(call, peer.session)
+    peer, steady = call.peer, Steady(call.services)
+    now = await _renewed(call, request.token)
+    while steady.again():
+        now = await _renewed(call, request.token)
+    identity, role, rights = now.identity, now.role, now.rights
+    session = peer.session
+    if session is None:
+        peer.identity, peer.role, peer.rights = identity, role, rights
+    else:
+        call.services.live.reviews.settle(session, identity, role, rights)
+        call.services.live.tell_of(session)
+        renewed(call, session)
     return Answer({"expires_at": identity.expires_at, "roles": [role] if role else []})
 
 

@@ -21,6 +21,7 @@ from handlers import people
 from handlers.base import Call, Operations, Peer, Services
 from handlers.channels import allowed
 from handlers.records import plan
+from handlers.standing import rights_in
 from hub.access import Identity
 from hub.wire.codec import convert
 from hub.wire.errors import HubError
@@ -154,6 +155,7 @@ async def _peer(services: Services, kept: Wished, account: str, who: Who) -> Pee
     try:
         identity = await people.again(services, known)
         entered, role = await people.enter(services, identity, account)
+        rights = await rights_in(services, identity, account)
     except HubError as refusal:
         if refusal.retry_after is not None:
             raise
@@ -166,5 +168,5 @@ async def _peer(services: Services, kept: Wished, account: str, who: Who) -> Pee
         account=entered["id"],
         account_name=entered["name"],
         role=role,
-        rights=services.rights.of(role),
+        rights=rights,
     )

@@ -22,6 +22,7 @@ from channels.calls import Calls
 from channels.live import Live
 from handlers import people
 from handlers.base import MODULES, Operations, Services, system_clock
+from handlers.standing import judges
 from handlers.visits import SETTLE_SECONDS, Visits
 from hub.access import SYSTEM, RightsTable
 from hub.edge import http
@@ -248,6 +249,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         instance=secrets.token_hex(4),
         max_file_bytes=settings.max_file_bytes,
     )
+    live.reviews.by(judges(services))
     operations = Operations(MODULES)
     visits = Visits(services, operations, SETTLE_SECONDS if settings.redis_url else 0.0)
     live.rosters.happened = visits.happened

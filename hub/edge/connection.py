@@ -83,7 +83,7 @@ class Connection:
         limit = OPERATOR_FRAME_BYTES if operator else FRAME_BYTES
         self.core = Session(codec, self._loop.time(), limit)
         self.outlet = Outlet(codec, self._wake)
-        self.peer = Peer(operator=operator, outlet=self.outlet, closing=self.close)
+        self.peer = Peer(operator=operator, outlet=self.outlet, closing=self.close, renewed=self._watch_expiry)
         self._edge = edge
         self.outlet.framed = edge.framed
         self._flushing = False
@@ -339,7 +339,7 @@ class Connection:
     def _watch_expiry(self) -> None:
         expires = self.peer.identity.expires_at
         if expires is None:
-            return
+            return  # a timer that runs looks at what is true then
         seconds = (parse_time(expires) - datetime.now(UTC)).total_seconds()
         self._stop_timer()
         self._timer = self._loop.call_later(max(0.0, min(seconds, 86_400.0)), self._expired)

@@ -9,9 +9,8 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from handlers import people
 from handlers.base import Call, Peer, Services
-from handlers.sessions import identify, settle
+from handlers.sessions import identify, settle, standing
 from hub.edge.addresses import address_of
 from hub.edge.guard import is_operator
 from hub.wire import frames
@@ -56,8 +55,7 @@ async def peer_of(services: Services, request: Request) -> Peer:
     call = Call(services, peer)
     identity = await identify(call, bearer(request))
     if identity.source != "guest":
-        account, role = await people.enter(services, identity, request.headers.get("x-aether-account"))
-        settle(call, peer, identity, account, role)
+        settle(peer, await standing(call, identity, request.headers.get("x-aether-account")))
     return peer
 
 

@@ -37,6 +37,8 @@ class Kept:
 class Channel:
     """A declared namespace of channels; roles are of the ladder, each the least one that may.
 
+    They seed permissions: `board.join`, `board.send`, `board.see`.
+
     `join` lets hear it, `send` speak (default: nobody), `see` learn who is there (None: whoever may join).
     `presence`: whether members are shown at all; `named`: whether a message says who sent it. `history` is how many
     messages are kept, for `seconds`; `last` of them are told to who joins late. `message_bytes` bounds the data of a
@@ -97,17 +99,32 @@ class Channel:
         """How much of each channel is kept."""
         return Kept(self.history, self.seconds if self.history else 0)
 
-    def may_join(self, role: str | None) -> bool:
-        """Say whether a role may join, where the channels are of no record type."""
-        return role is not None and rank(role) >= rank(self.join)
+    def permissions(self) -> dict[str, str]:
+        """Return the permissions of the namespace that are declared, each with its least role.
 
-    def may_send(self, role: str | None) -> bool:
-        """Say whether a role may send."""
-        return role is not None and rank(role) >= rank(self.send)
+        Whoever may read the record joins its channels, and who joins is told who is there, unless `see` says less.
+        """
+        found = {f"{self.namespace}.send": self.send}
+        if self.record is None:
+            found[f"{self.namespace}.join"] = self.join
+        if self.see is not None:
+            found[f"{self.namespace}.see"] = self.see
+        return found
 
-    def may_see(self, role: str | None) -> bool:
-        """Say whether a role learns who is there."""
-        return self.presence and (self.see is None or (role is not None and rank(role) >= rank(self.see)))
+    @property
+    def joining(self) -> str:
+        """The permission to join."""
+        return f"{self.namespace}.join" if self.record is None else f"{self.namespace}.read"
+
+    @property
+    def sending(self) -> str:
+        """The permission to speak."""
+        return f"{self.namespace}.send"
+
+    @property
+    def seeing(self) -> str:
+        """The permission to learn who is there."""
+        return self.joining if self.see is None else f"{self.namespace}.see"
 
 
 def of_type(kind: RecordType) -> Channel:

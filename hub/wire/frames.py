@@ -98,6 +98,14 @@ def progress(call: int, n: int, fraction: float | None, message: str | None) -> 
     return body
 
 
+def notice(code: str, text: str, data: Message | None = None) -> Message:
+    """Build what a client is told that is no answer and no change: `code` names it."""
+    body: Message = {"op": "notice", "code": code, "message": text}
+    if data is not None:
+        body["data"] = data
+    return body
+
+
 def goaway(why: str, retry_after: float, jitter: float) -> Message:
     """Build the announcement of a planned close; both times in seconds."""
     return {"op": "goaway", "why": why, "retry_after": retry_after, "jitter": jitter}

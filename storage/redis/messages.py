@@ -16,8 +16,8 @@ from zlib import crc32
 
 import msgspec
 
-from hub.schema.core.credentials import ApiKey, Session
-from hub.schema.core.identity import Account, Membership, User
+from hub.schema.core.credentials import ApiKey, Invitation, Login, Pairing, Session
+from hub.schema.core.identity import Account, Device, Domain, Membership, Role, ServiceAccount, User
 from hub.schema.record import type_of
 from hub.schema.writes import ChangeSet
 
@@ -28,7 +28,13 @@ BUCKETS: Final = 64
 MESSAGE_BYTES: Final = 512 * 1024
 """The largest message; of a commit that does not fit in one, only the number is told."""
 MESSAGE_COMMITS: Final = 64
-RIGHTS: Final = frozenset(type_of(kind).name for kind in (Account, User, Membership, ApiKey, Session))
+RIGHTS: Final = frozenset(
+    type_of(kind).name
+    for kind in (
+        *(Account, User, Membership, Role, ServiceAccount, Device, Domain),
+        *(ApiKey, Session, Login, Invitation, Pairing),
+    )
+)
 """The types that say who may do what."""
 _MAC: Final = 32
 

@@ -335,7 +335,7 @@ async def test_a_disabled_user_and_an_ended_membership_end_sessions(scene: Scene
     storage = scene.store.storage
     await storage.submit(Commit(SYSTEM, (Create(user, "ada", user.accept_create({"name": "Ada"})),)))
     data = {"user_id": "ada", "role": "viewer", "name": "Ada"}
-    await storage.submit(Commit(ACCOUNT, (Create(member, "member", member.accept_create(data)),)))
+    await storage.submit(Commit(ACCOUNT, (Create(member, "member", member.accept_create(data, trusted=True)),)))
     here, elsewhere = await scene.session(), await scene.session(account="another")
     await storage.submit(Commit(SYSTEM, (Update(user, "ada", user.accept_change({"name": "Ada L."})),)))
     assert scene.closed == {}

@@ -124,9 +124,9 @@ async def test_what_says_who_may_do_what_is_told_by_its_number_only(server: Redi
 
 
 def test_the_types_that_say_who_may_do_what_are_those_that_end_sessions() -> None:
-    from channels.live import _CREDENTIALS
+    from channels.reviews import WATCHED
 
-    assert RIGHTS > _CREDENTIALS
+    assert WATCHED.keys() < RIGHTS
 
 
 async def test_forged_and_garbled_messages_are_counted_and_dropped_and_logged_once(

@@ -111,7 +111,7 @@ async def test_a_viewer_moves_nothing(tenant: Tenant, codec: str) -> None:
     async with tenant.client("editor", codec) as editor, tenant.client("viewer", codec) as viewer:
         ids = await make_programme(editor)
         answer = await viewer.call("action.call", **move(ids["one"], at(15)))
-        assert (answer["code"], answer["details"]) == ("access.denied", {"needs": "event_session.update"})
+        assert (answer["code"], answer["details"]["needs"]) == ("access.denied", "event_session.update")
         assert (await viewer.ok("record.get", type="event_session", rec=ids["one"]))["version"] == 1
 
 

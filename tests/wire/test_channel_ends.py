@@ -184,9 +184,9 @@ async def test_a_role_that_may_not_read_the_records_joins_none_of_their_channels
         answers: list[Message] = []
         for rec in (key["id"], "AAAAAAAAAAA"):
             answers.append(await viewer.call("channel.join", channel=f"api_key:{rec}", presence={"state": {}}))
-        assert {(a["code"], a["message"], str(a["details"])) for a in answers} == {
-            ("access.denied", answers[0]["message"], str({"needs": "api_key.read"}))
-        }
+        (said,) = {(a["code"], a["message"], str(a["details"])) for a in answers}
+        assert said[0] == "access.denied"
+        assert "'needs': 'api_key.read'" in said[2]
         assert [m["name"] for m in (await join(owner, channel, {}))["members"]] == ["owner"]
 
 

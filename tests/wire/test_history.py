@@ -165,7 +165,7 @@ async def test_who_may_read_may_read_the_past_and_nobody_else(tenant: Tenant, co
             ("record.revert", {"version": 1}, "depot.update"),
         ):
             message = await viewer.call(op, type="depot", rec=made, **more)
-            assert (message["code"], message["details"]) == ("access.denied", {"needs": needs})
+            assert (message["code"], message["details"]["needs"]) == ("access.denied", needs)
         key = (await owner.ok("record.find", type="api_key"))["records"][0]["id"]
         assert await viewer.refused("record.history", type="api_key", rec=key) == ("access.denied", None)
         assert await owner.refused("record.history", type="depot", rec="AAAAAAAAAAA") == ("record.not_found", "rec")

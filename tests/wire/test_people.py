@@ -58,7 +58,9 @@ async def test_another_role_reaches_open_sockets(tenant: Tenant, desk: Client, c
     async with connected(tenant.process.socket_url, codec) as grace:
         await grace.greet(token)
         assert (await act(desk, "user.role", user=made["id"], role="viewer"))["role"] == "viewer"
-        assert await grace.closed() == 1012
+        notice = await grace.push("notice")
+        assert (notice["code"], notice["data"]) == ("rights.changed", {"roles": ["viewer"]})
+        assert (await grace.refused("record.create", type="event", data={}))[0] == "access.denied"
     async with connected(tenant.process.socket_url, codec) as again:
         assert (await again.greet(token))["roles"] == ["viewer"]
 

@@ -30,7 +30,7 @@ async def test_only_who_may_purge_deletes_for_good(tenant: Tenant, codec: str) -
     async with tenant.client("editor", codec) as editor, tenant.client("owner", codec) as owner:
         made = await editor.create("depot", name="A")
         message = await editor.call("record.delete", type="depot", rec=made["id"], mode="hard")
-        assert (message["code"], message["details"]) == ("access.denied", {"needs": "depot.purge"})
+        assert (message["code"], message["details"]["needs"]) == ("access.denied", "depot.purge")
         answer = await owner.ok("record.delete", type="depot", rec=made["id"], mode="hard", if_version=1)
         assert answer == {"rec": made["id"], "version": 2}
         for op, more in (

@@ -43,15 +43,15 @@ class User(Record, system=True, access=ONLY_HUB, unique=(("email",),)):
 class Membership(
     Record,
     parent=Account,
-    access=Access(read="viewer", create="nobody", update="nobody", delete="nobody", purge="nobody"),
+    access=Access(read="viewer", create="nobody", update="manager", delete="manager", purge="nobody"),
     unique=(("user",),),
 ):
-    """That a user belongs to this account, with which role; carries the name for lists."""
+    """That a user belongs to this account, with which role; carries the name for lists. There is always an owner."""
 
     user: Annotated[Ref[User], Field(write_once=True)]
     role: RoleName
-    name: Name
-    email: Annotated[str, Meta(max_length=254)] | None = None
+    name: Annotated[Name, Field(read_only=True)]
+    email: Annotated[str, Meta(max_length=254), Field(read_only=True)] | None = None
 
 
 class Role(
