@@ -213,9 +213,7 @@ class Reviews:
         self._channels(session, account, session.outlet, before.rules_for(known, account), before)
         self._held(session, before, rights)
 
-    def _channels(
-        self, session: SessionState, account: str, outlet: Outlet, ruled: RowRules, before: Rights
-    ) -> None:
+    def _channels(self, session: SessionState, account: str, outlet: Outlet, ruled: RowRules, before: Rights) -> None:
         rights = session.rights
         if rights is None:
             return

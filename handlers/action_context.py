@@ -85,7 +85,7 @@ class ActionContext:
 
     @property
     def _rules(self) -> RowRules:
-        return self._call.rules
+        return self.call.rules
 
     @property
     def rights(self) -> Rights:
