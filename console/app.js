@@ -30,6 +30,7 @@ let events = null;
 
 /** @param {"starting" | "app" | "signin" | "account"} view */
 function show(view) {
+  if (view === "signin" && document.body.dataset.view !== view) signIn.look();
   document.body.dataset.view = view;
 }
 

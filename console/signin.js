@@ -4,6 +4,7 @@
 
 import { signIn } from "/client/index.js";
 import { h, icon, mark } from "./dom.js";
+import { providerButtons } from "./providers.js";
 import { nextStep } from "./toast.js";
 
 const TOKEN = "aether.token";
@@ -88,12 +89,18 @@ export function signInCard({ onToken }) {
       onToken((await signIn(code)).token);
       field.value = "";
     } catch (error) {
-      const known = /** @type {any} */ (error);
-      say(known.code ? `${known.message} ${nextStep(known)}` : "The hub does not answer. Is it running?");
+      fail(error);
     } finally {
       button.disabled = false;
     }
   };
+
+  /** Say what was refused, and what to do next. @param {unknown} error */
+  const fail = (error) => {
+    const known = /** @type {any} */ (error);
+    say(known.code ? `${known.message} ${nextStep(known)}` : "The hub does not answer. Is it running?");
+  };
+  const others = providerButtons({ redeem, say, fail });
 
   const form = h("form", { onsubmit: (/** @type {Event} */ event) => {
     event.preventDefault();
@@ -107,9 +114,9 @@ export function signInCard({ onToken }) {
     h("div", { class: "card-large" }, mark(),
       h("h1", { id: "signin-title", text: "Sign in to Aether Hub" }),
       h("p", { id: "signin-hint", text: "On the machine of the hub, run this and open the link it prints. A link works once, for 15 minutes." }),
-      command("signin-link"), whereToRun("For another account than main add ", code("--account NAME"), "."), form, problem),
+      command("signin-link"), whereToRun("For another account than main add ", code("--account NAME"), "."), form, problem, others.element),
   );
-  return { element, redeem, say };
+  return { element, redeem, say, look: others.look };
 }
 
 /**

@@ -32,6 +32,8 @@ from hub.edge.budget import Budgets
 from hub.edge.connection import Hub
 from hub.edge.guard import Guard
 from hub.edge.health import Check, Health
+from hub.edge.oidc import rules
+from hub.edge.oidc.side import OidcSide
 from hub.edge.server import listen_tcp, listen_unix, make_server
 from hub.edge.wheel import Wheel
 from hub.schema.core.identity import Account
@@ -39,7 +41,7 @@ from hub.schema.query import Query
 from hub.schema.record import type_of
 from hub.schema.registry import Registry
 from hub.schema.times import format_time
-from hub.settings import Settings, page_url
+from hub.settings import Settings, SettingsError, page_url
 from hub.version import VERSION
 from hub.wire.errors import HubError
 from storage.base import Storage, StorageRefused
@@ -153,6 +155,7 @@ class Assembled:
     health: Health
     app: Guard
     visits: Visits
+    oidc: OidcSide
 
 
 def ago(days: int) -> Callable[[], str]:
@@ -269,8 +272,14 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     if settings.redis_url:
         checks.append(Check("redis", bus.probe, needed=False))
     health = Health(VERSION, services.instance, checks, lambda: hub.draining)
-    app = http.build(hub, health, frozenset(settings.origins))
-    return Assembled(settings, folder, storage, hub, health, app, visits)
+    origins = frozenset(settings.origins)
+    try:
+        providers = rules.read(settings.oidc_file)
+    except rules.RulesError as error:
+        raise SettingsError(str(error)) from None
+    oidc = OidcSide(services, providers, settings.public_url, origins)
+    app = http.build(hub, health, origins, oidc)
+    return Assembled(settings, folder, storage, hub, health, app, visits, oidc)
 
 
 async def first_start(services: Services, account: str = "main") -> bool:
@@ -332,7 +341,7 @@ async def serve(
     on_ready: Callable[[Assembled, str, str | None], None] = lambda hub, url, link: None,
     until: asyncio.Event | None = None,
 ) -> None:
-    """Run a hub until it is told to stop; raise `DataInUse`, `ListenError`, `StorageRefused`.
+    """Run a hub until it is told to stop; raise `DataInUse`, `ListenError`, `StorageRefused`, `SettingsError`.
 
     `on_ready` gets the page's address, and the sign-in link of a first start; it is called again with the link where
     the database only came later. Without `tcp` only DIR/hub.sock is listened on; `until` ends the hub from the same
@@ -358,9 +367,10 @@ async def serve(
         late = not parts.storage.ready
         code = None if late else await first_code(services)
         sockets.append(listen_unix(folder.socket))
+        url, ready = str(folder.socket), parts
         if tcp:
-            services.url = page_url(*sockets[0].getsockname()[:2])
-        url, ready = services.url or str(folder.socket), parts
+            url = page_url(*sockets[0].getsockname()[:2])
+            services.url = settings.public_url or url
 
         def said(code: str | None) -> None:
             on_ready(ready, url, f"{url}/#signin={code}" if code else None)
@@ -390,6 +400,7 @@ async def serve(
                 task.cancel()
     finally:
         if parts is not None:
+            await parts.oidc.close()
             await parts.visits.close()
             await parts.hub.services.live.close()
             await parts.storage.close()

@@ -66,6 +66,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "data folder's own.",
         ),
     ] = ""
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^https?://[a-z0-9.\[\]:-]+$",
+            title="empty or an address such as https://hub.example, in small letters and without a path",
+            description="The address under which people reach this hub, without a path: where links in mails and "
+            "answers of sign-in providers lead. Empty means the address that the hub listens on.",
+        ),
+    ] = ""
+    oidc_file: Annotated[
+        str,
+        Meta(
+            description="A TOML file with the OpenID Connect providers that people may sign in with "
+            "([signing in with OIDC](oidc.md)); empty: none. It holds secrets: only the hub's own user should read it."
+        ),
+    ] = ""
     packs: Annotated[
         tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
     ] = ("packs.events",)

@@ -2,7 +2,7 @@
 # Run the tests. Arguments go to pytest, for example: scripts/test.sh tests/house -k ladder
 # The page's tests drive Debian's chromium through playwright, whose driver is a Node that needs libatomic; the
 # proof that answers wait for the disk runs a hub under strace; the MariaDB keeper and the Redis bus are tested on servers of the
-# tests' own.
+# tests' own; npm installs the OpenID provider that people sign in with there.
 # Without them these tests fail, they are never skipped.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,6 +13,7 @@ command -v chromium >/dev/null || missing+=(chromium)
 command -v strace >/dev/null || missing+=(strace)
 PATH=$PATH:/usr/sbin:/usr/local/sbin command -v mariadbd >/dev/null || missing+=(mariadb-server)
 PATH=$PATH:/usr/sbin:/usr/local/sbin command -v redis-server >/dev/null || missing+=(redis-server)
+command -v npm >/dev/null || missing+=(npm)
 driver=$(.venv/bin/python -c 'from playwright._impl._driver import compute_driver_executable as d; print(d()[0])')
 "$driver" --version >/dev/null 2>&1 || missing+=(libatomic1)
 

@@ -40,3 +40,46 @@ export async function signOut(token, { origin = "", fetch: fetcher = fetch } = {
   });
   if (!response.ok) throw await refusal(response);
 }
+
+/**
+ * The sign-in providers of a hub; `start` is where signing in with one begins.
+ * @param {{origin?: string, fetch?: typeof fetch}} [options]
+ * @returns {Promise<{name: string, title: string, start: string}[]>}
+ */
+export async function providers({ origin = "", fetch: fetcher = fetch } = {}) {
+  const response = await fetcher(`${origin}/auth/providers`);
+  if (!response.ok) throw await refusal(response);
+  return (await response.json()).providers;
+}
+
+/**
+ * Sign in with a provider in a window of its own. Call it while a click is handled, or no window may open.
+ * Rejects with `auth.invalid` where the window was closed, and with what the hub said where it refused.
+ * @param {{start: string}} provider one of `providers()`
+ * @returns {Promise<string>} the code for `signIn`
+ */
+export function signInBy({ start }) {
+  const hub = new URL(start).origin;
+  const opened = window.open(`${start}?mode=popup&origin=${encodeURIComponent(location.origin)}`, "aether-signin", "popup,width=520,height=680");
+  return new Promise((resolve, reject) => {
+    if (opened === null) {
+      reject(new HubError({ code: "auth.invalid", message: "The browser opened no window; allow windows of this page." }));
+      return;
+    }
+    /** @param {() => void} outcome */
+    const end = (outcome) => {
+      clearInterval(looking);
+      removeEventListener("message", told);
+      outcome();
+    };
+    const told = (/** @type {MessageEvent} */ { origin, source, data }) => {
+      if (origin !== hub || source !== opened || data?.kind !== "aether.signin") return;
+      if (data.code) end(() => resolve(data.code));
+      else end(() => reject(new HubError(data.error)));
+    };
+    const looking = setInterval(() => {
+      if (opened.closed) setTimeout(() => end(() => reject(new HubError({ code: "auth.invalid", message: "The window was closed before you were signed in." }))), 300);
+    }, 300);
+    addEventListener("message", told);
+  });
+}

@@ -24,6 +24,7 @@ from hub.edge.exchange import answer, bearer, body_of, peer_of, refused
 from hub.edge.guard import Guard
 from hub.edge.health import Health
 from hub.edge.incidents import told
+from hub.edge.oidc.side import OidcSide
 from hub.edge.socket import SocketEndpoint
 from hub.logs import request_id
 from hub.wire import frames
@@ -106,7 +107,7 @@ def web_folder(name: str) -> Path:
     return installed if installed.is_dir() else checkout
 
 
-def build(hub: Hub, health: Health, origins: frozenset[str]) -> Guard:
+def build(hub: Hub, health: Health, origins: frozenset[str], oidc: OidcSide) -> Guard:
     """Return the whole ASGI application of a hub."""
     side = HttpSide(hub)
     console, client = web_folder("console"), web_folder("client")
@@ -116,6 +117,8 @@ def build(hub: Hub, health: Health, origins: frozenset[str]) -> Guard:
         return FileResponse(index, headers={"cache-control": "no-cache"})
 
     async def not_found(request: Request, error: Exception) -> Response:
+        if (meant := oidc.mangled(request)) is not None:
+            return meant
         return refused(HubError("op.unknown", "There is nothing at this address."))
 
     async def refusal(request: Request, error: Exception) -> Response:
@@ -132,6 +135,7 @@ def build(hub: Hub, health: Health, origins: frozenset[str]) -> Guard:
         Route("/rpc", side.rpc, methods=["POST"]),
         Route("/auth/signin", side.signin, methods=["POST"]),
         Route("/auth/signout", side.signout, methods=["POST"]),
+        *oidc.routes(),
         *files.routes(hub.services),
         Route("/favicon.ico", lambda request: RedirectResponse("/console/favicon.svg")),
         Mount("/console", PageFiles(directory=console, check_dir=False)),

@@ -29,10 +29,10 @@ def free_port() -> int:
 class HubProcess:
     """A hub on a port and a data folder that stay the same over kills."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, port: int = 0, **settings: str) -> None:
         self._settings = {f"AETHER_{name.upper()}": value for name, value in settings.items()}
         self.data, self.log = folder / "data", folder / "hub.log"
-        self.port = free_port()
+        self.port = port or free_port()
         self.process: Forked | None = None
         self.start()
 

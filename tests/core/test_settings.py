@@ -35,6 +35,8 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
         "migrate": "refuse",
         "packs": "packs.events, my.pack",
         "origins": "https://a.example",
+        "public_url": "https://hub.example",
+        "oidc_file": "oidc.toml",
         "compression": "once",
         "log_level": "debug",
         "log_format": "json",
