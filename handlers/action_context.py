@@ -198,6 +198,12 @@ class ActionContext:
             case DeleteRecord():
                 return Delete(kind, write.rec, write.if_version)
 
+    async def secret(self, record: Image, field: str) -> Any:
+        """Return a secret of a record; an audit entry says who read it."""
+        from handlers.secrets import read_secret  # which declares an action over this very context
+
+        return await read_secret(self.services, self.identity, self.account, record, field)
+
     def progress(self, fraction: float | None = None, message: str | None = None) -> None:
         """Tell the caller how far the action is."""
         outlet = self.call.peer.outlet

@@ -24,6 +24,7 @@ import msgspec
 
 from channels.live import Live, SessionState
 from channels.outlet import Outlet
+from handlers.audit import Audit
 from handlers.guard import Guard
 from handlers.turns import Turns
 from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
@@ -44,6 +45,7 @@ from hub.wire.requests import REQUESTS, ActionCall, Request, op_name
 from hub.wire.requests import Write as WriteRequest
 from storage.base import Found, Hits, Storage, Totals
 from storage.blobs.base import BlobStore
+from storage.keyring import Keyring
 
 log = logging.getLogger("hub.handlers")
 IDS_AT_ONCE: Final = 512
@@ -78,12 +80,19 @@ class Services:
     random: Callable[[int], bytes] = secrets.token_bytes
     turns: Turns = field(default_factory=Turns)
     """What actions hold for themselves in this instance."""
+    keyring: Keyring | None = None
+    """The keys of secret fields; None where no type has one."""
+    audit: Audit = field(init=False)
+    """What managers can look up later: who came in, what was refused."""
     guard: Guard = field(default_factory=Guard)
     """What guards the ways in."""
     beats: dict[str, Shared] = field(default_factory=dict)
     """What heartbeats are answered in this millisecond, by account."""
     _ids: list[str] = field(default_factory=list)
     """The next ids: one call to the kernel for many, each used once."""
+
+    def __post_init__(self) -> None:
+        self.audit = Audit(self.storage, self.new_id)
 
     def new_id(self) -> str:
         """Return a fresh public id."""

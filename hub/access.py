@@ -346,7 +346,8 @@ class RightsTable:
             kind.name: frozenset(
                 wire
                 for wire, spec in kind.fields.items()
-                if spec.option.secret or (spec.option.hidden_from is not None and mine <= rank(spec.option.hidden_from))
+                if spec.option.concealed
+                or (spec.option.hidden_from is not None and mine <= rank(spec.option.hidden_from))
             )
             for kind in self.registry.types.values()
         }
@@ -368,7 +369,7 @@ class RightsTable:
             unseen: set[str] = set()
             for wire, spec in kind.fields.items():
                 blind = spec.option.hidden_from
-                if spec.option.secret:
+                if spec.option.concealed:
                     unseen.add(wire)
                 elif blind is not None:
                     place = min(rank(blind), len(rungs) - 1)

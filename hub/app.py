@@ -22,6 +22,7 @@ from channels.calls import Calls
 from channels.live import Live
 from handlers import people
 from handlers.base import MODULES, Operations, Services, system_clock
+from handlers.secrets import check_keys
 from handlers.standing import judges
 from handlers.visits import SETTLE_SECONDS, Visits
 from hub.access import SYSTEM, RightsTable
@@ -42,12 +43,15 @@ from hub.schema.record import type_of
 from hub.schema.registry import Registry
 from hub.schema.times import format_time
 from hub.settings import Settings, SettingsError, page_url
+from hub.vault import KeysUnusable, Shut
 from hub.version import VERSION
 from hub.wire.errors import HubError
 from storage.base import Storage, StorageRefused
 from storage.blobs.disk import DiskBlobs
 from storage.bus import Bus, InProcessBus, NoBus
 from storage.channel_log import ChannelLog, InProcessLog
+from storage.keyring import Keyring
+from storage.known import plan_of
 from storage.locks import InProcessLocks, Locks
 from storage.migrations.base import Migrator
 from storage.presence import Line
@@ -56,7 +60,7 @@ from storage.sql.sqlite import SqliteStorage
 
 log = logging.getLogger("hub")
 
-CORE: Final = ("hub.schema.core", "handlers.operator", "handlers.imports")
+CORE: Final = ("hub.schema.core", "handlers.operator", "handlers.imports", "handlers.secrets")
 """Where the types and actions of every hub are declared."""
 
 LATE_SECONDS: Final = 0.25
@@ -212,6 +216,16 @@ def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog,
     return RedisBus(*between), RedisLog(*between), RedisLocks(*between), calls, line
 
 
+def keyring_of(settings: Settings, folder: DataFolder, registry: Registry) -> Keyring | None:
+    """Return the keys of secret fields, None where no type has one; raise `StorageRefused`."""
+    if not any(plan_of(kind).sealed for kind in registry.types.values()):
+        return None
+    try:
+        return Keyring(folder.path / "secret.keys", settings.secret_keys, settings.cluster_secret.encode())
+    except KeysUnusable as error:
+        raise StorageRefused(str(error)) from None
+
+
 def migrator_of(settings: Settings, registry: Registry) -> Migrator:
     """Return what looks after the schema of the database that the settings name."""
     file = sqlite_file(settings)
@@ -253,6 +267,9 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         max_file_bytes=settings.max_file_bytes,
     )
     live.reviews.by(judges(services))
+    services.keyring = keyring_of(settings, folder, registry)
+    registry.vault = services.keyring.vault if services.keyring else None
+    services.audit.on = settings.audit_days > 0
     operations = Operations(MODULES)
     visits = Visits(services, operations, SETTLE_SECONDS if settings.redis_url else 0.0)
     live.rosters.happened = visits.happened
@@ -314,7 +331,12 @@ async def _when_ready(services: Services, done: Callable[[str | None], None]) ->
         if not services.storage.ready:
             continue
         try:
+            await check_keys(services)
             done(await first_code(services))
+        except StorageRefused as wrong:
+            log.error("%s Until the hub is started anew with it, no secret is read or written.", wrong)
+            services.keyring, services.registry.vault = None, Shut()
+            return
         except HubError as error:
             log.warning("the first start is tried again: %s", error)
         else:
@@ -365,6 +387,8 @@ async def serve(
         if (retention := retention_of(parts.storage, services.registry, settings)) is not None:
             background.append(asyncio.create_task(retention.run()))
         late = not parts.storage.ready
+        if not late:
+            await check_keys(services)
         code = None if late else await first_code(services)
         sockets.append(listen_unix(folder.socket))
         url, ready = str(folder.socket), parts
@@ -402,6 +426,7 @@ async def serve(
         if parts is not None:
             await parts.oidc.close()
             await parts.visits.close()
+            await parts.hub.services.audit.close()
             await parts.hub.services.live.close()
             await parts.storage.close()
             await parts.hub.services.live.bus.close()

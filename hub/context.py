@@ -84,6 +84,12 @@ class Context(Protocol):
     ) -> list[Image]:
         """Return every live record that matches (≤ 100,000); with `deleted`, tombstones too."""
 
+    async def secret(self, record: Image, field: str) -> Any:
+        """Return a secret of a record, None where it is empty or the record gone. An audit entry says who had it read.
+
+        Raises `secret.unreadable` where no key of this hub opens it.
+        """
+
     async def submit(
         self,
         writes: Sequence[ActionWrite],

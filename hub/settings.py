@@ -82,6 +82,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "([signing in with OIDC](oidc.md)); empty: none. It holds secrets: only the hub's own user should read it."
         ),
     ] = ""
+    secret_keys: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{43}=$")], ...],
+        Meta(
+            title="a list of keys such as `aether secrets key` prints",
+            description="The keys of secret fields: the first one encrypts, all open. Empty means one made of "
+            "`cluster_secret` where that is set, else those in the file secret.keys of the data folder, which the hub "
+            "looks after itself.",
+        ),
+    ] = ()
+    audit_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=36500,
+            description="How long audit entries are kept (who came in, what was refused), in days; 0: there are none.",
+        ),
+    ] = 90
     packs: Annotated[
         tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
     ] = ("packs.events",)
@@ -259,6 +276,6 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _from_text(name: str, text: str) -> Any:
     """Return a variable's text as a value: lists are separated by commas."""
-    if name in {"packs", "origins"}:
+    if name in {"packs", "origins", "secret_keys"}:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text

@@ -6,8 +6,9 @@
   change is written in the same transaction.
 - Reads see one consistent state and say which `seq` it is.
 
-Accounts, records and actors are named by public ids; internal keys never leave a keeper. Images hold no
-`secret` field; `lookup` can compare one, `secret` reads one. Held to this by `tests/storage/contract.py`.
+Accounts, records and actors are named by public ids; internal keys never leave a keeper. Images hold no concealed
+field; `lookup` can compare a hashed one, `secret` reads what is kept of one. Held to this by
+`tests/storage/contract.py`.
 """
 
 from __future__ import annotations
@@ -53,6 +54,15 @@ class FeedPosition:
 
     epoch: str
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """What a record holds encrypted, by field. `place` is where it stands in its table, for `sealed_rows`."""
+
+    place: str
+    rec: str
+    texts: dict[str, str]
 
 
 SIGHTS: Final = 1000
@@ -229,16 +239,27 @@ class Storage(Protocol):
         """Return where the logs of these accounts stand (`seq` 0 where nothing was committed yet)."""
 
     async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
-        """Return the live records (≤ 1,000) of every account whose `field` (may be secret) equals `value`.
+        """Return the live records (≤ 1,000) of every account whose `field` (may be hashed) equals `value`.
 
         Only for deciding who somebody is, before there is an account to be limited to.
         """
 
     async def secret(self, account: str, kind: RecordType, rec: str, field: str) -> str | None:
-        """Return what a live record holds in a `secret` field; None where it holds nothing, or is not there.
+        """Return what is kept of a concealed field of a live record; None where that is nothing, or it is not there.
 
-        Only for deciding whether somebody knows a secret, where a `lookup` cannot: it is compared in the hub and goes
-        nowhere else.
+        Of a hashed field it is the hash, of a secret one what is sealed (`hub.vault`). It goes nowhere else.
+        """
+
+    async def sealed_rows(self, kind: RecordType, below: str, limit: int, *, oldest: bool = False) -> list[SealedRow]:
+        """Return what records of a type in all accounts hold encrypted, tombstones too, the newest first.
+
+        `below` is the place of the last one that was returned, empty at first. `oldest`: those from the other end.
+        """
+
+    async def reseal(self, kind: RecordType, rows: Sequence[tuple[SealedRow, dict[str, str]]]) -> int:
+        """Put other texts in the place of these, where they still stand there; return how many that were.
+
+        On disk when it returns. It is no commit: no `seq`, no version, no log row.
         """
 
     def forget(self) -> None:

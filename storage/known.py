@@ -41,7 +41,9 @@ UniqueKey = tuple[str, str, tuple[str, ...], tuple[Any, ...]]
 class Plan:
     """What deciding needs of a record type, worked out once."""
 
+    # Fields that are in no image; and those of them that are encrypted.
     secrets: frozenset[str]
+    sealed: frozenset[str]
     references: tuple[tuple[str, RecordType], ...]
     # The types that a record may be for, by name.
     targets: dict[str, RecordType]
@@ -65,11 +67,12 @@ def plan_of(kind: RecordType) -> Plan:
     fields = kind.fields.items()
     codes = tuple((name, spec.option.lookup) for name, spec in fields if spec.option.lookup is not None)
     targeted = not kind.for_types and {FOR_TYPE, FOR_ID} <= kind.fields.keys()
-    secrets = frozenset(name for name, spec in fields if spec.option.secret)
+    secrets = frozenset(name for name, spec in fields if spec.option.concealed)
     linked = bool(kind.linking or codes or targeted)
     numbers = tuple(name for name, spec in fields if spec.kind == "number")
     return Plan(
         secrets=secrets,
+        sealed=frozenset(name for name, spec in fields if spec.option.secret),
         references=tuple((name, referred(spec)) for name, spec in fields if spec.kind == "ref"),
         targets={target.name: target for target in kind.for_types},
         codes=codes,
@@ -119,6 +122,13 @@ class Known:
         if key in self.records:
             return self.records[key] is None
         return self.load.is_new(key[0], kind, key[2])
+
+    def concealed(self, kind: RecordType, plan: Plan, rec: str, data: dict[str, Any]) -> dict[str, Any]:
+        """Take what is in no image out of data, encrypted where that is due, and return it."""
+        taken = {name: data.pop(name) for name in plan.secrets if name in data}
+        for name in plan.sealed & taken.keys():
+            taken[name] = sealed(self.registry, kind, rec, name, taken[name])
+        return taken
 
     def rows(self, work: Work) -> Iterator[ChangeRow]:
         """Yield every change of this account in the group, the newest commit's first, each commit's in order."""
@@ -171,6 +181,20 @@ class Births:
     def under(self, account: str, kind: str, parent: str) -> Iterable[str]:
         """Return the ids of those of a type that came under a parent; they may have left since."""
         return self._found.get((account, kind, parent), ())
+
+
+def sealed(registry: Registry, kind: RecordType, rec: str, name: str, value: Any) -> str | None:
+    """Return a secret as it is kept; None stays None."""
+    if value is None:
+        return None
+    if registry.vault is None:
+        raise TypeError(f"{kind.name}.{name} is secret, and this hub has no keys")
+    return registry.vault.seal(place_of(kind, rec, name), value)
+
+
+def place_of(kind: RecordType, rec: str, name: str) -> str:
+    """Return what a sealed value says that it belongs to."""
+    return f"{kind.name}.{name} {rec}"
 
 
 def same(old: Any, new: Any) -> bool:

@@ -34,6 +34,7 @@ from storage.base import (
     Listener,
     Member,
     Outcome,
+    SealedRow,
     Sight,
     Totals,
     moved,
@@ -42,6 +43,7 @@ from storage.base import (
     too_many_feeds,
 )
 from storage.decide import Decider, Decision, KeyRow, repeated
+from storage.known import RecordKey, plan_of
 from storage.loader import NotAlone
 from storage.related import complete, found_of
 from storage.removal import reborn
@@ -58,7 +60,7 @@ class MemoryDatabase:
     def __init__(self, epoch: str = "memory") -> None:
         self.epoch = epoch
         self.rows: dict[tuple[str, str], dict[str, Image]] = {}
-        self.secrets: dict[tuple[str, str], dict[str, Any]] = {}
+        self.secrets: dict[RecordKey, dict[str, Any]] = {}
         self.log: dict[str, list[ChangeSet]] = {}
         # How many commits were forgotten at the beginning of each log.
         self.pruned: dict[str, int] = {}
@@ -145,11 +147,11 @@ class MemoryDatabase:
         for put in decision.puts:
             if put.gone:
                 self.table(account, put.type.name).pop(put.image["id"], None)
-                self.secrets.pop((put.type.name, put.image["id"]), None)
+                self.secrets.pop((account, put.type.name, put.image["id"]), None)
                 continue
             self.table(account, put.type.name)[put.image["id"]] = dict(put.image)
             if put.secrets:
-                self.secrets.setdefault((put.type.name, put.image["id"]), {}).update(put.secrets)
+                self.secrets.setdefault((account, put.type.name, put.image["id"]), {}).update(put.secrets)
         if decision.log is not None:
             self.log.setdefault(account, []).append(decision.log)
         erased = {(put.type.name, put.image["id"]) for put in decision.puts if put.gone}
@@ -314,22 +316,45 @@ class MemoryStorage:
 
     async def lookup(self, kind: RecordType, field: str, value: Any) -> list[Image]:
         """Return the live records of every account whose `field` equals `value`."""
-        secret = kind.fields[field].option.secret
+        secret = kind.fields[field].option.concealed
         found: list[Image] = []
-        for (_, name), table in self.database.rows.items():
+        for (account, name), table in self.database.rows.items():
             for image in table.values() if name == kind.name else ():
-                row = self.database.secrets.get((name, image["id"]), {}) if secret else image
+                row = self.database.secrets.get((account, name, image["id"]), {}) if secret else image
                 if image["deleted_at"] is None and row.get(field) == value:
                     found.append(image)
         return found
 
     async def secret(self, account: str, kind: RecordType, rec: str, field: str) -> str | None:
-        """Return what a live record holds in a `secret` field."""
+        """Return what a live record holds in a concealed field."""
         image = self.database.rows.get((account, kind.name), {}).get(rec)
         if image is None or image["deleted_at"] is not None:
             return None
-        held: str | None = self.database.secrets.get((kind.name, rec), {}).get(field)
+        held: str | None = self.database.secrets.get((account, kind.name, rec), {}).get(field)
         return held
+
+    def _sealed(self, key: RecordKey, kind: RecordType) -> dict[str, str]:
+        held = self.database.secrets.get(key, {})
+        return {name: held[name] for name in kind.fields if name in plan_of(kind).sealed and held.get(name)}
+
+    async def sealed_rows(self, kind: RecordType, below: str, limit: int, *, oldest: bool = False) -> list[SealedRow]:
+        """Return what records of a type in all accounts hold encrypted, the newest first."""
+        keys = [key for key in self.database.secrets if key[1] == kind.name]
+        rows = [SealedRow(str(n), key[2], self._sealed(key, kind)) for n, key in enumerate(keys)]
+        found = [row for row in rows if row.texts]
+        if not oldest:
+            found = [row for row in reversed(found) if not below or int(row.place) < int(below)]
+        return found[:limit]
+
+    async def reseal(self, kind: RecordType, rows: Sequence[tuple[SealedRow, dict[str, str]]]) -> int:
+        """Put other texts in the place of these, where they still stand there."""
+        keys, done = [key for key in self.database.secrets if key[1] == kind.name], 0
+        for row, texts in rows:
+            held = self.database.secrets[keys[int(row.place)]]
+            for name, text in texts.items():
+                if held.get(name) == row.texts[name]:
+                    held[name], done = text, done + 1
+        return done
 
     def forget(self) -> None:
         """Memory is all that there is: nothing to drop."""

@@ -133,7 +133,7 @@ class Work:
         plan = plan_of(kind)
         image = newborn(kind, rec, self.account, parent_id, self.now, self.commit.actor)
         image |= self.filled(plan, data)
-        secrets = {n: image.pop(n) for n in plan.secrets if n in image} if plan.secrets else {}
+        secrets = self.known.concealed(kind, plan, rec, image) if plan.secrets else {}
         if self.known.registry.before:
             image |= self.hooked("create", kind, None, image)
         if plan.linked:
@@ -175,7 +175,7 @@ class Work:
     def change(self, kind: RecordType, old: Image, change: dict[str, Any]) -> Image:
         self.may("update", kind, old, "rec")
         plan = plan_of(kind)
-        secrets = {n: change.pop(n) for n in plan.secrets if n in change}
+        secrets = self.known.concealed(kind, plan, old["id"], change) if plan.secrets else {}
         differing = {name: value for name, value in change.items() if not same(old[name], value)}
         if not differing and not secrets:
             return old

@@ -16,7 +16,7 @@ from aether_client.address import parse_address
 from aether_client.client import Client
 from aether_client.errors import AddressError, HubError
 from hub import logs
-from hub.cli import backup, imports, migrate, people
+from hub.cli import backup, imports, migrate, people, secrets
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
 from hub.cli.options import Config, every_setting
 from hub.settings import page_url, without_password
@@ -39,6 +39,7 @@ app.add_typer(migrate.commands, name="migrate")
 user_app.add_typer(people.users)
 key_app.add_typer(people.keys)
 app.add_typer(backup.commands)
+app.add_typer(secrets.commands, name="secrets")
 import_app.add_typer(imports.commands)
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
@@ -292,13 +293,14 @@ def healthcheck(
 def settings(config: Config = None) -> None:
     """Print every setting as it is in force here.
 
-    What it prints is a TOML file that --config takes. Passwords in addresses and `cluster_secret` are not shown.
+    What it prints is a TOML file that --config takes. Passwords in addresses, `cluster_secret` and
+    `secret_keys` are not shown.
     """
     for name, value in msgspec.to_builtins(settings_for(os.environ, config)).items():
         if name in {"database_url", "redis_url"}:
             value = without_password(value)
-        elif name == "cluster_secret" and value:
-            value = "***"
+        elif name in {"cluster_secret", "secret_keys"} and value:
+            value = "***" if name == "cluster_secret" else ["***"]
         print(f"{name} = {msgspec.json.encode(value).decode()}")  # JSON's texts, numbers and lists are TOML's too
 
 

@@ -53,7 +53,9 @@ class Field:
     """What an annotation says beyond the type: put it into `Annotated`.
 
     `folded` keeps a folded copy, needed by operators that begin with `i`. `read_only` fields are set by
-    the hub and by actions only; `write_once` at creation only. `secret` never leaves storage.
+    the hub and by actions only; `write_once` at creation only. A `secret` is encrypted where it is kept and never read
+    back but by trusted code (`Context.secret`). What is `hashed` holds the hash of a secret, by which it is looked up:
+    as hidden, but not encrypted.
     `hidden_from` is the highest role of the ladder that does not see the field. `same_parent` is for references:
     what is referred to belongs to the same parent as the record itself.
     `on_delete` says what becomes of a
@@ -67,9 +69,15 @@ class Field:
     write_once: bool = False
     same_parent: bool = False
     secret: bool = False
+    hashed: bool = False
     hidden_from: str | None = None
     on_delete: Literal["restrict", "set_null", "cascade"] = "restrict"
     lookup: str | None = None
+
+    @property
+    def concealed(self) -> bool:
+        """Whether the field is in no image: nobody is told of it, nothing is found or ordered by it."""
+        return self.secret or self.hashed
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,11 @@ def field_from_annotation(owner: str, name: str, annotation: Any, default: Any) 
         raise DeclarationError(f"{owner}.{name}: {annotation} is no type of a field")
     if option.on_delete != "restrict" and kind != "ref":
         raise DeclarationError(f"{owner}.{name}: on_delete is for references")
-    if option.lookup is not None and (kind != "text" or option.secret):
+    if option.concealed and (kind == "ref" or option.folded or option.hidden_from is not None):
+        raise DeclarationError(f"{owner}.{name}: a secret is no reference, and needs neither folded nor hidden_from")
+    if (option.secret and option.hashed) or (option.hashed and kind != "text"):
+        raise DeclarationError(f"{owner}.{name}: a hash is a text, and either secret or hashed")
+    if option.lookup is not None and (kind != "text" or option.concealed):
         raise DeclarationError(f"{owner}.{name}: only a text that is no secret holds the code of a lookup")
     if kind == "time":
         accepts, plain = Annotated[datetime, msgspec.Meta(tz=True)], format_time

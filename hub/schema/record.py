@@ -205,7 +205,7 @@ class RecordType:
     @cached_property
     def writable(self) -> tuple[str, ...]:
         """The wire names of the fields that a client may change, secret ones left out."""
-        left_out = self._never_changed | {w for w, s in self.fields.items() if s.option.secret}
+        left_out = self._never_changed | {w for w, s in self.fields.items() if s.option.concealed}
         return tuple(w for w in self.fields if w not in left_out)
 
     @cached_property
@@ -357,7 +357,7 @@ def _build(
         parent_wire = f"{parent.name}_id"
         by_name[parent.name] = parent_wire
         kinds[parent_wire] = "ref"
-    kinds |= {s.wire: s.kind for s in specs if not s.option.secret}
+    kinds |= {s.wire: s.kind for s in specs if not s.option.concealed}
 
     def wires(names: tuple[str, ...], option: str) -> tuple[str, ...]:
         for name in names:
@@ -365,7 +365,7 @@ def _build(
                 raise DeclarationError(f"{cls.__name__}: {option} names {name!r}, which is no field")
         return tuple(by_name.get(name, name) for name in names)
 
-    can_sort = {s.wire for s in specs if s.sortable and not s.option.secret}
+    can_sort = {s.wire for s in specs if s.sortable and not s.option.concealed}
     wanted = set(wires(sortable, "sortable")) if sortable is not None else can_sort
     if not wanted <= can_sort:
         raise DeclarationError(f"{cls.__name__}: cannot sort by {', '.join(sorted(wanted - can_sort))}")
@@ -373,8 +373,12 @@ def _build(
         spec = fields.get(wire)
         if spec is None or (spec.kind != "text" and (spec.kind, spec.item) != ("list", "text")):
             raise DeclarationError(f"{cls.__name__}.{wire}: only a text or a list of texts can be searchable")
-        if spec.option.secret or spec.option.hidden_from is not None:
+        if spec.option.concealed or spec.option.hidden_from is not None:
             raise DeclarationError(f"{cls.__name__}.{wire}: a field that not everybody sees cannot be searchable")
+    for led in (*unique, *indexes):
+        for wire in wires(led, "an index"):
+            if wire in fields and fields[wire].option.secret:
+                raise DeclarationError(f"{cls.__name__}.{wire}: what is encrypted has no index; is it hashed?")
     if on_delete not in {"restrict", "cascade"} or (on_delete == "cascade" and parent is None and not for_types):
         raise DeclarationError(f"{cls.__name__}: on_delete is restrict, or cascade below a parent or with for_types")
     if file and not {"name", "sha256", "size", "content_type"} <= set(fields):

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Iterable
 from functools import cached_property
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -31,6 +31,13 @@ from hub.wire.errors import HubError
 from hub.wire.names import TYPE
 
 
+class Sealer(Protocol):
+    """What encrypts secret fields where they are kept: `hub.vault`."""
+
+    def seal(self, place: str, value: Any) -> str:
+        """Return a plain value as it is kept at a place, to be opened at no other."""
+
+
 class Registry:
     """Types, actions, channels, commands and lookups by name."""
 
@@ -42,6 +49,8 @@ class Registry:
         self.channels: dict[str, Channel] = {}
         self.commands: dict[str, Command] = {}
         self.lookups: dict[str, Lookup] = {}
+        # What encrypts secret fields; set before storage starts where a type has one.
+        self.vault: Sealer | None = None
         # The channels of record types that declare none, as they were asked for.
         self._presence: dict[str, Channel] = {}
         # Hooks by the name of the type, in the order of their declaration.

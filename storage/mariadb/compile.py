@@ -69,7 +69,7 @@ class MariaRows(Rows):
 
     def __init__(self, home: Home, tables: Tables) -> None:
         super().__init__(home, tables)
-        kinds = {wire: spec.kind for wire, spec in home.kind.fields.items() if not spec.option.secret}
+        kinds = {wire: spec.kind for wire, spec in home.kind.fields.items() if not spec.option.concealed}
         plain = [wire for wire, kind in kinds.items() if kind in {"list", "object"}]
         self._decoders += [(self._places[wire], decode_json) for wire in plain]
 

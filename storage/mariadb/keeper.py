@@ -42,6 +42,7 @@ from storage.mariadb.dump import dump
 from storage.mariadb.faults import is_lost, refusal, sentence, unavailable
 from storage.mariadb.questions import Questions
 from storage.mariadb.schema import settle
+from storage.mariadb.sealed import MariadbSealed
 from storage.mariadb.searching import Searches
 from storage.mariadb.statements import Statements
 from storage.mariadb.transaction import Keys
@@ -75,7 +76,7 @@ START_SECONDS: Final = 60.0
 T = TypeVar("T")
 
 
-class MariadbStorage:
+class MariadbStorage(MariadbSealed):
     """Keeps records in the MariaDB database that `url` names. `clock` returns the time in wire form.
 
     `durability`: "full" refuses a server that acknowledges a commit before it is on disk. `seconds`: how long a
@@ -114,7 +115,7 @@ class MariadbStorage:
         self._writer = Writer(registry, statements, self._units, clock, self._keys, writers, queue, self._tell)
         self._questions = Questions(statements, self._keys)
         self._past, self._feeds, self._aging = statements.past, statements.feeds, statements.aging
-        self._seen = statements.seen
+        self._seen, self._sealed = statements.seen, statements.sealed
         # One at a time, because a snapshot holds back what InnoDB may forget.
         self._dumping: asyncio.Task[None] | None = None
         # Half of the connections are left to the others: a search for what nearly every record has takes its time.

@@ -23,6 +23,7 @@ from storage.mariadb.totals import MariaTotals
 from storage.mariadb.words import MariaWordIndex
 from storage.sql.compile import Text
 from storage.sql.rows import decode_json
+from storage.sql.sealed import SealedStatements
 from storage.sql.tables import Tables, with_id
 
 BLOCK: Final = 1024
@@ -52,6 +53,7 @@ class Statements:
         self.past = Past(tables, self.rows)
         self.feeds = FeedPositions(tables)
         self.seen = LastSeen(tables)
+        self.sealed = SealedStatements(tables, compiled)
         self.aging = Aging(tables)
         self.inserts = {name: _insert(rows.home.table, rows.columns) for name, rows in self.rows.items()}
         # Columns that a unique index covers: their rows are written in the order of the commits.

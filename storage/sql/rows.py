@@ -113,7 +113,7 @@ class Rows:
         self.public: dict[str, ColumnElement[Any]] = {name: table.c[name] for name in HEAD}
         # The order of an image's keys is the same wherever the image comes from.
         names = ["id", "version", *([kind.parent_wire] if kind.parent_wire else []), *HEAD[2:]]
-        names += [wire for wire, spec in kind.fields.items() if not spec.option.secret]
+        names += [wire for wire, spec in kind.fields.items() if not spec.option.concealed]
         for wire in names:
             if wire not in home.targets:
                 self.public[wire] = table.c[wire]
@@ -139,7 +139,7 @@ class Rows:
         self._made: list[tuple[str, str, Callable[[Any], Any]]] = [(w, w, millis) for w in HEAD if w in _TIMES]
         self._made += [(w, w, _ENCODERS[kinds[w]]) for w in kinds if kinds[w] in _ENCODERS]
         self._made += [(w + FOLD, w, fold) for w, spec in kind.fields.items() if spec.option.folded]
-        self._secret = [w for w, spec in kind.fields.items() if spec.option.secret]
+        self._secret = [w for w, spec in kind.fields.items() if spec.option.concealed]
         self._target = [(w, t.name, SYSTEM if t.system else None) for w, t in home.targets.items()]
         self._get_plain = itemgetter(*self._plain)
         self.columns = [

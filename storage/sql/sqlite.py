@@ -47,6 +47,7 @@ from storage.sql.questions import Questions
 from storage.sql.readers import Read, Readers
 from storage.sql.rows import millis
 from storage.sql.schema import settle
+from storage.sql.sealed import SqliteSealed
 from storage.sql.searching import Searches
 from storage.sql.statements import Statements
 from storage.sql.tables import Tables
@@ -67,7 +68,7 @@ T = TypeVar("T")
 log: Final = logging.getLogger(__name__)
 
 
-class SqliteStorage:
+class SqliteStorage(SqliteSealed):
     """Keeps records in the SQLite file `path`. `clock` returns the time in wire form.
 
     `durability`: see `storage.sql.connection.Durability`. `readers` is the number of reading threads,
@@ -110,7 +111,7 @@ class SqliteStorage:
         self._readers = Readers(path, readers, read_seconds)
         self._questions = Questions(statements)
         self._past, self._feeds, self._aging = statements.past, statements.feeds, statements.aging
-        self._seen = statements.seen
+        self._seen, self._sealed = statements.seen, statements.sealed
         # One reading thread is left to the others: a search for what nearly every record has takes its time.
         self._searching = asyncio.Semaphore(max(1, min(SEARCHES, readers - 1)))
         self._searches = Searches(statements, self._questions.account)

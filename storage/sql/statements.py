@@ -19,6 +19,7 @@ from storage.sql.compile import DIALECT, Compiler, Text, compiled
 from storage.sql.feeds import FeedPositions
 from storage.sql.past import Past
 from storage.sql.rows import Rows, decode_json, to_json
+from storage.sql.sealed import SealedStatements
 from storage.sql.seen import LastSeen
 from storage.sql.tables import Tables, with_id
 from storage.sql.totals import Totals
@@ -99,6 +100,7 @@ class Statements:
         self.past = Past(tables, self.rows)
         self.feeds = FeedPositions(tables)
         self.seen = LastSeen(tables)
+        self.sealed = SealedStatements(tables, compiled)
         self.aging = Aging(tables)
         self.key = Insert(keys, keys.c.keys())
         self.forget = compiled(

@@ -95,6 +95,9 @@ class DeskContext:
     def random(self, count: int) -> bytes:
         return bytes(count)
 
+    async def secret(self, record: Image, field: str) -> Any:
+        raise HubError("secret.unreadable")
+
     async def get(self, kind: type[Record], rec: str, *, trusted: bool = False) -> Image:
         found = [image for image in self.desk.records(type_of(kind).name) if image["id"] == rec]
         if not found:

@@ -25,6 +25,7 @@ from tests.storage.contract_removal import RemovalContract
 from tests.storage.contract_retention import RetentionContract
 from tests.storage.contract_rows import RowsContract
 from tests.storage.contract_search import SearchContract
+from tests.storage.contract_secrets import SecretContract
 from tests.storage.contract_seen import SeenContract
 from tests.storage.contract_totals import TotalsContract
 from tests.storage.declared import Use, box, item, person, sticker
@@ -47,6 +48,7 @@ class StorageContract(
     FeedContract,
     SearchContract,
     SeenContract,
+    SecretContract,
     ImportContract,
     TotalsContract,
     ForContract,

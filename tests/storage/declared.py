@@ -21,6 +21,7 @@ from hub.schema.times import from_millis
 from hub.schema.views import Each, View
 from hub.schema.where import parse_where
 from hub.schema.writes import ChangeSet, Commit, Committed, Create, Delete, Id, KeyClaim, Update, Upsert, Write
+from hub.vault import Vault, new_key
 from hub.wire.names import public_id
 from hub.wire.requests import ItemRef
 from storage.base import Found, Hits, Storage
@@ -32,7 +33,7 @@ class Person(Record, system=True, access=_RULE, indexes=(("digest",),)):
     """A global record with a secret."""
 
     name: Annotated[str, Meta(max_length=100)]
-    digest: Annotated[str, Meta(max_length=64), Field(secret=True)] | None = None
+    digest: Annotated[str, Meta(max_length=64), Field(hashed=True)] | None = None
 
 
 class Box(Record, access=_RULE, unique=(("name",),), searchable=("name", "note")):
@@ -40,7 +41,8 @@ class Box(Record, access=_RULE, unique=(("name",),), searchable=("name", "note")
 
     name: Annotated[str, Meta(max_length=200), Field(folded=True)]
     note: str | None = None
-    pin: Annotated[str, Field(secret=True)] | None = None
+    pin: Annotated[str, Field(hashed=True)] | None = None
+    code: Annotated[dict[str, Any], Field(secret=True)] | None = None
 
 
 class Item(
@@ -136,12 +138,16 @@ address, flag = type_of(Address), type_of(Flag)
 KINDS = (person, box, item, sticker, tray, tag, ware, address, flag)
 
 
+VAULT = Vault([new_key()])
+
+
 def registry_of(*kinds: Any) -> Registry:
     """Return a registry of these types."""
     registry = Registry()
     for kind in kinds:
         registry.add_type(kind)
     registry.check()
+    registry.vault = VAULT
     return registry
 
 

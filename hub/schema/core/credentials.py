@@ -12,7 +12,7 @@ from hub.schema.core.identity import ONLY_HUB, Account, Device, Name, Permission
 from hub.schema.fields import Field, Ref
 from hub.schema.record import Record
 
-Digest = Annotated[str, Meta(max_length=64), Field(secret=True, read_only=True)]
+Digest = Annotated[str, Meta(max_length=64), Field(hashed=True, read_only=True)]
 """The SHA-256 of a secret of 256 random bits, in hex."""
 Mail = Annotated[str, Meta(max_length=254)]
 

@@ -36,7 +36,7 @@ class User(Record, system=True, access=ONLY_HUB, unique=(("email",),)):
     name: Name
     email: Annotated[str, Meta(max_length=254)] | None = None
     disabled: bool = False
-    password: Annotated[str, Meta(max_length=300), Field(secret=True, read_only=True)] | None = None
+    password: Annotated[str, Meta(max_length=300), Field(hashed=True, read_only=True)] | None = None
     """What is kept of it (Argon2id; of migrated people bcrypt or scrypt until they sign in); None: no password."""
 
 
@@ -97,5 +97,5 @@ class Domain(Record, system=True, access=ONLY_HUB, unique=(("host",),)):
 
     host: Host
     tenant: Ref[Account]
-    digest: Annotated[str, Meta(max_length=64), Field(secret=True, read_only=True)] | None = None
+    digest: Annotated[str, Meta(max_length=64), Field(hashed=True, read_only=True)] | None = None
     """Of the key that whoever asks for the account by this host must show; None: nobody need."""
