@@ -1,7 +1,7 @@
 """Secret fields at rest: encrypted with the first of the hub's keys, opened with any of them. Pure; reads no file.
 
 What is sealed says what it belongs to, so that a sealed value that somebody copies to another record or field opens
-nothing there. The cipher is Fernet's (AES-128-CBC with HMAC-SHA-256), from `cryptography`: decision 0044.
+nothing there. The cipher is Fernet's (AES-128-CBC with HMAC-SHA-256), from `cryptography`: decision 0041.
 """
 
 from __future__ import annotations
