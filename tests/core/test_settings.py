@@ -37,6 +37,7 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
         "origins": "https://a.example",
         "public_url": "https://hub.example",
         "oidc_file": "oidc.toml",
+        "secret_keys": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         "compression": "once",
         "log_level": "debug",
         "log_format": "json",
@@ -44,7 +45,7 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
         "host": "0.0.0.0",
     }
     plain = {"port": texts[int], "data": texts[str], "max_file_bytes": "7", "reserve_bytes": "7", "ping_seconds": "7"}
-    plain |= {"history_days": "7", "resume_days": "7"}
+    plain |= {"history_days": "7", "resume_days": "7", "audit_days": "7"}
     plain |= {"admit_per_second": "7", "admit_burst": "7", "requests_per_second": "7"}
     plain |= {"admit_address_per_second": "7", "account_requests_per_second": "7"}
     assert set(given) | set(plain) == set(field_types()), "a new setting belongs into this test"
