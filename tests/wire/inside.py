@@ -70,18 +70,18 @@ class Inside:
             await parts.hub.services.blobs.close()
 
 
-def assembled_in_memory(data: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
+def assembled_in_memory(data: Path, monkeypatch: pytest.MonkeyPatch, **settings: str) -> Inside:
     """Wire up a hub over the keeper in memory. Call it outside the event loop: it reads files."""
 
     def in_memory(registry: Registry, file: Path, clock: object, durability: str, migrate: str) -> MemoryStorage:
         return MemoryStorage(registry, system_clock)
 
     monkeypatch.setattr(app, "SqliteStorage", in_memory)
-    return assembled(data)
+    return assembled(data, **settings)
 
 
-def assembled(data: Path) -> Inside:
+def assembled(data: Path, **settings: str) -> Inside:
     """Wire up a hub over SQLite. Call it outside the event loop: it reads files."""
     data.mkdir(parents=True, exist_ok=True)
-    parts = app.assemble(load({}, None, {"data": str(data), "port": 0}), DataFolder(data))
+    parts = app.assemble(load({}, None, {"data": str(data), "port": 0, **settings}), DataFolder(data))
     return Inside(parts, listen_tcp("127.0.0.1", 0))

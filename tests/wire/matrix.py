@@ -41,14 +41,14 @@ def cases_of(registry: Registry, own: Things) -> list[Case]:
     """Return every case; deletions come last, so that a hub that leaks still has what the others point at."""
     book = Book(registry, own)
     for kind in registry.types.values():
-        _of_record(book, kind.name)
+        of_record(book, kind.name)
         if kind.parent is not None:
-            _of_parent(book, kind, kind.parent.name)
+            of_parent(book, kind, kind.parent.name)
         for wire, target in references(kind):
             _of_reference(book, kind.name, wire, target)
         open_to = ["event", "event_track"] if "for_id" in kind.fields else []  # rows of lookups are for any type
         for target in [other.name for other in kind.for_types] or open_to:
-            _of_target(book, kind.name, target)
+            of_target(book, kind.name, target)
     _of_batches(book)
     _of_uniques(book)
     _of_live(book)
@@ -94,7 +94,9 @@ def references(kind: RecordType) -> Iterator[tuple[str, str]]:
             yield wire, referred(spec).name
 
 
-def _of_record(book: Book, t: str) -> None:
+def of_record(book: Book, t: str) -> None:
+    """Add every way to point at a record of a type by its id."""
+
     def rec(things: Things, **more: Any) -> Fields:
         return {"type": t, "rec": things.records[t], **more}
 
@@ -170,7 +172,8 @@ def _seen(t: str, view: str, things: Things) -> Fields:
     return {"type": t, "where": {"id": things.records[t]}, "view": view, "count": True}
 
 
-def _of_parent(book: Book, kind: RecordType, parent: str) -> None:
+def of_parent(book: Book, kind: RecordType, parent: str) -> None:
+    """Add every way to point at a record by what belongs to it, and the other way round."""
     t, wire = kind.name, kind.parent_wire or ""
     sample = SAMPLES.get(t, _named)
 
@@ -243,7 +246,8 @@ def _of_reference(book: Book, t: str, wire: str, target: str) -> None:
     book.add("watch.start", f"{t} by {wire}", lambda x: {"type": t, "where": {wire: {"$in": [x.records[target]]}}})
 
 
-def _of_target(book: Book, t: str, target: str) -> None:
+def of_target(book: Book, t: str, target: str) -> None:
+    """Add every way to point at a record as what another one is for."""
     sample = SAMPLES.get(t, _named)
 
     def given(things: Things) -> Fields:
