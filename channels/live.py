@@ -151,6 +151,9 @@ class Live:
                     self._starts.shared.forget(commit.account)
                 self.locks.forget((commit.account, row.type, row.rec))
                 self._end_channel(commit.account, f"{row.type}:{row.rec}")
+            elif row.type in self.reviews.ruled:
+                self.deletions += 1  # for whom it leaves their row rule it is as if it were deleted
+                self.reviews.changed(commit.account, row)
         self.watches.tell(commit)
         self.feeds.tell(commit.account)
 
@@ -160,6 +163,14 @@ class Live:
             session = self._by_outlet.get(outlet)
             if session is not None:
                 session.channels.discard(name)
+
+    def session_of(self, outlet: Outlet) -> SessionState | None:
+        """Return the session that a socket is of."""
+        return self._by_outlet.get(outlet)
+
+    def session_named(self, session: str) -> SessionState | None:
+        """Return a session of this instance."""
+        return self._sessions.get(session)
 
     def _outlet_of(self, account: str, session: str) -> Outlet | None:
         found = self._sessions.get(session)

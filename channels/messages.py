@@ -194,6 +194,11 @@ class Messages:
         for key in list(self._by_outlet.get(outlet, ())):
             self.leave(key, outlet)
 
+    def heard_by(self, key: ChannelKey) -> list[Outlet]:
+        """Return the sockets that are in a channel."""
+        room = self._rooms.get(key)
+        return [] if room is None else [outlet for outlet, _ in room.everybody()]
+
     def end(self, key: ChannelKey) -> list[Outlet]:
         """The record of a channel is gone: what was said is forgotten. Return who was in it; they are told."""
         room = self._rooms.get(key)

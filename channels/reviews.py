@@ -22,6 +22,7 @@ from hub.schema.rows import RowRules
 from hub.schema.writes import ChangeRow
 from hub.wire import close, frames
 from hub.wire.errors import HubError
+from storage.locks import LockKey
 
 if TYPE_CHECKING:
     from channels.live import Live
@@ -61,11 +62,15 @@ class Reviews:
         self._judges: Callable[[], Judge] | None = None
         self.enabled = True
         """False only in the tests that show what this is for."""
+        self.ruled: frozenset[str] = frozenset()
+        """The names of the types that have row rules."""
         self.heard_of = 0
         """How many changes of what gives rights were heard of."""
         self._waiting: dict[str, tuple[bool, float]] = {}
         """The sessions to be looked at: whether their credential is read too, and since when they wait."""
         self._task: asyncio.Task[None] | None = None
+        self._releasing: set[asyncio.Task[None]] = set()
+        """Locks that are being let go."""
 
     def by(self, judges: Callable[[], Judge]) -> None:
         """Set what makes the judge of one look at many sessions; without one, sessions that changed are ended."""
@@ -226,11 +231,35 @@ class Reviews:
             same = same and (kind is None or rules.node(kind, "read") == ruled.node(kind, "read"))
             if same and rights.allows(channel.joining):
                 continue
-            self._live.rosters.leave((account, name), outlet, session.id)
-            self._live.messages.leave((account, name), outlet)
-            session.channels.discard(name)
-            push = Encoded(frames.channel_reset(name, "rights"))
-            outlet.push(push.frame(outlet.codec), None, force=True)
+            self._out(session, account, name, outlet)
+
+    def _out(self, session: SessionState, account: str, name: str, outlet: Outlet) -> None:
+        """Take a session out of a channel that it may not hear any more."""
+        self._live.rosters.leave((account, name), outlet, session.id)
+        self._live.messages.leave((account, name), outlet)
+        session.channels.discard(name)
+        push = Encoded(frames.channel_reset(name, "rights"))
+        outlet.push(push.frame(outlet.codec), None, force=True)
+
+    def changed(self, account: str, row: ChangeRow) -> None:
+        """Take in that a record of a ruled type changed: who lost it leaves its channel, and loses its lock."""
+        live, name = self._live, f"{row.type}:{row.rec}"
+        for outlet in live.messages.heard_by((account, name)):
+            session = live.session_of(outlet)
+            if session is not None and not _may(session, account, row, "read"):
+                self._out(session, account, name, outlet)
+        lock = live.locks.held((account, row.type, row.rec))
+        holder = live.session_named(lock.holder.session) if lock is not None else None
+        if holder is not None and not (_may(holder, account, row, "read") and _may(holder, account, row, "update")):
+            task = asyncio.get_running_loop().create_task(self._release((account, row.type, row.rec), holder.id))
+            self._releasing.add(task)
+            task.add_done_callback(self._releasing.discard)
+
+    async def _release(self, key: LockKey, session: str) -> None:
+        try:
+            await self._live.locks.release(key, session)
+        except HubError as refusal:
+            log.info("the lock of session %s was not let go, and lapses: %s", session, refusal)
 
     def _held(self, session: SessionState, before: Rights, rights: Rights) -> None:
         """End what was taken under rights that are lost: locks, calls, feeds."""
@@ -242,6 +271,15 @@ class Reviews:
             self._live.locks.end(session.account, session.id)
         if not lost.isdisjoint(command.needs for command in rights.registry.commands.values()):
             self._live.calls.drop(outlet, "The right to ask for this was taken away.")
+
+
+def _may(session: SessionState, account: str, row: ChangeRow, verb: str) -> bool:
+    """Say whether the row rules of a session let it do that with a record as it is now."""
+    rights = session.rights
+    if rights is None or session.account != account:
+        return False
+    kind = rights.registry.types[row.type]
+    return rights.rules_for(session.identity, account).allows(kind, verb, row.after)
 
 
 def _has_role(identity: Identity, account: str, name: str | None) -> bool:

@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Final
 
-from hub.schema.access import MANAGED, OTHERS, ROLES, VERBS, rank
+from hub.schema.access import MANAGED, ME, OTHERS, ROLES, VERBS, rank
 from hub.schema.fields import FOR_ID, FOR_TYPE
 from hub.schema.nodes import Node
 from hub.schema.record import Image, RecordType
@@ -141,17 +141,17 @@ class Rights:
         return frozenset(found | pointing)
 
     @cached_property
-    def _bound(self) -> OrderedDict[tuple[str | None, str], RowRules]:
+    def _bound(self) -> OrderedDict[tuple[str | None, str | None, str], RowRules]:
         return OrderedDict()
 
     def rules_for(self, identity: Identity, account: str) -> RowRules:
         """Return the row rules that bind somebody with these rights in an account; made once for each of them."""
         if not self.ruled:
             return FREE
-        key = (identity.actor, account)
+        key = (identity.actor, identity.role_in(account), account)
         found = self._bound.get(key)
         if found is None:
-            me = {"id": identity.actor, "role": identity.role_in(account), "account": account}
+            me = dict(zip(ME, key, strict=True))
             found = self._bound[key] = RowRules(self.ruled, me)
             if len(self._bound) > BOUND:
                 self._bound.popitem(last=False)

@@ -270,6 +270,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     services.keyring = keyring_of(settings, folder, registry)
     registry.vault = services.keyring.vault if services.keyring else None
     services.audit.on = settings.audit_days > 0
+    live.reviews.ruled = frozenset(name for name, kind in registry.types.items() if kind.access.rows)
     operations = Operations(MODULES)
     visits = Visits(services, operations, SETTLE_SECONDS if settings.redis_url else 0.0)
     live.rosters.happened = visits.happened

@@ -1,4 +1,4 @@
-"""A pack for the tests of row rules: diaries that are their keeper's, what is in them, and a desk that points to one."""
+"""A pack for the tests of row rules: diaries, each its keeper's, what is in them, and a desk that points to one."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ import httpx
 from hub.schema.registry import Registry
 from tests.wire.matrix import Book, of_parent, of_record, of_target
 from tests.wire.posts import Posts
-from tests.wire.talk import Client, connected
-from tests.wire.things import Case, Things, nothing
+from tests.wire.talk import Client, Refused, connected
+from tests.wire.things import Case, Fields, Things, nothing
 from tests.wire.worlds import CANARY, Place, Worlds, authority, issue
 
 PACK: Final = "packs.events,tests.wire.diaries"
@@ -47,9 +47,7 @@ def row_cases(registry: Registry, own: Things) -> list[Case]:
         of_record(book, t)
         if kind.parent is not None:
             of_parent(book, kind, kind.parent.name)
-        book.add("lookup.list", f"for a {t}", lambda x, t=t: {
-            "lookup": "country", "for": {"type": t, "rec": x.records[t]}, "limit": 5,
-        })  # fmt: skip
+        book.add("lookup.list", f"for a {t}", partial(_looked_up, t))
     for target in ("diary", "diary_page"):
         of_target(book, "diary_mark", target)
     for t, wire in (("diary_page", "see_id"), ("desk", "diary_id")):
@@ -60,13 +58,8 @@ def row_cases(registry: Registry, own: Things) -> list[Case]:
     })  # fmt: skip
     book.add("file.grant", "by hash", lambda x: {"hash": x.sha256, "ttl": 5})
     for action in ("diary.look", "diary.close"):
-        book.add("action.call", f"{action}: a target", lambda x, a=action: {
-            "action": a, "target": {"type": "diary", "rec": x.records["diary"]},
-        })  # fmt: skip
-        book.add("action.call", f"{action}: a page", lambda x, a=action: {
-            "action": a, "target": {"type": "diary", "rec": own.records["diary"]},
-            "args": {"page": x.records["diary_page"]},
-        })  # fmt: skip
+        book.add("action.call", f"{action}: a target", partial(_on, action))
+        book.add("action.call", f"{action}: a page", partial(_with, action, own.records["diary"]))
     for op, more in (
         ("record.update", {"data": {"name": "m"}}), ("record.delete", {}), ("record.restore", {}),
         ("record.revert", {"version": 1}),
@@ -79,7 +72,20 @@ def row_cases(registry: Registry, own: Things) -> list[Case]:
     return sorted(book.cases, key=lambda case: case.op in {"record.delete", "record.delete_where"})
 
 
-def _batch(op: str, more: dict[str, Any], things: Things) -> dict[str, Any]:
+def _looked_up(t: str, things: Things) -> Fields:
+    return {"lookup": "country", "for": {"type": t, "rec": things.records[t]}, "limit": 5}
+
+
+def _on(action: str, things: Things) -> Fields:
+    return {"action": action, "target": {"type": "diary", "rec": things.records["diary"]}}
+
+
+def _with(action: str, diary: str, things: Things) -> Fields:
+    target = {"type": "diary", "rec": diary}
+    return {"action": action, "target": target, "args": {"page": things.records["diary_page"]}}
+
+
+def _batch(op: str, more: dict[str, Any], things: Things) -> Fields:
     return {"ops": [{"op": op, "type": "diary", "rec": things.records["diary"], **more}], "atomic": False}
 
 
@@ -170,10 +176,15 @@ async def neighbours(worlds: Worlds, codec: str = "json") -> list[str]:
         chief = await stack.enter_async_context(connected(place.socket_url, codec))
         await ann.greet(worlds.keys["editor"])
         await chief.greet(worlds.keys["owner"])
-        found += await _pointing(ann, worlds.holder, theirs)
-        found += await _shared(ann, worlds.holder)
-        found += await _handed_over(ann, chief, worlds)
-        found += await _past(ann, chief, own.records["diary"], worlds)
+        for scene in (
+            _pointing(found, ann, worlds.holder, theirs), _handed_over(found, ann, chief, worlds),
+            _fed(found, chief, worlds, codec), _past(found, ann, chief, own.records["diary"], worlds),
+            _shared(found, ann, worlds.holder, own.records["diary"]),
+        ):  # fmt: skip
+            try:
+                await scene
+            except Refused as refused:
+                found.append(f"a scene: {refused}")
         for frame in ann.frames:
             raw = frame.encode() if isinstance(frame, str) else frame
             if CANARY.encode() in raw:
@@ -185,15 +196,15 @@ def _unlike(op: str, vector: str, answer: Any, expected: Any) -> list[str]:
     return [] if answer == expected else [f"editor {op}: {vector}: {answer} is not {expected}"]
 
 
-async def _pointing(ann: Client, ben: Client, theirs: Things) -> list[str]:
+async def _pointing(found: list[str], ann: Client, ben: Client, theirs: Things) -> None:
     """A desk that everybody sees, with a diary on it that only one does."""
     desk = (await ben.create("desk", name="his desk", diary_id=theirs.records["diary"]))["id"]
-    found: list[str] = []
     shown = await ann.ok("record.get", type="desk", rec=desk, include={"diary": True})
     found += _unlike("record.get", "include", shown["include"], {"diary": None})
     shown = await ann.ok("record.get", type="desk", rec=desk, view="open")
     found += _unlike("record.get", "view", shown["diary_name"], None)
-    for where in ({"diary": {"name": {"$starts": CANARY[:6]}}}, {"diary": {}}):
+    steps: tuple[Fields, ...] = ({"diary": {"name": {"$starts": CANARY[:6]}}}, {"diary": {}})
+    for where in steps:
         hits = await ann.ok("record.find", type="desk", where={"id": desk, **where}, count=True)
         found += _unlike("record.find", f"step {where}", hits["total"], 0)
     hits = await ann.ok("record.find", type="desk", where={"diary_name": {"$starts": "c"}}, view="open", count=True)
@@ -207,14 +218,13 @@ async def _pointing(ann: Client, ben: Client, theirs: Things) -> list[str]:
     match = await ann.call("record.upsert", type="diary", match=["code"],
                            data={"name": "x", "code": CANARY + theirs.records["event"]})  # fmt: skip
     found += _unlike("record.upsert", "a taken value", match.get("code"), "record.exists")
-    return found
 
 
-async def _shared(ann: Client, ben: Client) -> list[str]:
+async def _shared(found: list[str], ann: Client, ben: Client, own: str) -> None:
     """What may be read, but not written, says so; and is as it was."""
     mine = (await ben.ok("session.beat")) and (await ben.ok("record.find", type="diary", limit=1))["records"][0]
     open_to_all = await ben.create("diary", name="open", keeper=mine["keeper"], shared=True)
-    rec, found = open_to_all["id"], []
+    rec = open_to_all["id"]
     new = {"data": {"name": "taken"}}
     for op, more in (
         ("record.update", new), ("record.delete", {}), ("record.delete", {"mode": "hard"}), ("lock.take", {}),
@@ -239,7 +249,10 @@ async def _shared(ann: Client, ben: Client) -> list[str]:
     found += _unlike("record.create", "against the rule", (answer.get("code"), answer.get("path")),
                      ("access.denied", "data"))  # fmt: skip
     answer = await ann.ok("record.get", type="diary", rec=rec)
-    return found + _unlike("record.get", "shared", answer["version"], 1)
+    found += _unlike("record.get", "shared", answer["version"], 1)
+    seen = (await ann.ok("record.find", type="diary", count=True))["total"]
+    looked = await ann.ok("action.call", action="diary.look", target={"type": "diary", "rec": own})
+    found += _unlike("action.call", "what an action finds", looked, {"count": seen})
 
 
 async def _me(client: Client) -> str:
@@ -249,9 +262,8 @@ async def _me(client: Client) -> str:
     return str(mine["records"][0]["keeper"])
 
 
-async def _handed_over(ann: Client, chief: Client, worlds: Worlds) -> list[str]:
+async def _handed_over(found: list[str], ann: Client, chief: Client, worlds: Worlds) -> None:
     """A change of keeper: who loses the diary hears that it left, with its id alone, and hears no more of it."""
-    found: list[str] = []
     ann_id, ben_id = worlds.own.records["event"], worlds.theirs.records["event"]
     rec = (await ann.create("diary", name="to be given", keeper=ann_id))["id"]
     watches = [
@@ -296,10 +308,9 @@ async def _handed_over(ann: Client, chief: Client, worlds: Worlds) -> list[str]:
     events = await ann.changes(watches[0])
     found += _unlike("watch.start", "given back", [(e["kind"], e.get("record", {}).get("name")) for e in events],
                      [("enter", "back")])  # fmt: skip
-    return found
 
 
-async def _past(ann: Client, chief: Client, rec: str, worlds: Worlds) -> list[str]:
+async def _past(found: list[str], ann: Client, chief: Client, rec: str, worlds: Worlds) -> None:
     """What happened while a record was another's is in no history, and cannot be brought back."""
     ann_id, ben_id = worlds.own.records["event"], worlds.theirs.records["event"]
     before = (await chief.ok("record.get", type="diary", rec=rec))["version"]
@@ -307,11 +318,43 @@ async def _past(ann: Client, chief: Client, rec: str, worlds: Worlds) -> list[st
         await chief.ok("record.update", type="diary", rec=rec, data={"keeper": keeper, "name": name})
     past = await ann.ok("record.history", type="diary", rec=rec)
     kinds = [(e["kind"], e["version"] - before) for e in past["entries"] if e["version"] > before]
-    found = _unlike("record.history", "kept by another", kinds, [("update", 3), ("leave", 1)])
+    found += _unlike("record.history", "kept by another", kinds, [("update", 3), ("leave", 1)])
     if past["entries"][0]["before"] is not None:
         found.append("editor record.history: says what it was before")
     answer = await ann.call("record.revert", type="diary", rec=rec, version=before + 2)
-    return found + _unlike("record.revert", "a hidden version", answer.get("code"), "data.invalid")
+    found += _unlike("record.revert", "a hidden version", answer.get("code"), "data.invalid")
+
+
+async def _fed(found: list[str], chief: Client, worlds: Worlds, codec: str) -> None:
+    """A service of a role of its own, which may follow the feed and does not manage the type."""
+    name = f"feeder-{secrets.token_hex(4)}"
+    await chief.create("role", name=name, permissions=["account.feed", "diary.read"])
+    made = await chief.ok("action.call", action="api_key.issue", args={"role": name, "name": "feeder"})
+    async with connected(worlds.place.socket_url, codec) as service:
+        await service.greet(made["key"])
+        hers = (await chief.ok("record.find", type="api_key", where={"name": "feeder"}))["records"][-1]["id"]
+        begun = await service.ok("feed.start", name=name)
+        rec = (await chief.create("diary", name=f"{CANARY} 1", keeper="x"))["id"]
+        other = (await chief.create("diary", name=f"{CANARY} 2", keeper="x"))["id"]
+        await chief.ok("record.update", type="diary", rec=rec, data={"name": "open", "shared": True})
+        await chief.ok("record.update", type="diary", rec=rec, data={"name": CANARY, "shared": False})
+        await chief.ok("record.delete", type="diary", rec=other)
+        _, last = await chief.seq("record.create", type="diary", data={"name": "last", "keeper": hers})
+        events: list[Fields] = []
+        while not events or events[-1]["seq"] < last:
+            push = await service.push("feed")
+            events += [{**event, "seq": push["seq"]} for event in push["events"]]
+        told = [(e["kind"], e["rec"] == rec, e["before"], e["after"].get("name")) for e in events]
+        expected: list[Any] = [
+            ("update", True, None, "open"),
+            ("leave", True, {}, None),
+            ("create", False, None, "last"),
+        ]
+        found += _unlike("feed.start", "what is another's", told, expected)
+        found += _unlike("feed.start", "begun", begun["resumed"], False)
+        for frame in service.frames:
+            if CANARY.encode() in (frame.encode() if isinstance(frame, str) else frame):
+                found.append("editor feed.start: shows what is hidden")
 
 
 async def over_files(worlds: Worlds, who: str) -> list[str]:
