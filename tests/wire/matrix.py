@@ -395,6 +395,7 @@ def _of_actions(book: Book) -> None:
         }},
     )  # fmt: skip
     action("search.reindex", "a type", args=lambda x: {"type": x.acronym})
+    action("secrets.rotate", "nothing", args=lambda x: {})
     action("account.create", "a taken name", args=lambda x: {"name": x.name})
     action("signin.link", "an account", args=lambda x: {"account": x.name})
     action("signin.link", "a user", args=lambda x: {"account": "main", "user": x.records["user"]})
