@@ -224,7 +224,14 @@ class Call:
             raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
         if self.moved:
             raise HubError("action.cancelled", "The session has changed its account meanwhile.")
+        self.check_rights()
         return self.peer.session
+
+    def check_rights(self) -> None:
+        """Raise `access.denied` where the session's rights are others than they were when this request arrived."""
+        now = self.peer.rights
+        if now is not None and now is not self.rights and now.fingerprint != self.rights.fingerprint:
+            raise HubError("access.denied", "The rights of this session have just changed; ask again.")
 
     def kind(self, name: str, verb: str, path: str = "type") -> RecordType:
         """Return a type that this account holds and that the caller may `verb`; raise otherwise."""

@@ -84,6 +84,7 @@ async def join(call: Call, request: ChannelJoin) -> Answer:
         live.messages.leave(key, outlet)
         raise HubError("action.cancelled", "The session has changed its account meanwhile.")
     try:
+        call.check_rights()
         _check_count(session, request.channel)  # again: what was asked beside this may have been answered meanwhile
         if who is not None and state is not None:
             check_member(live.rosters.roster(key).get(who.key), session.id, state, "presence.state")

@@ -32,6 +32,11 @@ async def _hold(call: Call, type_: str, rec: str, *, steal: bool = False) -> Ans
     lock = await live.locks.take(key, Holder(who.kind, who.rec, who.name, session.id), steal=steal)
     if heard != live.deletions:
         await _still_there(call, kind, key)
+    try:
+        call.check_rights()
+    except HubError:
+        await live.locks.release(key, session.id)
+        raise
     return Answer({**shown(lock), "lease": LEASE_SECONDS})
 
 
