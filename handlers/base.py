@@ -26,6 +26,7 @@ from channels.live import Live, SessionState
 from channels.outlet import Outlet
 from handlers.audit import Audit
 from handlers.guard import Guard
+from handlers.pace import Pace
 from handlers.turns import Turns
 from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
 from hub.schema.fields import DeclarationError
@@ -86,6 +87,8 @@ class Services:
     """What managers can look up later: who came in, what was refused."""
     guard: Guard = field(default_factory=Guard)
     """What guards the ways in."""
+    pairing: Pace = field(default_factory=Pace)
+    """How fast devices may ask to be paired."""
     beats: dict[str, Shared] = field(default_factory=dict)
     """What heartbeats are answered in this millisecond, by account."""
     _ids: list[str] = field(default_factory=list)

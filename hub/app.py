@@ -60,7 +60,7 @@ from storage.sql.sqlite import SqliteStorage
 
 log = logging.getLogger("hub")
 
-CORE: Final = ("hub.schema.core", "handlers.operator", "handlers.imports", "handlers.secrets")
+CORE: Final = ("hub.schema.core", "handlers.operator", "handlers.imports", "handlers.secrets", "handlers.pairing")
 """Where the types and actions of every hub are declared."""
 
 LATE_SECONDS: Final = 0.25

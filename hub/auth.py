@@ -39,6 +39,12 @@ def kind_of(token: str) -> str | None:
     return found[1]
 
 
+def is_whole(token: str, prefix: str) -> bool:
+    """Say whether a text has the form of a token of this kind, of whatever kind that is, with its checksum."""
+    form = re.fullmatch(rf"{prefix}_[A-Za-z0-9_-]{{43}}[0-9a-f]{{6}}", token)
+    return form is not None and _crc(token[:-6]) == token[-6:]
+
+
 def digest(token: str) -> str:
     """Return what is stored of a token."""
     return hashlib.sha256(token.encode("ascii")).hexdigest()

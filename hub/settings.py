@@ -182,7 +182,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 PREFIX: Final = "AETHER_"
 NOT_SETTINGS: Final = frozenset(
-    {"AETHER_CONFIG", "AETHER_TOKEN", "AETHER_URL", "AETHER_PROOF", "AETHER_ACCOUNT", "AETHER_DEBUG"}
+    {"AETHER_CONFIG", "AETHER_TOKEN", "AETHER_URL", "AETHER_PROOF", "AETHER_ACCOUNT", "AETHER_DEBUG", "AETHER_DEVICE"}
 )
 """Variables with our prefix that belong to the command line, the clients or the tests."""
 

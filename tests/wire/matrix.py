@@ -418,6 +418,10 @@ def _of_actions(book: Book) -> None:
     action("user.sign_out", "a user", args=lambda x: {"user": x.records["user"]})
     action("api_key.issue", "a name", args=lambda x: {"name": x.acronym, "role": "viewer"})
     action("api_key.issue", "an account", args=lambda x: {"role": "viewer", "account": x.account})
+    action("secrets.rotate", "an account", args=lambda x: {"account": x.account})
+    action("device.pair", "an account", args=lambda x: {"name": x.name, "account": x.account})
+    action("device.confirm", "a code", args=lambda x: {"code": x.acronym})
+    action("device.paired", "an id as secret", args=lambda x: {"secret": x.records["pairing"]})
 
 
 def _of_session(book: Book) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from aether_client.address import SOCKET_NAME, Address, parse_address
+from aether_client.device import device_file, read_device
 from aether_client.errors import AetherError
 
 DEFAULT_URL: Final = "http://127.0.0.1:8400"
@@ -48,12 +49,17 @@ class Place:
 
 
 def find_hub(url: str | None, token: str | None, data: Path | None, account: str | None) -> Place:
-    """Decide: an address that was given, else the socket of a local hub, else the default address with a token."""
+    """Decide: an address that was given, else a local hub's socket, else where this is paired, else the default one.
+
+    Without a token the key of a paired device is taken for the hub that it is paired with, and for no other.
+    """
     token = token.strip() if token else None
     if token is not None and not token.isprintable():
         raise UsageError("The token has characters that no token has; copy it again.")
+    device = read_device(device_file()) if token is None and data is None else None
     if url:
-        return Place(parse_address(url), token, account)
+        same = device is not None and device.url.rstrip("/") == url.rstrip("/")
+        return Place(parse_address(url), device.key if device is not None and same else token, account)
     if data is not None:
         if not data.is_dir():
             raise UsageError(f"{data} is not the data folder of a hub; name another one, or give --url.")
@@ -61,6 +67,8 @@ def find_hub(url: str | None, token: str | None, data: Path | None, account: str
     socket = DEFAULT_DATA / SOCKET_NAME
     if socket.exists() and token is None:
         return Place(parse_address(socket), None, account)
+    if device is not None:
+        return Place(parse_address(device.url), device.key, account)
     return Place(parse_address(DEFAULT_URL), token, account)
 
 

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 import typer
 
+from aether_client.cli.device import device_app
 from aether_client.cli.files import files_app
 from aether_client.cli.sync import sync_command
 from aether_client.errors import AetherError, HubError
@@ -23,7 +24,7 @@ from aether_client.sync.report import printable
 from aether_client.version import VERSION
 
 GROUP: Final = "aether.commands"
-OWN: Final = frozenset({"files", "sync"})
+OWN: Final = frozenset({"device", "files", "sync"})
 """The commands that need nobody else's code."""
 
 _TOKEN_HINT: Final = " Give --token KEY; `aether key create` on the hub's machine makes one."
@@ -56,6 +57,7 @@ def build(plug_ins: Sequence[EntryPoint]) -> typer.Typer:
     ) -> None:
         pass
 
+    app.add_typer(device_app, name="device")
     app.add_typer(files_app, name="files")
     app.command("sync")(sync_command)
     for entry in sorted(plug_ins, key=lambda entry: entry.name):
