@@ -192,7 +192,7 @@ class ActionContext:
         match write:
             case NewRecord():
                 data = _trusted(kind, write.data, creating=True)
-                return Create(kind, self.services.new_id(), data, write.parent)
+                return Create(kind, write.rec or self.services.new_id(), data, write.parent)
             case ChangeRecord():
                 return Update(kind, write.rec, _trusted(kind, write.data, creating=False), write.if_version)
             case DeleteRecord():

@@ -28,6 +28,7 @@ from handlers.audit import Audit
 from handlers.guard import Guard
 from handlers.pace import Pace
 from handlers.turns import Turns
+from handlers.ways import Ways
 from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
 from hub.schema.fields import DeclarationError
 from hub.schema.query import Query
@@ -89,6 +90,8 @@ class Services:
     """What guards the ways in."""
     pairing: Pace = field(default_factory=Pace)
     """How fast devices may ask to be paired."""
+    ways: Ways = field(default_factory=Ways)
+    """What they need beside storage."""
     beats: dict[str, Shared] = field(default_factory=dict)
     """What heartbeats are answered in this millisecond, by account."""
     _ids: list[str] = field(default_factory=list)

@@ -15,9 +15,11 @@ from handlers.base import Call, Services
 from handlers.governed import guard
 from handlers.standing import Roles
 from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
+from hub.passwords import KEPT_CHARACTERS, is_known
 from hub.schema.actions import action
 from hub.schema.core.credentials import ApiKey
 from hub.schema.core.identity import AccountName, Membership, Permission, RoleName
+from hub.schema.fields import Field
 from hub.schema.record import Image
 from hub.schema.texts import problem_of
 from hub.schema.times import format_time
@@ -71,12 +73,16 @@ class SignInCode(msgspec.Struct, frozen=True):
 
 
 class CreateUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A new person and their role in the account that the caller is in. `another`: also where the name is taken."""
+    """A new person and their role in the account that the caller is in. `another`: also where the name is taken.
+
+    `password_hash` is what another system kept of their password: Argon2, bcrypt or scrypt.
+    """
 
     name: Name
     role: RoleName
     email: Annotated[str, Meta(max_length=254)] | None = None
     another: bool = False
+    password_hash: Annotated[str, Meta(max_length=KEPT_CHARACTERS), Field(secret=True)] | None = None
 
 
 class CreatedUser(msgspec.Struct, frozen=True):
@@ -234,7 +240,10 @@ async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
     if not args.another and await people.is_taken(services, ctx.account, args.name):
         text = "Somebody of this name is in this account already; with `another` there will be two."
         raise HubError("record.exists", text, path="args.name")
-    user, member = await people.create_person(services, args.name, args.role, args.email)
+    if args.password_hash is not None and not is_known(args.password_hash):
+        text = "This is no hash that can be checked here: give one of Argon2, bcrypt or scrypt, or leave it out."
+        raise HubError("data.invalid", text, path="args.password_hash")
+    user, member = await people.create_person(services, args.name, args.role, args.email, args.password_hash)
     made = CreatedUser(user["id"], user["name"], args.role)
     return await ctx.submit([NewRecord(Membership, member)], lambda done: made)
 
@@ -300,14 +309,14 @@ async def issue_api_key(ctx: Context, args: CreateKey) -> CreatedKey:
     if args.expires_at is not None and args.expires_at.tzinfo is None:
         raise HubError("data.invalid", "A time needs an offset, such as Z or +01:00.", path="args.expires_at")
     expires_at = None if args.expires_at is None else format_time(args.expires_at)
-    data, key = people.make_api_key(services_of(ctx), args.role, args.name, expires_at)
+    rec, data, key = people.make_api_key(services_of(ctx), args.role, args.name, expires_at)
     data |= {"scopes": args.scopes, "service_id": args.service, "device_id": args.device}
     await guard(call_of(ctx)).key(data, "args")
 
     def made(done: Committed) -> CreatedKey:
         return CreatedKey(done.results[0].image["id"], key, args.role)
 
-    return await ctx.submit([NewRecord(ApiKey, data)], made, shown_once=True)
+    return await ctx.submit([NewRecord(ApiKey, data, rec=rec)], made, shown_once=True)
 
 
 @action("database.dump", needs="account.create", operator=True)

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from handlers import people
 from handlers.base import Services
 from handlers.governed import guard
 from handlers.operator import call_of, services_of
@@ -198,9 +199,9 @@ async def _keyed(services: Services, pairing: Image) -> Paired:
     device = (await services.storage.get(account, type_of(Device), [rec])).get(rec)
     if device is None or device["disabled"]:
         raise gone
-    key, kind = auth.make_token(auth.API_KEY, services.random(32)), type_of(ApiKey)
-    data = {"name": device["name"], "role": device["role"], "digest": auth.digest(key), "device_id": rec}
-    made = Create(kind, services.new_id(), kind.accept_create(data, trusted=True))
+    name, data, key = people.make_api_key(services, device["role"], device["name"])
+    kind = type_of(ApiKey)
+    made = Create(kind, name, kind.accept_create({**data, "device_id": rec}, trusted=True))
     await _submit(services, account, made, actor=device["created_by"])
     return Paired(True, 0.0, key, account, rec, device["name"], device["role"])
 

@@ -6,9 +6,10 @@ socket and no command line.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from handlers import tokens
 from handlers.base import Services
 from hub import auth
 from hub.access import SYSTEM, Identity
@@ -19,6 +20,7 @@ from hub.schema.record import Image, Record, type_of
 from hub.schema.times import format_time, parse_time
 from hub.schema.where import equals
 from hub.schema.writes import Commit, Committed, Create, Delete, Write
+from hub.tokens import looks_signed
 from hub.wire.errors import HubError
 
 
@@ -42,10 +44,14 @@ async def _system_record(services: Services, declared: type[Record], rec: str) -
 
 async def authenticate(services: Services, token: str) -> Identity:
     """Return who a token stands for; raise `auth.invalid` or `auth.expired`."""
-    kind = auth.kind_of(token)
-    if kind == auth.API_KEY:
+    if looks_signed(token):
+        return await _of_signed(services, token)
+    form = auth.read(token)
+    kind = None if form is None else form.kind
+    if form is not None and kind == auth.API_KEY:
         found = await services.storage.lookup(type_of(ApiKey), "digest", auth.digest(token))
-        if found:
+        if found and form.rec in {None, found[0]["id"]}:
+            services.ways.uses.note(found[0], services.clock())
             return await _of_key(services, found[0], "token")
     elif kind == auth.SESSION_TOKEN:
         found = await services.storage.lookup(type_of(Session), "digest", auth.digest(token))
@@ -64,8 +70,13 @@ async def again(services: Services, identity: Identity) -> Identity:
             return await _of_key(services, key, "resume")
     elif identity.source == "user":
         session = await _system_record(services, Session, rec)
-        if session is not None:
+        if session is not None and session["kind"] == "token":
             return await _of_session(services, session, "resume")
+        if session is not None and session["kind"] == "refresh":
+            if identity.expires_at is None:  # of another instance, which does not tell until when it was
+                raise HubError("auth.invalid", "Send a `token` together with `resume`.", path="token")
+            _refuse_expired(services, identity.expires_at, "resume")
+            return await _of_session(services, session, "resume", identity.expires_at)
     else:
         return identity
     raise HubError("auth.invalid", "What this session was opened with is no longer valid.", path="resume")
@@ -93,7 +104,18 @@ async def _of_key(services: Services, key: Image, path: str) -> Identity:
     )
 
 
-async def _of_session(services: Services, session: Image, path: str) -> Identity:
+async def _of_signed(services: Services, token: str) -> Identity:
+    """Return who a signed access token stands for: its session must still be there."""
+    claims = tokens.claims_of(services, token, "token")
+    session = await _system_record(services, Session, claims["sid"])
+    if session is None or session["kind"] != "refresh" or session["user_id"] != claims["sub"]:
+        raise HubError("auth.invalid", "This session has ended; sign in again.", path="token")
+    until = format_time(datetime.fromtimestamp(claims["exp"], UTC))
+    return await _of_session(services, session, "token", until)
+
+
+async def _of_session(services: Services, session: Image, path: str, until: str | None = None) -> Identity:
+    """Return whose session it is; `until` is when the token ends that it was opened with, where that is earlier."""
     _refuse_expired(services, session["expires_at"], path)
     user = await _system_record(services, User, session["user_id"])
     if user is None or user["disabled"]:
@@ -105,7 +127,7 @@ async def _of_session(services: Services, session: Image, path: str) -> Identity
         name=user["name"],
         roles=tuple((m["account_id"], m["role"]) for m in members),
         credential=session["id"],
-        expires_at=session["expires_at"],
+        expires_at=min(session["expires_at"], until or session["expires_at"]),
     )
 
 
@@ -161,10 +183,15 @@ async def create_user(services: Services, account: str, name: str, role: str, em
 
 
 async def create_person(
-    services: Services, name: str, role: str, email: str | None = None
+    services: Services, name: str, role: str, email: str | None = None, password: str | None = None
 ) -> tuple[Image, dict[str, Any]]:
-    """Create a user who is in no account yet; return it, and the data of a membership that changes that."""
-    user = (await _commit(services, SYSTEM, _new(services, User, {"name": name, "email": email}))).results[0].image
+    """Create a user who is in no account yet; return it, and the data of a membership that changes that.
+
+    `password` is what is kept of one.
+    """
+    email = None if email is None else email.casefold()
+    data = {"name": name, "email": email, "password": password}
+    user = (await _commit(services, SYSTEM, _new(services, User, data))).results[0].image
     return user, {"user_id": user["id"], "role": role, "name": name, "email": email}
 
 
@@ -208,7 +235,7 @@ async def end_sessions(services: Services, user: str, actor: str | None = None) 
     found = (await services.storage.find(SYSTEM, Query(kind, equals(kind, "user_id", user)))).records
     if found:
         await _commit(services, SYSTEM, *(Delete(kind, image["id"]) for image in found), actor=actor)
-    return sum(image["kind"] == "token" for image in found)
+    return sum(image["kind"] in tokens.STANDING for image in found)
 
 
 async def create_signin_code(services: Services, user: str) -> tuple[str, str]:
@@ -254,16 +281,20 @@ async def sign_out(services: Services, identity: Identity) -> None:
         await _commit(services, SYSTEM, Delete(type_of(Session), identity.credential), actor=identity.user)
 
 
-def make_api_key(services: Services, role: str, name: str, expires_at: str | None = None) -> tuple[dict[str, Any], str]:
-    """Return the data of an API key's record, and the key itself, of which it holds only the hash."""
-    key = auth.make_token(auth.API_KEY, services.random(32))
-    return {"name": name, "role": role, "digest": auth.digest(key), "expires_at": expires_at}, key
+def make_api_key(
+    services: Services, role: str, name: str, expires_at: str | None = None
+) -> tuple[str, dict[str, Any], str]:
+    """Return the id of an API key's record, its data, and the key itself, of which it holds only the hash."""
+    rec = services.new_id()
+    key = auth.make_token(auth.API_KEY, services.random(32), rec)
+    return rec, {"name": name, "role": role, "digest": auth.digest(key), "expires_at": expires_at}, key
 
 
 async def create_api_key(
     services: Services, account: str, role: str, name: str, expires_at: str | None = None, actor: str | None = None
 ) -> tuple[Image, str]:
     """Create an API key; return its record and the key itself, which is shown this once."""
-    data, key = make_api_key(services, role, name, expires_at)
-    committed = await _commit(services, account, _new(services, ApiKey, data), actor=actor)
+    rec, data, key = make_api_key(services, role, name, expires_at)
+    kind = type_of(ApiKey)
+    committed = await _commit(services, account, Create(kind, rec, kind.accept_create(data, trusted=True)), actor=actor)
     return committed.results[0].image, key

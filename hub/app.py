@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import gc
 import hmac
 import logging
 import os
 import secrets
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,9 +19,13 @@ from channels.calls import Calls
 from channels.live import Live
 from handlers import people
 from handlers.base import MODULES, Operations, Services, system_clock
+from handlers.hashing import Hashing
+from handlers.mail import Mailer, server_of
 from handlers.secrets import check_keys
 from handlers.standing import judges
+from handlers.uses import Uses
 from handlers.visits import SETTLE_SECONDS, Visits
+from handlers.ways import Ways
 from hub.access import SYSTEM, RightsTable
 from hub.edge import http
 from hub.edge.addresses import Addresses
@@ -37,12 +38,15 @@ from hub.edge.oidc import rules
 from hub.edge.oidc.side import OidcSide
 from hub.edge.server import listen_tcp, listen_unix, make_server
 from hub.edge.wheel import Wheel
+from hub.folder import DataFolder, DataInUse
+from hub.passwords import Passwords
 from hub.schema.core.identity import Account
 from hub.schema.query import Query
 from hub.schema.record import type_of
 from hub.schema.registry import Registry
 from hub.schema.times import format_time
 from hub.settings import Settings, SettingsError, page_url
+from hub.tokens import TokenKeys, derived_key
 from hub.vault import KeysUnusable, Shut
 from hub.version import VERSION
 from hub.wire.errors import HubError
@@ -60,92 +64,22 @@ from storage.sql.sqlite import SqliteStorage
 
 log = logging.getLogger("hub")
 
-CORE: Final = ("hub.schema.core", "handlers.operator", "handlers.imports", "handlers.secrets", "handlers.pairing")
+CORE: Final = (
+    "hub.schema.core",
+    "handlers.operator",
+    "handlers.imports",
+    "handlers.secrets",
+    "handlers.signing",
+    "handlers.seats",
+    "handlers.invitations",
+    "handlers.pairing",
+)
 """Where the types and actions of every hub are declared."""
 
 LATE_SECONDS: Final = 0.25
 """How often a hub that started without its database looks whether it can be used."""
 GC_THRESHOLDS: Final = (20_000, 5, 200)
 """After how many new objects the collector looks at the young, the middle-aged and the old."""
-
-
-class DataInUse(Exception):
-    """Another process has the data folder; the text is one sentence."""
-
-
-class DataFolder:
-    """The folder of one hub: lock, secret, database, files, hub.sock."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.socket = path / "hub.sock"
-        self.blobs = path / "blobs"
-        self.database = path / "hub.db"
-        self._restoring = path / "restore.part"
-        self._lock: int | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether a backup can be restored here: there is nothing but locks, or a restore that was broken off."""
-        if not self.path.exists() or self._restoring.exists():
-            return True
-        return {entry.name for entry in self.path.iterdir()} <= {"hub.lock", "hub.db.lock"}
-
-    def take(self, *, restoring: bool = False) -> None:
-        """Create the folder and lock it; raise `DataInUse`."""
-        if self._restoring.exists() and not restoring:
-            raise DataInUse(f"A restore into {self.path} was broken off; run it again, or empty the folder.")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.path / "hub.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise DataInUse(f"The data folder {self.path} cannot be used: {error.strerror}.") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            raise DataInUse(f"A hub already runs on {self.path}; stop it, or name another --data.") from None
-        self._lock = handle
-
-    @contextlib.contextmanager
-    def restored(self) -> Iterator[Path]:
-        """Yield a folder in which a restore is made ready; no hub starts here until it is done.
-
-        Where it fails, everything that it made is removed; raise `DataInUse` where there is anything else.
-        """
-        if not self.is_empty:
-            raise DataInUse(f"{self.path} is not empty; name a new folder with --data.")
-        self._remove_restored()
-        self._restoring.mkdir(mode=0o700)
-        try:
-            yield self._restoring
-        except BaseException:
-            self._remove_restored()
-            raise
-        shutil.rmtree(self._restoring)
-
-    def _remove_restored(self) -> None:
-        self.database.unlink(missing_ok=True)
-        for folder in (self.blobs, self._restoring):  # this one last: while it is there, the rest is not used
-            if folder.exists():
-                shutil.rmtree(folder)
-
-    def secret(self) -> bytes:
-        """Return the secret that signs cursors and grants, made at the first start."""
-        file = self.path / "secret"
-        if not file.exists():
-            fresh = file.with_suffix(".new")
-            fresh.touch(mode=0o600)
-            fresh.write_bytes(secrets.token_bytes(32))
-            fresh.replace(file)
-        return file.read_bytes()
-
-    def release(self) -> None:
-        """Give the folder back."""
-        self.socket.unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
 
 @dataclass(slots=True)
@@ -238,6 +172,34 @@ def migrator_of(settings: Settings, registry: Registry) -> Migrator:
     return SqliteMigrator(registry, file)
 
 
+def ways_of(settings: Settings, folder: DataFolder, storage: Storage) -> Ways:
+    """Return what the ways into a hub need; raise `SettingsError`."""
+    shared = settings.cluster_secret.encode()
+    keys = settings.token_keys or ((derived_key(shared),) if shared else folder.token_keys())
+    try:
+        ring = TokenKeys(keys)
+    except ValueError as error:
+        raise SettingsError(f"The setting token_keys cannot be used: {error}.") from None
+    mail = Mailer()
+    if settings.mail_url:
+        try:
+            mail = Mailer(server_of(settings.mail_url, settings.mail_from, settings.mail_authority or None))
+        except ValueError as error:
+            raise SettingsError(f"The setting mail_url cannot be used: {error}.") from None
+    own = not (settings.token_keys or shared)
+    return Ways(
+        ring=ring,
+        hashing=Hashing(Passwords(settings.password_memory_kib, settings.password_passes)),
+        mail=mail,
+        access_seconds=settings.access_seconds,
+        session_seconds=settings.session_days * 86_400,
+        register=settings.register,
+        register_role=settings.register_role,
+        rotate=(lambda: TokenKeys(folder.token_keys(rotated=True))) if own else None,
+        uses=Uses(storage, settings.key_use_seconds),
+    )
+
+
 def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     """Wire up a hub over a data folder that is held."""
     registry = registry_of(settings)
@@ -265,6 +227,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         version=VERSION,
         instance=secrets.token_hex(4),
         max_file_bytes=settings.max_file_bytes,
+        ways=ways_of(settings, folder, storage),
     )
     live.reviews.by(judges(services))
     services.keyring = keyring_of(settings, folder, registry)
@@ -428,6 +391,7 @@ async def serve(
             await parts.oidc.close()
             await parts.visits.close()
             await parts.hub.services.audit.close()
+            await parts.hub.services.ways.close()
             await parts.hub.services.live.close()
             await parts.storage.close()
             await parts.hub.services.live.bus.close()

@@ -17,11 +17,15 @@ from hub.wire.requests import ItemRef
 
 
 class NewRecord(msgspec.Struct, frozen=True):
-    """A write of an action: create a record. `parent` is a public id or the item that creates it."""
+    """A write of an action: create a record. `parent` is a public id or the item that creates it.
+
+    `rec` is the id that it gets, where the hub's own actions have to know it before; others leave it out.
+    """
 
     kind: type[Record]
     data: dict[str, Any]
     parent: str | ItemRef | None = None
+    rec: str | None = None
 
 
 class ChangeRecord(msgspec.Struct, frozen=True):

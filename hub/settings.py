@@ -99,6 +99,58 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             description="How long audit entries are kept (who came in, what was refused), in days; 0: there are none.",
         ),
     ] = 90
+    access_seconds: Annotated[
+        int, Meta(ge=60, le=86400, description="How long an access token is valid, in seconds; then it is renewed.")
+    ] = 900
+    session_days: Annotated[
+        int, Meta(ge=1, le=365, description="How long somebody stays signed in, in days; then they sign in again.")
+    ] = 30
+    token_keys: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,32}:[0-9a-f]{64}$")], ...],
+        Meta(
+            title="a list of keys, each a name, a colon and 64 hex digits",
+            description="Keys of access tokens, `NAME:` and what `openssl rand -hex 32` prints: the first signs, all "
+            "check. Empty means one made of `cluster_secret`, or else keys of the data folder's own.",
+        ),
+    ] = ()
+    password_memory_kib: Annotated[
+        int,
+        Meta(ge=19456, le=1048576, description="Memory that a look at a password takes (Argon2id), in KiB."),
+    ] = 65536
+    password_passes: Annotated[
+        int, Meta(ge=2, le=16, description="How often a look at a password goes through that memory (Argon2id).")
+    ] = 3
+    register: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            title="empty or the name of an account",
+            description="Account that anybody may register for, by a link that is mailed to them; empty: nobody may.",
+        ),
+    ] = ""
+    register_role: Annotated[
+        Literal["viewer", "member", "editor"], Meta(description="The role of people who registered themselves.")
+    ] = "viewer"
+    mail_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^smtp(s|\+plain)?://.+",
+            title="empty or an address such as smtp://user:password@mail.example:587",
+            description="Mail server for links: `smtp://USER:PASSWORD@HOST:587` (STARTTLS), `smtps://…:465` (TLS), or "
+            "`smtp+plain://HOST:25` without TLS, for a relay on this machine. Empty: no mail is sent.",
+        ),
+    ] = ""
+    mail_from: Annotated[str, Meta(max_length=254, description="Sender of mails, such as `Hub <hub@example.org>`.")] = (
+        ""
+    )
+    mail_authority: Annotated[
+        str,
+        Meta(description="File with the certificates that the mail server's is to be signed by; empty: the machine's."),
+    ] = ""
+    key_use_seconds: Annotated[
+        int,
+        Meta(ge=0, le=86400, description="How far apart it is written when an API key was used, in seconds; 0: never."),
+    ] = 300
     packs: Annotated[
         tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
     ] = ("packs.events",)
@@ -276,6 +328,6 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _from_text(name: str, text: str) -> Any:
     """Return a variable's text as a value: lists are separated by commas."""
-    if name in {"packs", "origins", "secret_keys"}:
+    if name in {"packs", "origins", "secret_keys", "token_keys"}:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text

@@ -194,7 +194,7 @@ def _fits(algorithm: str, entry: dict[str, Any]) -> bool:
     return {"ES256": "P-256", "ES384": "P-384", "EdDSA": "Ed25519"}.get(algorithm, entry.get("crv")) == entry.get("crv")
 
 
-class Keyring:
+class TokenKeys:
     """The keys of the hub's own tokens: the first signs, all of them check. Each has the form `kid:64 hex digits`."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:

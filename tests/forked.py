@@ -81,8 +81,12 @@ class Forked:
 
 
 def without_settings(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the environment of this process without the settings of a hub, and with more."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")} | dict(more or {})
+    """Return the environment of this process without the settings of a hub, and with more.
+
+    That a key was used is a commit, which tests that count commits do not expect: only those about it ask for it.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("AETHER_")}
+    return kept | {"AETHER_KEY_USE_SECONDS": "0"} | dict(more or {})
 
 
 def aether(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.error import URLError
@@ -36,6 +37,8 @@ app.add_typer(account_app, name="account")
 app.add_typer(key_app, name="key")
 app.add_typer(user_app, name="user")
 app.add_typer(migrate.commands, name="migrate")
+app.add_typer(people.sessions, name="session")
+app.add_typer(people.tokens, name="tokens")
 user_app.add_typer(people.users)
 key_app.add_typer(people.keys)
 app.add_typer(backup.commands)
@@ -173,6 +176,12 @@ def key_create(
     account: AccountName = "main",
     role: Annotated[Role, typer.Option(help="What it may do.")] = "viewer",
     name: Annotated[str, typer.Option(help="What the key is for.")] = "cli",
+    scope: Annotated[
+        list[str] | None, typer.Option(metavar="PERMISSION", help="What it may of that; several times; default: all.")
+    ] = None,
+    expires: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="Until when, in UTC.")
+    ] = None,
     data: Data = None,
     config: Config = None,
 ) -> None:
@@ -180,7 +189,9 @@ def key_create(
     settings = settings_for(os.environ, config, data=data)
 
     async def work(hub: Client) -> Any:
-        args = {"role": role, "name": name}
+        args: dict[str, Any] = {"role": role, "name": name, **({"scopes": scope} if scope else {})}
+        if expires is not None:
+            args["expires_at"] = expires.replace(tzinfo=UTC).isoformat()
         return (await hub.call("action.call", action="api_key.issue", args=args)).data
 
     made = with_hub(settings, account, work)
@@ -293,14 +304,15 @@ def healthcheck(
 def settings(config: Config = None) -> None:
     """Print every setting as it is in force here.
 
-    What it prints is a TOML file that --config takes. Passwords in addresses, `cluster_secret` and
-    `secret_keys` are not shown.
+    What it prints is a TOML file that --config takes. Passwords in addresses, `cluster_secret` and keys are not shown.
     """
     for name, value in msgspec.to_builtins(settings_for(os.environ, config)).items():
-        if name in {"database_url", "redis_url"}:
+        if name in {"database_url", "redis_url", "mail_url"}:
             value = without_password(value)
         elif name in {"cluster_secret", "secret_keys"} and value:
             value = "***" if name == "cluster_secret" else ["***"]
+        elif name == "token_keys":
+            value = [f"{key.partition(':')[0]}:***" for key in value]
         print(f"{name} = {msgspec.json.encode(value).decode()}")  # JSON's texts, numbers and lists are TOML's too
 
 

@@ -15,6 +15,8 @@ from aether_client.client import Client
 from aether_client.sync.report import printable
 from hub.cli.link import hint, settings_for, with_hub
 
+sessions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Where people are signed in.")
+tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Access tokens.")
 users = typer.Typer(rich_markup_mode=None)
 keys = typer.Typer(rich_markup_mode=None)
 _OF_AN_ID = {"ignore_unknown_options": True}
@@ -66,6 +68,36 @@ def user_sign_out(user: Who, account: AccountName = "main", data: Data = None, c
     hint(f"Sessions that ended: {done['ended']}.")
 
 
+@sessions.command("list", context_settings=_OF_AN_ID)
+def session_list(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
+    """List where a person is signed in: id, since when, until when, with what."""
+    for seat in _act("session.list", {"user": user}, account, data, config)["sessions"]:
+        _print_row(seat["id"], seat["created_at"], seat["expires_at"], seat["client"])
+
+
+@sessions.command("end", context_settings=_OF_AN_ID)
+def session_end(
+    user: Who,
+    session: Annotated[str, typer.Argument(metavar="ID", help="The session: `aether session list` shows it.")],
+    account: AccountName = "main",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """End one session of a person, at once."""
+    done = _act("session.end", {"user": user, "id": session}, account, data, config)
+    hint(f"Sessions that ended: {done['ended']}.")
+
+
+@tokens.command("rotate")
+def tokens_rotate(data: Data = None, config: Config = None) -> None:
+    """Sign access tokens with a new key from now on.
+
+    Tokens that are signed already stay valid until they end. Prints the names of the keys in force.
+    """
+    for name in _act("tokens.rotate", {}, None, data, config)["keys"]:
+        print(name)
+
+
 @keys.command("list")
 def key_list(account: AccountName = "main", data: Data = None, config: Config = None) -> None:
     """List the API keys of the account: id, role, name, since when and until when."""
@@ -92,7 +124,7 @@ def _print_row(*cells: str | None) -> None:
     print("\t".join(printable(cell or "-") for cell in cells))
 
 
-def _act(action: str, args: dict[str, Any], account: str, data: str | None, config: Path | None) -> Any:
+def _act(action: str, args: dict[str, Any], account: str | None, data: str | None, config: Path | None) -> Any:
     async def work(hub: Client) -> Any:
         return (await hub.call("action.call", action=action, args=args)).data
 

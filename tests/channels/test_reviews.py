@@ -193,9 +193,9 @@ async def test_each_cause_ends_what_it_gave_and_nothing_does_where_nobody_looks(
     for declared, kind in (("service_account", "service_id"), ("device", "device_id")):
         acts = REGISTRY.types[declared]
         await desk.write(Create(acts, f"acts-{declared[:6]}", acts.accept_create({"name": "a", "role": "viewer"})))
-        data, token = people.make_api_key(desk.services, "owner", "c")
+        rec, data, token = people.make_api_key(desk.services, "owner", "c")
         data |= {kind: f"acts-{declared[:6]}", "scopes": ["*"]}
-        await desk.write(Create(KEY, f"key-{declared[:7]}", KEY.accept_create(data, trusted=True)))
+        await desk.write(Create(KEY, rec, KEY.accept_create(data, trusted=True)))
         peer = await desk.greet(token)
         await desk.write(Update(acts, f"acts-{declared[:6]}", {"disabled": True}))
         await desk.looked()

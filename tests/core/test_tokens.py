@@ -9,13 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 
-from hub.tokens import Keyring, Trust, claimed, derived_key, foreign_keys, new_key, verified
+from hub.tokens import TokenKeys, Trust, claimed, derived_key, foreign_keys, new_key, verified
 from hub.wire.errors import HubError
 from tests.core.forged import by_rsa, by_secret, draft_of, encoded, forged, public_jwk, public_pem
 
 NOW = 1_800_000_000.0
 KEY = bytes(range(32))
-RING = Keyring((f"own:{KEY.hex()}",))
+RING = TokenKeys((f"own:{KEY.hex()}",))
 THEIRS = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 ISSUED_BY = "https://login.example"
 OWN = draft_of("own", by_secret(KEY), NOW)
@@ -75,7 +75,7 @@ def test_the_hub_signs_what_it_accepts_until_it_ends() -> None:
 def test_an_older_key_still_checks_and_a_key_that_is_gone_does_not() -> None:
     old = RING.signed("user", "session", "j", NOW, 60)
     fresh = new_key(bytes(36))
-    both, later = Keyring((fresh, *RING.texts)), Keyring((fresh,))
+    both, later = TokenKeys((fresh, *RING.texts)), TokenKeys((fresh,))
     assert both.verified(old, NOW)["sub"] == "user"
     assert claimed(both.signed("user", "session", "j", NOW, 60)).kid == fresh.partition(":")[0]
     with pytest.raises(HubError):
@@ -85,12 +85,12 @@ def test_an_older_key_still_checks_and_a_key_that_is_gone_does_not() -> None:
 @pytest.mark.parametrize("keys", [(), ("short:abcd",), ("no-name",), (f"a:{KEY.hex()}", f"a:{bytes(32).hex()}")])
 def test_keys_that_are_no_keys_do_not_start(keys: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match=r"keys? of tokens"):
-        Keyring(keys)
+        TokenKeys(keys)
 
 
 def test_hubs_with_one_secret_have_one_key() -> None:
     assert derived_key(b"secret") == derived_key(b"secret") != derived_key(b"another")
-    Keyring((derived_key(b"secret"),))
+    TokenKeys((derived_key(b"secret"),))
 
 
 # -- the keys of other issuers -----------------------------------------------------------------------

@@ -30,6 +30,7 @@ STEPS: dict[str, int] = {
     "hub.auth": 2,
     "hub.passwords": 2,
     "hub.tokens": 2,
+    "hub.folder": 2,
     "hub.context": 2,
     "hub.vault": 2,
     "hub.schema": 1,

@@ -15,6 +15,7 @@ from typing import Any
 
 from hub.schema.record import RecordType, referred
 from hub.schema.registry import Registry
+from tests.wire.matrix_people import people_cases
 from tests.wire.matrix_presence import presence_cases
 from tests.wire.samples import SAMPLES
 from tests.wire.things import Case, Fields, Things
@@ -422,6 +423,8 @@ def _of_actions(book: Book) -> None:
     action("device.pair", "an account", args=lambda x: {"name": x.name, "account": x.account})
     action("device.confirm", "a code", args=lambda x: {"code": x.acronym})
     action("device.paired", "an id as secret", args=lambda x: {"secret": x.records["pairing"]})
+    for name, vector, build in people_cases():
+        action(name, vector, args=build)
 
 
 def _of_session(book: Book) -> None:

@@ -29,7 +29,7 @@ from tests.wire.things import Case, Things, nothing
 
 CANARY: Final = "canary-" + secrets.token_hex(6)
 LONG_AGO: Final = "2001-01-01T00:00:00Z"
-UNMADE: Final = ("invitation", "audit_entry", "domain", "login", "pairing")
+UNMADE: Final = ("audit_entry", "domain", "login", "pairing")
 """Types of which nothing makes a record yet."""
 IDENTITIES: Final = ("guest", "viewer", "editor", "owner", "expired", "withdrawn")
 OWN_WORDS: Final = frozenset(
@@ -154,6 +154,8 @@ async def furnish(http: httpx.AsyncClient, account: str, name: str, key: str, wo
     await create("role", name=f"role-{unique}", title=f"{word} role", permissions=["event.read"])
     await create("service_account", name=f"{word} service", role="viewer")
     await create("device", name=f"{word} device")
+    invited = {"email": f"{unique}@people.example", "name": f"{word} invited"}
+    records["invitation"] = (await ok("action.call", action="invitation.create", args=invited))["id"]
     records |= {kind: public_id(secrets.token_bytes(8)) for kind in UNMADE}
     member = (await ok("record.find", type="membership"))["records"][0]
     records["membership"], records["user"] = member["id"], member["user_id"]

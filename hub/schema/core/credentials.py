@@ -73,7 +73,7 @@ class Login(Record, system=True, access=ONLY_HUB, unique=(("issuer", "subject"),
 class Invitation(
     Record,
     parent=Account,
-    access=Access(read="manager", create="nobody", update="nobody", delete="manager"),
+    access=Access(read="manager", create="manager", update="nobody", delete="manager"),
     indexes=(("digest",),),
 ):
     """That somebody may become a member of this account, once."""
