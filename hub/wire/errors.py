@@ -79,7 +79,7 @@ KINDS: dict[str, ErrorKind] = _kinds(
     ("file.mismatch", 422, False, "The bytes do not have the announced hash; nothing was stored."),
     ("file.too_large", 413, False, "The file is larger than the limit; nothing was stored."),
     ("file.type", 415, False, "Files of this type are not accepted here."),
-    ("secret.unreadable", 500, False, "No key of this hub opens the secret: put the key back, or write it anew."),
+    ("secret.unreadable", 500, True, "No key of this hub opens the secret: put the key back, or write it anew."),
     ("storage.full", 507, True, "The disk of the server is full; reading goes on, writing waits for room."),
     ("write.unknown", 503, True, "The outcome of the write is not known; ask again with the same key."),
     ("rate.limited", 429, True, "Too many requests; wait for `retry_after` seconds."),

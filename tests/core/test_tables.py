@@ -30,7 +30,14 @@ WIRE = """
     action.cancelled action.timeout file.mismatch file.too_large file.type storage.full write.unknown rate.limited
     server.unavailable server.draining server.error
 """
-ADDED = {"lookup.unknown", "lookup.too_large", "message.too_large", "command.unknown", "command.failed"}
+ADDED = {
+    "lookup.unknown",
+    "lookup.too_large",
+    "message.too_large",
+    "command.unknown",
+    "command.failed",
+    "secret.unreadable",
+}
 """What came after the design was written: the wire changes only by adding."""
 
 
