@@ -20,7 +20,7 @@ from hub.wire.requests import ItemRef, RecordDeleteWhere, RecordUpdateWhere
 async def update_where(call: Call, request: RecordUpdateWhere) -> Answer:
     """Replace the given fields of every record that matches."""
     kind, where = _matching(call, request, "update")
-    change = accept(kind, request.data, creating=False)
+    change = accept(call, kind, request.data, creating=False)
     may_be_for(call, kind, change)
     for name, value in change.items():
         if isinstance(value, ItemRef):

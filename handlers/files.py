@@ -38,6 +38,8 @@ log = logging.getLogger("hub.files")
 NAME_BYTES: Final = 255
 """The longest name, in bytes of UTF-8: what a file system of a device holds."""
 
+_BYTES: Final = frozenset({"name", "sha256", "size"})
+"""The fields that lead to the bytes of a file: where one of them is hidden, so are the bytes."""
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What is no text on the wire, or makes a name look like another one."""
 
@@ -78,7 +80,7 @@ async def readable_link(
     for account, rights in places:
         for kind in services.registry.types.values():
             readable = kind.file and not kind.system and rights.allows(f"{kind.name}.read")
-            if readable and "sha256" not in rights.hidden(kind):
+            if readable and rights.hidden(kind).isdisjoint(_BYTES):
                 query = within(
                     Query(kind, equals(kind, "sha256", sha256), limit=1), rights.rules_for(identity, account)
                 )
@@ -94,7 +96,7 @@ async def file_record(call: Call, type_name: str, rec: str) -> Image:
     if not kind.file:
         raise HubError("data.invalid", f"A {kind.name} is no file; name a record of a file type.", path="type")
     image = (await call.get(kind, [rec])).get(rec)
-    if image is None:
+    if image is None or not call.rights.hidden(kind).isdisjoint(_BYTES):
         raise HubError("record.not_found", f"There is no {kind.name} with this id.", path="rec")
     return image
 
@@ -191,6 +193,10 @@ async def manifest(call: Call, request: ManifestGet) -> Answer:
     if kind is None or kind.parent_wire is None:
         raise HubError("data.invalid", f"Records of type {container.name} hold no files.", path="container.type")
     call.rights.require(f"{kind.name}.read")
+    if not call.rights.hidden(kind).isdisjoint(_BYTES):
+        raise HubError(
+            "access.denied", f"Not all of what names the files of a {kind.name} is shown to you.", path="container"
+        )
     rec = request.container.rec
     if rec not in await call.get(container, [rec]):
         raise HubError("record.not_found", f"There is no {container.name} with this id.", path="container.rec")

@@ -181,20 +181,21 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
         case RecordUpsert():
             kind = call.kind(request.type, "create")
             call.rights.require(f"{kind.name}.update")
+            hidden = call.rights.hidden(kind)
             unique = kind.names_of_unique(request.match)
-            if unique is None:
-                known = ", ".join("+".join(u) for u in kind.unique) or "none"
+            if unique is None or not hidden.isdisjoint(unique):
+                known = ", ".join("+".join(u) for u in kind.unique if hidden.isdisjoint(u)) or "none"
                 raise HubError(
                     "data.invalid", f"match names no declared unique of {kind.name}; it has: {known}.", path="match"
                 )
-            data = accept(kind, request.data, creating=True)
+            data = accept(call, kind, request.data, creating=True)
             may_be_for(call, kind, data)
             once = {n for n, s in kind.fields.items() if s.option.write_once}
             change = {n: v for n, v in data.items() if n in request.data and n not in once}
             return Upsert(kind, call.services.new_id(), data, change, unique, parent_id(kind, request.parent))
         case RecordUpdate():
             kind = call.kind(request.type, "update")
-            data = accept(kind, request.data, creating=False)
+            data = accept(call, kind, request.data, creating=False)
             may_be_for(call, kind, data)
             return Update(kind, request.rec, data, request.if_version)
         case RecordMove():
@@ -225,7 +226,12 @@ def plan(call: Call, request: WriteRequest, path: str = "") -> Write:
 def _creation(call: Call, request: RecordCreate) -> Create:
     kind = call.kind(request.type, "create")
     linked = kind.linking and not kind.linking.isdisjoint(request.data)
-    data = accept(kind, request.data, creating=True) if linked else kind.accept_create(request.data)
+    if linked:
+        data = accept(call, kind, request.data, creating=True)
+    else:
+        if kind.name in call.rights.shut:
+            call.rights.check_writable(kind, request.data)
+        data = kind.accept_create(request.data)
     if FOR_TYPE in data:
         may_be_for(call, kind, data)
     parent = request.parent
@@ -250,8 +256,9 @@ def may_be_for(call: Call, kind: RecordType, data: dict[str, Any]) -> None:
             call.reach.enter(target, f"data.{FOR_TYPE}")
 
 
-def accept(kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
-    """Return given data, validated; `{"$item": n}` may stand in a reference."""
+def accept(call: Call, kind: RecordType, data: dict[str, Any], *, creating: bool) -> Image:
+    """Return given data, validated: fields that the caller may write. `{"$item": n}` may stand in a reference."""
+    call.rights.check_writable(kind, data)
     items: dict[str, ItemRef] = {}
     for name in kind.linking.intersection(data) if kind.linking else ():
         value = data[name]

@@ -67,7 +67,7 @@ def _type(kind: RecordType, rights: Rights, registry: Registry) -> dict[str, Any
         "operators": {name: operators_of(kind, name) for name in kind.kinds if name not in hidden},
         "sortable": sorted(kind.sortable - hidden),
         "searchable": list(kind.searchable),
-        "unique": [list(names) for names in kind.unique],
+        "unique": [list(names) for names in kind.unique if hidden.isdisjoint(names)],
         "children": sorted(c.name for c in registry.children(kind) if rights.allows(f"{c.name}.read")),
         "views": {
             name: _view(view.without(rights.hidden))

@@ -161,6 +161,23 @@ class Rights:
         """Return the wire names of fields that this role does not see."""
         return self._hidden[kind.name]
 
+    @cached_property
+    def shut(self) -> dict[str, frozenset[str]]:
+        """By type, where there are any, the fields that are hidden and so cannot be written either; not secret ones."""
+        types = self.registry.types
+        found = {
+            name: frozenset(wire for wire in fields if not types[name].fields[wire].option.secret)
+            for name, fields in self._hidden.items()
+        }
+        return {name: fields for name, fields in found.items() if fields}
+
+    def check_writable(self, kind: RecordType, data: dict[str, Any], path: str = "data") -> None:
+        """Raise `data.invalid` where data names a field that is hidden: to the caller it is not there."""
+        shut = self.shut.get(kind.name)
+        if shut is not None and not shut.isdisjoint(data):
+            name = next(name for name in data if name in shut)
+            raise HubError("data.invalid", "There is no such field; remove it.", path=f"{path}.{name}")
+
     def sight(self, kind: RecordType, identity: Identity, account: str) -> tuple[bool, frozenset[str], Node]:
         """Return what decides about what somebody sees of a type: a watch of it goes on where this stays equal."""
         rule = self.rules_for(identity, account).node(kind, "read")
