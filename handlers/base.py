@@ -24,6 +24,7 @@ import msgspec
 
 from channels.live import Live, SessionState
 from channels.outlet import Outlet
+from handlers.access_table import check_table
 from handlers.audit import Audit
 from handlers.guard import Guard
 from handlers.pace import Pace
@@ -365,6 +366,7 @@ class Operations:
         missing = [op_name(r) for r in REQUESTS if r not in self.by_type]
         if missing:
             raise DeclarationError(f"no handler for {', '.join(missing)}")
+        check_table({operation.name for operation in self.by_type.values()})
 
     def _add(self, function: Handler, needs: Needs) -> None:
         parameters = list(inspect.signature(function).parameters)

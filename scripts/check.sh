@@ -24,6 +24,7 @@ step "mypy --strict" .venv/bin/mypy --strict "${typed[@]}"
 step "house" .venv/bin/python -m pytest -q tests/house
 step "migrations" .venv/bin/python scripts/drift.py
 if [ -e scripts/docs.py ]; then step "generated documents" .venv/bin/python scripts/docs.py --check; fi
+step "no internal key leaves" .venv/bin/aether audit ids
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'check: failed: %s\n' "${failed[@]}" >&2

@@ -14,8 +14,11 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 
+from handlers.access_table import NOTES, OPERATIONS
 from handlers.base import MODULES, Operations
+from hub.access import RightsTable
 from hub.app import registry_of
+from hub.schema.access import ROLES
 from hub.schema.fields import FOR_ID
 from hub.schema.record import referred
 from hub.settings import PREFIX, Settings
@@ -172,12 +175,49 @@ def _arguments(args: type[msgspec.Struct]) -> str:
     return ", ".join(f"`{f.encode_name}`" + ("" if f.required else "?") for f in msgspec.structs.fields(args))
 
 
+LETTERS = {"read": "R", "create": "C", "update": "U", "delete": "D", "purge": "P", "manage": "M"}
+
+
+def access() -> str:
+    """The matrix of who may do what: role × operation × type, in few letters."""
+    registry = registry_of(Settings())
+    table_of = RightsTable(registry)
+    ops = []
+    for op, verbs in OPERATIONS.items():
+        needs = ", ".join(f"`{verb}`" if "." in verb else verb for verb in verbs)
+        ops.append((f"`{op}`", "; ".join(filter(None, (needs, NOTES.get(op, "")))) or "nothing more than the account"))
+    text = (
+        "# Who may do what\n\nWhat the roles of the ladder may, made from what is declared; roles of an account's own "
+        "hold permissions of these.\n`aether audit access` prints every cell of role × operation × type, as a table or "
+        "as JSON; what rights are says\n[developers](developers.md#a-record-type).\n\n## What an operation takes\n\n"
+        "Of the type of the records that it is about.\n\n"
+    )
+    text += table(("operation", "takes"), ops)
+    rows, notes = [], []
+    for kind in sorted(registry.types.values(), key=lambda kind: kind.name):
+        held = [
+            "".join(letter for verb, letter in LETTERS.items() if table_of.of(role).allows(f"{kind.name}.{verb}"))
+            for role in ROLES
+        ]
+        rows.append((f"`{kind.name}`", *held))
+        hidden = [f"`{w}` from {s.option.hidden_from}" for w, s in kind.fields.items() if s.option.hidden_from]
+        secret = [f"`{w}`" for w, s in kind.fields.items() if s.option.secret]
+        said = [f"{', '.join(r.verbs)} where `{json.dumps(r.where)}`" for r in kind.access.rows]
+        if hidden or secret or said:
+            notes.append((f"`{kind.name}`", "; ".join(said), ", ".join(hidden), ", ".join(secret)))
+    text += "\n## Types\n\n" + ", ".join(f"{letter} {verb}" for verb, letter in LETTERS.items()) + ".\n\n"
+    text += table(("type", *ROLES), rows)
+    text += "\n## What is narrower than a type\n\n" + table(("type", "row rules", "hidden", "secret"), notes)
+    return text
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "operations.md": operations,
     "errors.md": error_codes,
     "close-codes.md": close_codes,
     "settings.md": settings,
     "types.md": types,
+    "access.md": access,
 }
 
 
