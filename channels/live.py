@@ -225,7 +225,8 @@ class Live:
 
     def _admit(self, session: SessionState, query: WatchQuery) -> None:
         if session.rights is not None and not query.is_seen_by(session.rights, session.identity):
-            raise HubError("access.denied", "The rights of this session have just changed; ask again.")
+            text = "The rights of this session have just changed. Ask again."
+            raise HubError("access.denied", text, details={"next": "Ask again."})
         if query.id in session.watches:
             return
         if len(session.watches) >= WATCHES_PER_SOCKET:

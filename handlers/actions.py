@@ -64,7 +64,9 @@ def _permitted(call: Call, request: ActionCall) -> ActionSpec:
         raise HubError("action.unknown", f"There is no action {request.action[:64]!r}.", path="action")
     if spec.operator:
         if call.identity.source != "operator":
-            raise HubError("access.denied", "This action answers on the hub's own machine only.", path="action")
+            step = "Use the command `aether` there."
+            text = f"This action answers on the hub's own machine only. {step}"
+            raise HubError("access.denied", text, path="action", details={"needs": "operator", "next": step})
     elif not spec.is_open:
         call.rights.require(spec.needs)
     return spec

@@ -30,7 +30,7 @@ from handlers.guard import Guard
 from handlers.pace import Pace
 from handlers.turns import Turns
 from handlers.ways import Ways
-from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable
+from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable, elsewhere
 from hub.schema.fields import DeclarationError
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
@@ -147,6 +147,12 @@ class Answer(msgspec.Struct):
     then: Callable[[], None] | None = None
 
 
+def rights_changed() -> HubError:
+    """Return what is answered to a request that was begun with rights that the session has no more."""
+    step = "Ask again."
+    return HubError("access.denied", f"The rights of this session have just changed. {step}", details={"next": step})
+
+
 class Written:
     """The answer of one write, made once it is committed: awaited, or told to an edge that needs no task for it."""
 
@@ -238,16 +244,16 @@ class Call:
         """Raise `access.denied` where the session's rights are others than they were when this request arrived."""
         now = self.peer.rights
         if now is not None and now is not self.rights and now.fingerprint != self.rights.fingerprint:
-            raise HubError("access.denied", "The rights of this session have just changed; ask again.")
+            raise rights_changed()
 
     def kind(self, name: str, verb: str, path: str = "type") -> RecordType:
         """Return a type that this account holds and that the caller may `verb`; raise otherwise."""
         registry, rights, permission = self.services.registry, self.rights, f"{name}.{verb}"
         kind = registry.types.get(name) or registry.type(name, path)
         if permission not in rights.permissions:
-            rights.require(permission)
+            rights.require(permission, None if path == "type" else path)
         if kind.system != (self.account == SYSTEM):
-            raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
+            raise elsewhere(kind, path)
         return kind
 
     # -- the only ways from a request to records: inside the account, and inside the caller's row rules ----------

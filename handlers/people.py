@@ -91,7 +91,9 @@ async def _of_key(services: Services, key: Image, path: str) -> Identity:
             kind = type_of(declared)
             acts_for = (await services.storage.get(account, kind, [rec])).get(rec)
             if acts_for is None or acts_for["disabled"]:
-                raise HubError("auth.invalid", "What this key acts for was disabled or removed.", path=path)
+                step = "Ask who manages it to enable it, or for another key."
+                text = f"What this key acts for was disabled or removed. {step}"
+                raise HubError("auth.invalid", text, path=path, details={"next": step})
     return Identity(
         "key",
         name=key["name"],

@@ -231,6 +231,13 @@ def rules_of(registry: Registry) -> dict[str, str]:
     return rules | OTHERS
 
 
+def elsewhere(kind: RecordType, path: str) -> HubError:
+    """Return what is answered about records of a type of which this account has none."""
+    step = "Choose another type; schema.describe lists those of this account."
+    text = f"Records of type {kind.name} live in another account. {step}"
+    return HubError("access.denied", text, path=path, details={"next": step})
+
+
 def refuse_beyond(giver: Rights, given: Rights, path: str) -> None:
     """Raise `access.denied` where somebody gives, or takes from another, what they do not hold themselves."""
     missing = given.beyond(giver)
@@ -266,7 +273,7 @@ class Reach:
         """Raise `access.denied` unless records of `kind` are here and may be read."""
         self._rights.require(f"{kind.name}.read", path)
         if kind.system != (self._account == SYSTEM):
-            raise HubError("access.denied", f"Records of type {kind.name} live in another account.", path=path)
+            raise elsewhere(kind, path)
 
 
 class RightsTable:

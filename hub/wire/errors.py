@@ -99,10 +99,19 @@ KINDS: dict[str, ErrorKind] = _kinds(
 )
 
 
+NEXT: dict[str, str] = {
+    "auth.required": "Send a token: in session.hello, or over HTTP as `Authorization: Bearer <token>`.",
+    "auth.invalid": "Sign in again, or ask for another key or link.",
+    "auth.expired": "Get a new token; session.auth takes it before the old one ends, session.hello afterwards.",
+    "access.denied": "Ask somebody who manages this account.",
+}
+"""What to do next where somebody is not let in, unless the refusal itself knows better: its `details.next`."""
+
+
 class HubError(Exception):
     """A refusal that a client may see.
 
-    `code` must be a row of `KINDS`; `path` names the field at fault as the client wrote it
+    `code` must be a row of `KINDS`, and those of `NEXT` say in `details.next` what to do; `path` names the field at fault as the client wrote it
     (`data.title`, `where.$or.1.age`); `details` is a small JSON object; `retry_after` is in seconds.
     """
 
@@ -119,6 +128,8 @@ class HubError(Exception):
         self.code = code
         self.message = message or self.kind.meaning
         self.path = path
+        if code in NEXT and (details is None or "next" not in details):
+            details = {**(details or {}), "next": NEXT[code]}
         self.details = details
         self.retry_after = retry_after
         super().__init__(code, self.message)
