@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks import across, calls, contests, creates, imports, matching, plot, realtime, rooms, stored
+from benchmarks import across, calls, contests, creates, imports, matching, plot, realtime, rights, rooms, stored
 from benchmarks.contest import Contest, Outcome, hold
 from benchmarks.generator import NotInstalledError
 from benchmarks.load import Reading
@@ -138,6 +138,22 @@ def rows(seconds: float, million: Million, texts: Million, mariadb: Mariadb) -> 
             lambda: matching.run(matching.FILTERS, seconds / 4, ranges=True),
             2_000_000,
             "different ranges matched a second (≤ 0.5 µs each)",
+        ),
+        Row(
+            "rights", lambda: rights.run_requests(seconds / 4), 500_000,
+            "requests/s whose rights are looked at (≤ 2 µs each), by a role of the ladder",
+            control=lambda: rights.run_requests(seconds / 4, ruled=True, kept=False),
+        ),
+        Row(
+            "rights-ruled", lambda: rights.run_requests(seconds / 4, ruled=True), 500_000,
+            "the same of a type with a row rule and a hidden field, by a role of the account's own",
+            control=lambda: rights.run_requests(seconds / 4, ruled=True, kept=False),
+        ),
+        Row(
+            "rights-fanout", lambda: rights.run_fan(seconds / 4, ruled=True), 0.8,
+            "× the deliveries/s to 1,000 sockets of a type without rules, with a row rule and a hidden field",
+            lambda: rights.run_fan(seconds / 4),
+            control=lambda: rights.run_fan(seconds / 4, ruled=True, apart=True),
         ),
         Row("import", imports.run_import, 10, "s for the larger sample through the command line", figure="seconds"),
         Row(

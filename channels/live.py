@@ -28,7 +28,7 @@ from channels.seen import Seen, wall_clock
 from channels.sessions import SessionState
 from channels.starts import Since, Started, Starts
 from channels.watches import Recorder, Watches, WatchQuery
-from hub.access import SYSTEM, Identity
+from hub.access import SYSTEM, Identity, rights_changed
 from hub.schema.writes import ChangeSet
 from hub.wire import close
 from hub.wire.errors import HubError
@@ -225,8 +225,7 @@ class Live:
 
     def _admit(self, session: SessionState, query: WatchQuery) -> None:
         if session.rights is not None and not query.is_seen_by(session.rights, session.identity):
-            text = "The rights of this session have just changed. Ask again."
-            raise HubError("access.denied", text, details={"next": "Ask again."})
+            raise rights_changed()
         if query.id in session.watches:
             return
         if len(session.watches) >= WATCHES_PER_SOCKET:

@@ -30,7 +30,7 @@ from handlers.guard import Guard
 from handlers.pace import Pace
 from handlers.turns import Turns
 from handlers.ways import Ways
-from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable, elsewhere
+from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable, elsewhere, rights_changed
 from hub.schema.fields import DeclarationError
 from hub.schema.query import Query
 from hub.schema.record import Image, RecordType
@@ -145,12 +145,6 @@ class Answer(msgspec.Struct):
     data: Any
     seq: int | None = None
     then: Callable[[], None] | None = None
-
-
-def rights_changed() -> HubError:
-    """Return what is answered to a request that was begun with rights that the session has no more."""
-    step = "Ask again."
-    return HubError("access.denied", f"The rights of this session have just changed. {step}", details={"next": step})
 
 
 class Written:

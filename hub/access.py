@@ -231,6 +231,12 @@ def rules_of(registry: Registry) -> dict[str, str]:
     return rules | OTHERS
 
 
+def rights_changed() -> HubError:
+    """Return what is answered to a request that was begun with rights that the session has no more."""
+    step = "Ask again."
+    return HubError("access.denied", f"The rights of this session have just changed. {step}", details={"next": step})
+
+
 def elsewhere(kind: RecordType, path: str) -> HubError:
     """Return what is answered about records of a type of which this account has none."""
     step = "Choose another type; schema.describe lists those of this account."

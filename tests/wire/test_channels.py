@@ -190,7 +190,7 @@ async def test_a_channel_ends_where_its_account_ends(tenant: Tenant) -> None:
         ("channel.join", {"channel": "nope:x"}, "channel.unknown", "channel"),
         ("channel.join", {"channel": "event:" + "x" * 65}, "channel.unknown", "channel"),
         ("channel.join", {"channel": "event:" + "x" * 200}, "data.invalid", "channel"),
-        ("channel.join", {"channel": "api_key:x"}, "access.denied", None),
+        ("channel.join", {"channel": "api_key:x"}, "access.denied", "channel"),
         ("channel.join", {}, "data.invalid", "channel"),
         ("channel.join", {"channel": "event:EVENT", "presence": {"state": []}}, "data.invalid", "presence.state"),
         ("channel.join", {"channel": "event:EVENT", "presence": {"x": 1}}, "data.invalid", "presence.x"),

@@ -260,7 +260,7 @@ async def test_a_record_that_the_caller_may_not_read_has_no_layers_for_them(tena
     async with tenant.client("viewer") as viewer:
         assert await listed(viewer, **{"for": made["shelf"]})
         assert await viewer.refused("lookup.list", lookup="label", **{"for": made["drawer"]}) == (
-            *("access.denied", None),
+            *("access.denied", "for.type"),
         )
     async with tenant.client(None) as guest:
         assert await guest.refused("lookup.list", lookup="label") == ("auth.required", None)

@@ -141,8 +141,8 @@ async def refuses(viewer: Client) -> None:
     assert await refused(types=[]) == ("data.invalid", "types")
     assert await refused(types=["event", "nope"]) == ("type.unknown", "types.1")
     assert await refused(types=["event_presenter"]) == ("data.invalid", "types.0")
-    assert await refused(types=["api_key"]) == ("access.denied", None)
-    assert await refused(types=["user"]) == ("access.denied", None)
+    assert await refused(types=["api_key"]) == ("access.denied", "types.0")
+    assert await refused(types=["user"]) == ("access.denied", "types.0")
     assert await refused(where={"nope": 1}) == ("where.invalid", "where.nope")
     assert await refused(where={"starts_at": None}) == ("where.invalid", "where.starts_at")
     assert await refused(types=["event_session"], where={"title": {"$near": 1}}) == (
