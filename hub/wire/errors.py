@@ -111,8 +111,9 @@ NEXT: dict[str, str] = {
 class HubError(Exception):
     """A refusal that a client may see.
 
-    `code` must be a row of `KINDS`, and those of `NEXT` say in `details.next` what to do; `path` names the field at fault as the client wrote it
-    (`data.title`, `where.$or.1.age`); `details` is a small JSON object; `retry_after` is in seconds.
+    `code` must be a row of `KINDS`, and those of `NEXT` say in `details.next` what to do; `path` names the field at
+    fault as the client wrote it (`data.title`, `where.$or.1.age`); `details` is a small JSON object; `retry_after` is
+    in seconds.
     """
 
     def __init__(
