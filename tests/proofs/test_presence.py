@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -160,17 +161,27 @@ async def redis_fails(hubs: Gathering, few: list[str], what: str) -> None:
 
 
 async def a_hub_dies(hubs: Gathering, few: list[str], names: list[str]) -> None:
-    """A hub is killed: its members are away at once, and gone by the lease, once each, everywhere."""
+    """A hub is killed: its members are away at once, and gone by the lease, once each, everywhere; so are its locks."""
     begun = time.monotonic()
     await hubs.come(2, names)
     came = time.monotonic() - begun
     await hubs.until(active([*few, *names]), 20)
     victims, rest = {*few[6:], *names}, active(few[:6])
+    others = replace(hubs.tenant, process=hubs.hubs[0])
+    there = await hubs.stack.enter_async_context(replace(hubs.tenant, process=hubs.hubs[2]).client("owner"))
+    here = await hubs.stack.enter_async_context(others.client("editor"))
+    record = {"type": "event", "rec": (await here.create("event", title="x"))["id"]}
+    await there.ok("lock.take", **record)
     begun = time.monotonic()
     hubs.hubs[2].signal(signal.SIGKILL)
+    assert await here.refused("lock.take", **record) == ("lock.held", None)
     away = await hubs.until({**dict.fromkeys(victims, "away"), **rest}, AWAY_SECONDS)
     await hubs.until(rest, RIGHT_SECONDS)
     right = time.monotonic() - begun
+    while (await here.call("lock.take", **record))["op"] != "ok":
+        assert time.monotonic() - begun < RIGHT_SECONDS, "the lock of a hub that is gone"
+        await asyncio.sleep(0.05)
+    free = time.monotonic() - begun
     await asyncio.sleep(2)
     for seer in hubs.seers:
         left = [name for at, kind, name, _ in seer.told if kind == "leave" and at >= begun]
@@ -180,6 +191,7 @@ async def a_hub_dies(hubs: Gathering, few: list[str], names: list[str]) -> None:
     report(
         "presence",
         f"a hub with {len(victims)} members killed ({came:.1f} s to come): all away after {away:.2f} s, "
-        f"rosters right after {right:.2f} s, {len(victims)} leaves at each of {len(hubs.seers)} others",
+        f"rosters right after {right:.2f} s, {len(victims)} leaves at each of {len(hubs.seers)} others; "
+        f"a lock held there free after {free:.2f} s",
     )
     assert right <= RIGHT_SECONDS
