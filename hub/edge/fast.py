@@ -22,18 +22,22 @@ from websockets.protocol import OPEN, SERVER
 from websockets.protocol import Protocol as Parser
 
 from channels.outlet import Writer
-from hub.edge.framing import BINARY, TEXT, binary_framed, close_frame, text_framed
+from hub.edge.framing import (
+    BINARY,
+    FRAME_SHARE,
+    TEXT,
+    UNCOMMON,
+    apply_mask,
+    binary_framed,
+    close_frame,
+    text_framed,
+)  # fmt: skip
+from hub.edge.wheel import CUT_TICKS, PING_TICKS, SPREAD, Wheel
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, Frame
 
 if TYPE_CHECKING:
     from hub.edge.connection import Connection
-    from hub.edge.wheel import Wheel
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # an installation without the C extension: slower, the same bytes
-    from websockets.utils import apply_mask
 
 CLOSE_SECONDS: Final = 5.0
 """How long a peer has to take in our close and to answer it, before its connection is cut."""
@@ -41,10 +45,6 @@ STRANGER_SECONDS: Final = 0.5
 """How long one has for that who never said hello."""
 TURN: Final = 128
 """How many frames of one socket are taken in before the others get their turn."""
-UNCOMMON: Final = 4
-"""As how many frames one counts that is no whole message: its parser costs more."""
-FRAME_SHARE: Final = 4096
-"""For how many bytes of its payload such a frame counts as one more: compressed, it holds a thousand times its size."""
 PINGS: Final = 256
 """How many pings and pongs a socket may send in ten seconds."""
 PIECES: Final = 10_000
@@ -62,10 +62,11 @@ _QUIET: Final = logging.getLogger("hub.edge.parser")
 class FastSocket(asyncio.Protocol):
     """One socket from its takeover to its end. An `Edge` of its connection."""
 
+    slot: int
     __slots__ = (
         "_connection", "_cut", "_failed", "_first", "_gathered", "_heard", "_kind", "_late", "_limit", "_loop",
-        "_over", "_parser", "_parts", "_paused", "_pieces", "_pinged", "_pings", "_registered", "_rest", "_room",
-        "_slot", "_wanted", "_wheel", "_writable", "direct", "framed", "transport",
+        "_over", "_parser", "_parts", "_paused", "_pieces", "_pings", "_registered", "_rest", "_room", "_wanted",
+        "_wheel", "_window", "_writable", "direct", "framed", "slot", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, limit: int, *, binary: bool, registered: set[Any], wheel: Wheel) -> None:
@@ -103,12 +104,12 @@ class FastSocket(asyncio.Protocol):
         self._late = 0
         """How many bytes came behind our close."""
         self._cut: asyncio.TimerHandle | None = None
-        self._heard = True
-        self._pinged = False
-        self._pings = 0
-        self._pieces = 0
-        self._wheel = wheel
-        self._slot = wheel.add(self)
+        self._pings = self._pieces = 0
+        self._wheel, self._window = wheel, 0
+        """Its window is the one in which these two were counted."""
+        self._heard = wheel.now
+        """At which tick of the wheel something came last."""
+        wheel.add(self)
         registered.add(self)
 
     def begin(self, connection: Connection, early: bytes) -> None:
@@ -123,7 +124,7 @@ class FastSocket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes."""
-        self._heard = True
+        self._heard = self._wheel.now
         if self._over:
             self._await_close(data)
             return
@@ -293,6 +294,7 @@ class FastSocket(asyncio.Protocol):
             return False
         if event.opcode in {Opcode.PING, Opcode.PONG}:
             return self._control(parser)
+        self._count()
         self._pieces += event.opcode is Opcode.CONT or not event.fin  # whole and compressed is none
         if self._pieces > PIECES * self._wheel.tens:
             self._fail(close.PIECES)
@@ -314,9 +316,15 @@ class FastSocket(asyncio.Protocol):
             self._hand_on([message])
         return True
 
+    def _count(self) -> None:
+        """Begin to count anew with each window of the wheel."""
+        if self._window != self._wheel.window:
+            self._window, self._pings, self._pieces = self._wheel.window, 0, 0
+
     def _control(self, parser: Parser) -> bool:
         """Answer a ping, unless the peer does not read what it asked for."""
         pong = b"".join(parser.data_to_send())
+        self._count()
         self._pings += 1
         if self._pings > PINGS * self._wheel.tens:
             self._fail(close.PINGS)
@@ -414,16 +422,18 @@ class FastSocket(asyncio.Protocol):
         if self._cut is None:
             self._cut = self._loop.call_later(seconds, self.transport.abort)
 
-    def beat(self) -> None:
-        """Look whether the peer was heard of since the last time; ask, and then cut the socket."""
-        self._pings = self._pieces = 0
-        if self._heard or self._over or self._paused:
-            self._heard = self._pinged = False
-        elif self._pinged:
+    def beat(self) -> int:
+        """Look for how long the peer was silent; ask, and then cut the socket. Return when to look again."""
+        if self._over or self._paused:  # it is about to end, or nothing is read
+            self._heard = self._wheel.now
+        silent, share = self._wheel.now - self._heard, (id(self) >> 8) % SPREAD
+        if silent < PING_TICKS + share:
+            return PING_TICKS + share - silent
+        if silent >= CUT_TICKS:
             self._fail(close.IDLE)
         elif not self.transport.is_closing():
-            self._pinged = True
             self.transport.write(_PING)
+        return max(1, CUT_TICKS + share - silent)
 
     def shutdown(self) -> None:
         """End at once; the server stops."""
@@ -436,7 +446,7 @@ class FastSocket(asyncio.Protocol):
         self._over = True
         self._not_direct()
         self._registered.discard(self)
-        self._wheel.discard(self, self._slot)
+        self._wheel.discard(self)
         self.resume_writing()
         if self._cut is not None:
             self._cut.cancel()

@@ -10,9 +10,18 @@ from typing import Final
 
 from websockets.frames import Close, Frame, Opcode
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # an installation without the C extension: slower, the same bytes
+    from websockets.utils import apply_mask
+
 TEXT: Final = 0x81
 """The first byte of a whole text message."""
 BINARY: Final = 0x82
+UNCOMMON: Final = 4
+"""As how many frames one counts that is no whole message: its parser costs more."""
+FRAME_SHARE: Final = 4096
+"""For how many bytes of its payload such a frame counts as one more: compressed, it holds a thousand times its size."""
 _SMALL: Final = 4096
 _HEADS: Final = {
     first: tuple(bytes((first, size) if size < 126 else (first, 126, size >> 8, size & 255)) for size in range(_SMALL))
@@ -53,3 +62,8 @@ def binary_framed(frames: Sequence[bytes]) -> bytes:
 def close_frame(code: int, reason: str) -> bytes:
     """Return the bytes of a close."""
     return Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False)
+
+
+__all__ = [
+    "BINARY", "FRAME_SHARE", "TEXT", "UNCOMMON", "apply_mask", "binary_framed", "close_frame", "text_framed",
+]  # fmt: skip

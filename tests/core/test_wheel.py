@@ -6,8 +6,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from hub.edge.fast import LATE_BYTES, PIECES, PINGS, TURN, FastSocket
-from hub.edge.wheel import SLOTS, Wheel
+from hub.edge.wheel import SPREAD, Wheel
 from tests.simulation.clock import run
 
 
@@ -77,15 +79,17 @@ def masked(payload: bytes, first: int = 0x81) -> bytes:
     return bytes((first, 0x80 | len(payload))) + bytes(4) + payload
 
 
-def test_a_silent_peer_is_asked_and_then_cut_within_one_and_a_half_intervals() -> None:
+def test_a_silent_peer_is_asked_after_an_interval_and_then_cut_within_one_and_a_half() -> None:
     async def story() -> None:
         wheel = Wheel(20.0)
         _, transport, listener = opened(wheel)
-        await asyncio.sleep(10.0)  # what was just opened counts as heard of
+        await asyncio.sleep(20.0)  # what was just opened counts as heard of
         assert transport.written == []
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2.0)
         assert transport.written == [b"\x89\x00"]
-        await asyncio.sleep(10.0)
+        await asyncio.sleep(4.0)
+        assert len(transport.written) == 1
+        await asyncio.sleep(2.0)
         assert transport.written[1][:4] == b"\x88\x06" + (4410).to_bytes(2, "big")
         assert listener.ended == [False]
         assert not transport.closing, "the peer has a while to take the close in"
@@ -95,34 +99,97 @@ def test_a_silent_peer_is_asked_and_then_cut_within_one_and_a_half_intervals() -
     run(story())
 
 
-def test_a_peer_that_answers_or_talks_stays_and_who_talks_is_never_asked() -> None:
+def test_a_peer_that_answers_or_talks_stays_and_who_talks_once_in_an_interval_is_never_asked() -> None:
     async def story() -> None:
         wheel = Wheel(20.0)
         quiet, asked, _ = opened(wheel)
         talker, unasked, listener = opened(wheel)
-        for _ in range(60):
+        for n in range(1, 201):
             await asyncio.sleep(2.0)
-            talker.data_received(masked(b"x"))
+            if n % 10 == 0:
+                talker.data_received(masked(b"x"))
             if asked.written and asked.written[-1] == b"\x89\x00":
                 asked.written.append(b"answered")
                 quiet.data_received(masked(b"", 0x8A))
-        assert 5 <= asked.written.count(b"\x89\x00") <= 6
-        assert (unasked.written, len(listener.fed)) == ([], 60)
+        assert 15 <= asked.written.count(b"\x89\x00") <= 19
+        assert (unasked.written, len(listener.fed)) == ([], 20)
 
     run(story())
 
 
-def test_many_sockets_are_spread_over_the_round_and_an_empty_wheel_stands_still() -> None:
+def test_turns_that_are_late_do_not_make_the_next_ones_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        on_time = loop.call_at
+        late = lambda when, *rest, **more: on_time(when + 0.03, *rest, **more)  # noqa: E731  # as a busy loop is
+        monkeypatch.setattr(loop, "call_at", late)
+        _, transport, _ = opened(Wheel(20.0))
+        await asyncio.sleep(29.2)
+        assert [frame[0] for frame in transport.written] == [0x89, 0x88]
+
+    run(story())
+
+
+def test_those_that_fall_silent_together_are_not_all_asked_at_once_and_an_empty_wheel_stands_still() -> None:
     async def story() -> None:
         wheel = Wheel(20.0)
-        sockets = [opened(wheel)[0] for _ in range(SLOTS * 3)]
-        assert len(wheel) == SLOTS * 3
-        assert max(map(len, wheel._slots)) == 3
-        for socket in sockets:
+        opened_now = [opened(wheel) for _ in range(400)]
+        assert len(wheel) == 400
+        asked: list[int] = []
+        for _ in range(2 * SPREAD):
+            before = sum(bool(transport.written) for _, transport, _ in opened_now)
+            await asyncio.sleep(20.0 if not asked else 0.3125)
+            asked.append(sum(bool(transport.written) for _, transport, _ in opened_now) - before)
+        assert sum(asked) == 400
+        assert max(asked) < 200
+        assert len([count for count in asked if count]) > SPREAD // 2
+        for socket, _, _ in opened_now:
             socket.connection_lost(None)
         assert len(wheel) == 0
         await asyncio.sleep(1.0)
         assert wheel._timer is None
+        assert not any(wheel._slots)
+
+    run(story())
+
+
+def test_a_socket_that_is_not_read_for_long_is_not_cut_when_it_is_read_again() -> None:
+    async def story() -> None:
+        wheel = Wheel(20.0)
+        socket, transport, listener = opened(wheel)
+        listener.full = True
+        socket.data_received(masked(b"1"))  # its connection has no room: nothing more is read
+        await asyncio.sleep(65.0)
+        listener.full = False
+        socket.resume()
+        await asyncio.sleep(23.0)
+        assert transport.written == [b"\x89\x00"], "asked as any other, and not cut"
+
+    run(story())
+
+
+def test_a_socket_is_looked_at_about_once_in_an_interval() -> None:
+    async def story() -> None:
+        wheel = Wheel(20.0)
+        talker, _, _ = opened(wheel)
+        looks, look = 0, talker.beat
+
+        class Counted:
+            slot = talker.slot
+
+            def beat(self) -> int:
+                nonlocal looks
+                looks += 1
+                return look()
+
+        wheel.discard(talker)
+        counted = Counted()
+        wheel.add(counted)
+        for _ in range(100):
+            await asyncio.sleep(4.0)
+            talker.data_received(masked(b"x"))
+        wheel.discard(counted)
+        assert looks <= 27
 
     run(story())
 
@@ -186,7 +253,7 @@ def test_messages_in_pieces_without_end_end_the_socket_with_4411() -> None:
         patient, written, _ = opened(wheel)
         for _ in range(3 * PIECES // 4):
             patient.data_received(two)
-            await asyncio.sleep(0.002)  # half as many again, but in fifteen seconds
+            await asyncio.sleep(0.0025)  # half as many again, but in nearly twenty seconds
         assert all(frame[0] != 0x88 for frame in written.written)
 
     run(story())
