@@ -22,16 +22,8 @@ from websockets.protocol import OPEN, SERVER
 from websockets.protocol import Protocol as Parser
 
 from channels.outlet import Writer
-from hub.edge.framing import (
-    BINARY,
-    FRAME_SHARE,
-    TEXT,
-    UNCOMMON,
-    apply_mask,
-    binary_framed,
-    close_frame,
-    text_framed,
-)  # fmt: skip
+from hub.edge.framing import BINARY, TEXT, apply_mask, binary_framed, close_frame, text_framed
+from hub.edge.weights import FRAME_SHARE, UNCOMMON
 from hub.edge.wheel import CUT_TICKS, PING_TICKS, SPREAD, Wheel
 from hub.wire import close
 from hub.wire.codec import FRAGMENTS, Frame

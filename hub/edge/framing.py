@@ -18,10 +18,6 @@ except ImportError:  # an installation without the C extension: slower, the same
 TEXT: Final = 0x81
 """The first byte of a whole text message."""
 BINARY: Final = 0x82
-UNCOMMON: Final = 4
-"""As how many frames one counts that is no whole message: its parser costs more."""
-FRAME_SHARE: Final = 4096
-"""For how many bytes of its payload such a frame counts as one more: compressed, it holds a thousand times its size."""
 _SMALL: Final = 4096
 _HEADS: Final = {
     first: tuple(bytes((first, size) if size < 126 else (first, 126, size >> 8, size & 255)) for size in range(_SMALL))
@@ -64,6 +60,4 @@ def close_frame(code: int, reason: str) -> bytes:
     return Frame(Opcode.CLOSE, Close(code, reason).serialize()).serialize(mask=False)
 
 
-__all__ = [
-    "BINARY", "FRAME_SHARE", "TEXT", "UNCOMMON", "apply_mask", "binary_framed", "close_frame", "text_framed",
-]  # fmt: skip
+__all__ = ["BINARY", "TEXT", "apply_mask", "binary_framed", "close_frame", "text_framed"]

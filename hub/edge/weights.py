@@ -30,6 +30,10 @@ from hub.wire.requests import (
     WatchStart,
 )
 
+UNCOMMON: Final = 4
+"""As how many frames one counts that is no whole message: its parser costs more."""
+FRAME_SHARE: Final = 4096
+"""For how many bytes of its payload such a frame counts as one more: compressed, it holds a thousand times its size."""
 TASKS: Final = (ActionCall, FileGrant, ManifestGet)
 """Requests that run as a task from the start: they may use time-outs before they first wait."""
 LIGHT: Final = frozenset(

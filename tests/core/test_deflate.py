@@ -16,7 +16,7 @@ from websockets.frames import Frame, Opcode
 from hub.edge.compressed import CompressedSocket, Offer
 from hub.edge.deflate import BROADCAST_BYTES, OWN_BYTES, TURN_BYTES, Deflater, deflated
 from hub.edge.fast import TURN
-from hub.edge.framing import UNCOMMON
+from hub.edge.weights import UNCOMMON
 from hub.edge.wheel import Wheel
 from hub.wire.codec import FRAME_BYTES
 from tests.simulation.clock import run
