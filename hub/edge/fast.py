@@ -58,7 +58,7 @@ class FastSocket(asyncio.Protocol):
     __slots__ = (
         "_connection", "_cut", "_failed", "_first", "_gathered", "_heard", "_kind", "_late", "_limit", "_loop",
         "_over", "_parser", "_parts", "_paused", "_pieces", "_pings", "_registered", "_rest", "_room", "_wanted",
-        "_wheel", "_window", "_writable", "direct", "framed", "slot", "transport",
+        "_wheel", "_counted", "_writable", "direct", "framed", "slot", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, limit: int, *, binary: bool, registered: set[Any], wheel: Wheel) -> None:
@@ -97,7 +97,7 @@ class FastSocket(asyncio.Protocol):
         """How many bytes came behind our close."""
         self._cut: asyncio.TimerHandle | None = None
         self._pings = self._pieces = 0
-        self._wheel, self._window = wheel, 0
+        self._wheel, self._counted = wheel, 0
         """Its window is the one in which these two were counted."""
         self._heard = wheel.now
         """At which tick of the wheel something came last."""
@@ -310,8 +310,8 @@ class FastSocket(asyncio.Protocol):
 
     def _count(self) -> None:
         """Begin to count anew with each window of the wheel."""
-        if self._window != self._wheel.window:
-            self._window, self._pings, self._pieces = self._wheel.window, 0, 0
+        if self._counted != self._wheel.window:
+            self._counted, self._pings, self._pieces = self._wheel.window, 0, 0
 
     def _control(self, parser: Parser) -> bool:
         """Answer a ping, unless the peer does not read what it asked for."""
