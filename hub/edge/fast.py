@@ -56,33 +56,9 @@ class FastSocket(asyncio.Protocol):
 
     slot: int
     __slots__ = (
-        "_connection",
-        "_counted",
-        "_cut",
-        "_failed",
-        "_first",
-        "_gathered",
-        "_heard",
-        "_kind",
-        "_late",
-        "_limit",
-        "_loop",
-        "_over",
-        "_parser",
-        "_parts",
-        "_paused",
-        "_pieces",
-        "_pings",
-        "_registered",
-        "_rest",
-        "_room",
-        "_wanted",
-        "_wheel",
-        "_writable",
-        "direct",
-        "framed",
-        "slot",
-        "transport",
+        "_connection", "_counted", "_cut", "_failed", "_first", "_gathered", "_heard", "_kind", "_late", "_limit",
+        "_loop", "_over", "_parser", "_parts", "_paused", "_pieces", "_pings", "_registered", "_rest", "_room",
+        "_wanted", "_wheel", "_writable", "direct", "framed", "slot", "transport",
     )  # fmt: skip
 
     def __init__(self, transport: Any, limit: int, *, binary: bool, registered: set[Any], wheel: Wheel) -> None:
