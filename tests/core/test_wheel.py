@@ -85,11 +85,11 @@ def test_a_silent_peer_is_asked_after_an_interval_and_then_cut_within_one_and_a_
         _, transport, listener = opened(wheel)
         await asyncio.sleep(20.0)  # what was just opened counts as heard of
         assert transport.written == []
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(3.0)
         assert transport.written == [b"\x89\x00"]
-        await asyncio.sleep(4.0)
+        await asyncio.sleep(3.0)
         assert len(transport.written) == 1
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(3.0)
         assert transport.written[1][:4] == b"\x88\x06" + (4410).to_bytes(2, "big")
         assert listener.ended == [False]
         assert not transport.closing, "the peer has a while to take the close in"
