@@ -7,7 +7,7 @@ socket and no command line.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from handlers import tokens
 from handlers.base import Services
@@ -22,6 +22,9 @@ from hub.schema.where import equals
 from hub.schema.writes import Commit, Committed, Create, Delete, Write
 from hub.tokens import looks_signed
 from hub.wire.errors import HubError
+
+FOREIGN: Final = "foreign"
+"""The credential of somebody who came with a token of another issuer: no record, it ends when the token does."""
 
 
 async def _commit(services: Services, account: str, *writes: Write, actor: str | None = None) -> Committed:
@@ -69,14 +72,16 @@ async def again(services: Services, identity: Identity) -> Identity:
         if key is not None:
             return await _of_key(services, key, "resume")
     elif identity.source == "user":
-        session = await _system_record(services, Session, rec)
+        session = None if rec == FOREIGN else await _system_record(services, Session, rec)
         if session is not None and session["kind"] == "token":
             return await _of_session(services, session, "resume")
-        if session is not None and session["kind"] == "refresh":
+        if rec == FOREIGN or (session is not None and session["kind"] == "refresh"):
             if identity.expires_at is None:  # of another instance, which does not tell until when it was
                 raise HubError("auth.invalid", "Send a `token` together with `resume`.", path="token")
             _refuse_expired(services, identity.expires_at, "resume")
-            return await _of_session(services, session, "resume", identity.expires_at)
+            if session is not None:
+                return await _of_session(services, session, "resume", identity.expires_at)
+            return await _of_user(services, identity.user or "", FOREIGN, identity.expires_at, "resume")
     else:
         return identity
     raise HubError("auth.invalid", "What this session was opened with is no longer valid.", path="resume")
@@ -107,7 +112,9 @@ async def _of_key(services: Services, key: Image, path: str) -> Identity:
 
 
 async def _of_signed(services: Services, token: str) -> Identity:
-    """Return who a signed access token stands for: its session must still be there."""
+    """Return who a signed access token stands for: a session, which must still be there, or whom an issuer names."""
+    if not tokens.is_own(token, "token"):
+        return await _of_issuer(services, token)
     claims = tokens.claims_of(services, token, "token")
     session = await _system_record(services, Session, claims["sid"])
     if session is None or session["kind"] != "refresh" or session["user_id"] != claims["sub"]:
@@ -116,10 +123,37 @@ async def _of_signed(services: Services, token: str) -> Identity:
     return await _of_session(services, session, "token", until)
 
 
+async def _of_issuer(services: Services, token: str) -> Identity:
+    """Return whom another issuer vouches for, who may become a user by it."""
+    from handlers import logins  # it makes people with what is in here
+
+    rule, claims = await services.ways.issuers.verified(token, tokens.seconds_of(services), "token")
+    email, name = claims.get("email"), claims.get("name")
+    proven = claims.get("email_verified") is True and isinstance(email, str) and "@" in email and len(email) <= 254
+    who = logins.Foreign(
+        rule.issuer,
+        claims["sub"],
+        str(email).strip().casefold() if proven else None,
+        name.strip()[:200] if isinstance(name, str) else "",
+    )
+    new = rule.provision
+    welcome = logins.Welcome(
+        rule.link == "mail", new.account if new is not None else None, new.role if new is not None else None
+    )
+    user = await logins.user_of(services, who, welcome)
+    until = format_time(datetime.fromtimestamp(claims["exp"], UTC))
+    return await _of_user(services, user, FOREIGN, until, "token")
+
+
 async def _of_session(services: Services, session: Image, path: str, until: str | None = None) -> Identity:
     """Return whose session it is; `until` is when the token ends that it was opened with, where that is earlier."""
     _refuse_expired(services, session["expires_at"], path)
-    user = await _system_record(services, User, session["user_id"])
+    until = min(session["expires_at"], until or session["expires_at"])
+    return await _of_user(services, session["user_id"], session["id"], until, path)
+
+
+async def _of_user(services: Services, rec: str, credential: str, until: str, path: str) -> Identity:
+    user = await _system_record(services, User, rec)
     if user is None or user["disabled"]:
         raise HubError("auth.invalid", path=path)
     members = await services.storage.lookup(type_of(Membership), "user_id", user["id"])
@@ -128,8 +162,8 @@ async def _of_session(services: Services, session: Image, path: str, until: str 
         user=user["id"],
         name=user["name"],
         roles=tuple((m["account_id"], m["role"]) for m in members),
-        credential=session["id"],
-        expires_at=min(session["expires_at"], until or session["expires_at"]),
+        credential=credential,
+        expires_at=until,
     )
 
 
@@ -279,7 +313,7 @@ async def redeem_code(services: Services, code: str) -> tuple[str, str]:
 
 async def sign_out(services: Services, identity: Identity) -> None:
     """End the session token that an identity came with."""
-    if identity.source == "user" and identity.credential is not None:
+    if identity.source == "user" and identity.credential not in {None, FOREIGN}:
         await _commit(services, SYSTEM, Delete(type_of(Session), identity.credential), actor=identity.user)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from handlers.hashing import Hashing
+from handlers.issuers import Issuers
 from handlers.mail import Mailer
 from handlers.uses import Uses
 from hub.auth import SESSION_SECONDS
@@ -35,9 +36,11 @@ class Ways:
     register_role: str = "viewer"
     rotate: Callable[[], TokenKeys] | None = None
     uses: Uses = field(default_factory=Uses)
+    issuers: Issuers = field(default_factory=Issuers)
 
     async def close(self) -> None:
         """Send no more mail, write down what was used, end the threads."""
         await self.mail.close()
         await self.uses.close()
+        await self.issuers.close()
         self.hashing.close()

@@ -17,9 +17,10 @@ from typing import Final
 from channels.after import AfterCommit
 from channels.calls import Calls
 from channels.live import Live
-from handlers import people
+from handlers import issuers, people
 from handlers.base import MODULES, Operations, Services, system_clock
 from handlers.hashing import Hashing
+from handlers.issuers import Issuers
 from handlers.mail import Mailer, server_of
 from handlers.secrets import check_keys
 from handlers.standing import judges
@@ -180,6 +181,10 @@ def ways_of(settings: Settings, folder: DataFolder, storage: Storage) -> Ways:
         ring = TokenKeys(keys)
     except ValueError as error:
         raise SettingsError(f"The setting token_keys cannot be used: {error}.") from None
+    try:
+        others = issuers.read(settings.issuers_file)
+    except issuers.IssuersError as error:
+        raise SettingsError(str(error)) from None
     mail = Mailer()
     if settings.mail_url:
         try:
@@ -197,6 +202,7 @@ def ways_of(settings: Settings, folder: DataFolder, storage: Storage) -> Ways:
         register_role=settings.register_role,
         rotate=(lambda: TokenKeys(folder.token_keys(rotated=True))) if own else None,
         uses=Uses(storage, settings.key_use_seconds),
+        issuers=Issuers(others),
     )
 
 

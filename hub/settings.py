@@ -113,6 +113,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "check. Empty means one made of `cluster_secret`, or else keys of the data folder's own.",
         ),
     ] = ()
+    issuers_file: Annotated[
+        str,
+        Meta(
+            description="A TOML file with other issuers whose access tokens are believed "
+            "([signing in](signing-in.md#tokens-of-others)); empty: none."
+        ),
+    ] = ""
     password_memory_kib: Annotated[
         int,
         Meta(ge=19456, le=1048576, description="Memory that a look at a password takes (Argon2id), in KiB."),

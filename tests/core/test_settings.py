@@ -41,6 +41,7 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
         "access_seconds": "60",
         "session_days": "7",
         "token_keys": f"one:{'0' * 64}, two:{'1' * 64}",
+        "issuers_file": "issuers.toml",
         "password_memory_kib": "19456",
         "password_passes": "7",
         "register": "main",

@@ -14,9 +14,9 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 
 import msgspec
 
+from handlers.outward import NoAnswer, Outward
 from hub import tokens
 from hub.edge.oidc.claims import Person, Untrusted, believed, names_key, person_of
-from hub.edge.oidc.outward import NoAnswer, Outward
 from hub.edge.oidc.rules import Rule, is_loopback
 from hub.wire.errors import HubError
 

@@ -23,11 +23,11 @@ from starlette.routing import Route
 
 from handlers import logins
 from handlers.base import Services
+from handlers.outward import Outward
 from hub.edge.exchange import answer
 from hub.edge.incidents import told
 from hub.edge.oidc import attempts, mangled
 from hub.edge.oidc.attempts import COOKIE, PATH, SECONDS, Attempt
-from hub.edge.oidc.outward import Outward
 from hub.edge.oidc.provider import Provider
 from hub.edge.oidc.rules import Rule
 from hub.wire.errors import HubError

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -23,6 +26,24 @@ class NoAnswer(Exception):
         self.status = status
 
 
+def is_public(address: str) -> bool:
+    """Say whether an IP address is one of the public internet, whatever it is wrapped in."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is not None:
+            found = inner
+    return found.is_global and not found.is_multicast
+
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
 class Outward:
     """An HTTP client that is made when it is first needed: reading the authorities' certificates takes a while."""
 
@@ -36,6 +57,32 @@ class Outward:
         headers = {"authorization": f"Bearer {bearer}"} if bearer is not None else {}
         return await self._ask("GET", url, headers, None, None)
 
+    async def get_public(self, url: str) -> dict[str, Any]:
+        """Return the JSON object at an https address of the public internet; raise `NoAnswer` for any other.
+
+        Its name is looked up once, every address that it has must be a public one, and one of these is asked: what the
+        name means a moment later does not matter.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port or 443
+        except ValueError:
+            raise NoAnswer(f"{url} is no address") from None
+        if parts.scheme != "https" or not host:
+            raise NoAnswer(f"{url} is no https address")
+        try:
+            async with asyncio.timeout(SECONDS):
+                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (TimeoutError, OSError, UnicodeError):
+            raise NoAnswer(f"{host} is not found") from None
+        addresses = [str(entry[4][0]) for entry in found]
+        if not addresses or not all(map(is_public, addresses)):
+            raise NoAnswer(f"{host} is not on the public internet")
+        place = f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
+        pinned = parts._replace(netloc=f"{place}:{port}").geturl()
+        headers = {"host": host if port == 443 else f"{host}:{port}"}
+        return await self._ask("GET", pinned, headers, None, None, host)
+
     async def post(self, url: str, form: dict[str, str], auth: tuple[str, str] | None) -> dict[str, Any]:
         """Send a form and return the JSON object that answers it; raise `NoAnswer`."""
         return await self._ask("POST", url, {}, form, auth)
@@ -46,15 +93,23 @@ class Outward:
             await self._client.aclose()
 
     async def _ask(
-        self, method: str, url: str, headers: dict[str, str], form: dict[str, str] | None, auth: tuple[str, str] | None
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        form: dict[str, str] | None,
+        auth: tuple[str, str] | None,
+        name: str | None = None,
     ) -> dict[str, Any]:
+        """Ask; `name` is whose certificate is expected, where that is not the host of `url`."""
         try:
             async with asyncio.timeout(SECONDS), self._room:
                 client = self._client or await self._made()
                 headers = {"accept": "application/json", "accept-encoding": "identity", **headers}
                 async with client.stream(
-                    method, url, headers=headers, data=form, auth=httpx.BasicAuth(*auth) if auth else None
-                ) as response:
+                    method, url, headers=headers, data=form, auth=httpx.BasicAuth(*auth) if auth else None,
+                    extensions={"sni_hostname": name} if name is not None else None,
+                ) as response:  # fmt: skip
                     body = bytearray()
                     async for part in response.aiter_raw(64 * 1024):
                         body += part
