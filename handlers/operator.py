@@ -14,16 +14,17 @@ from handlers import people
 from handlers.base import Call, Services
 from handlers.governed import guard
 from handlers.standing import Roles
+from hub.access import SYSTEM
 from hub.context import ActionWrite, ChangeRecord, Context, DeleteRecord, NewRecord
 from hub.passwords import KEPT_CHARACTERS, is_known
 from hub.schema.actions import action
 from hub.schema.core.credentials import ApiKey
-from hub.schema.core.identity import AccountName, Membership, Permission, RoleName
+from hub.schema.core.identity import AccountName, Membership, Permission, RoleName, User
 from hub.schema.fields import Field
-from hub.schema.record import Image
+from hub.schema.record import Image, type_of
 from hub.schema.texts import problem_of
 from hub.schema.times import format_time
-from hub.schema.writes import Committed
+from hub.schema.writes import Commit, Committed, Update
 from hub.wire.errors import HubError
 from storage.backup.base import Dumps
 from storage.collection import collect
@@ -104,6 +105,21 @@ class Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`user`: the name or public id of a person in the account that the caller is in."""
 
     user: NameOrId
+
+
+class Disable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`user` as in `user.remove`; `disabled: false` lets them in again."""
+
+    user: NameOrId
+    disabled: bool = True
+
+
+class Disabled(msgspec.Struct, frozen=True):
+    """A person, and whether nothing of theirs lets anybody in, in whatever account."""
+
+    id: str
+    name: str
+    disabled: bool
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -276,6 +292,16 @@ async def sign_out_user(ctx: Context, args: Person) -> SignedOut:
     return SignedOut(member["user_id"], member["name"], ended)
 
 
+@action("user.disable", needs="user.update", operator=True)
+async def disable_user(ctx: Context, args: Disable) -> Disabled:
+    """Let nobody in as this person, in no account; their sockets are closed. Or let them in again."""
+    services = services_of(ctx)
+    member = await people.find_member(services, ctx.account, args.user, "args.user")
+    change = Update(type_of(User), member["user_id"], {"disabled": args.disabled})
+    await services.storage.submit(Commit(SYSTEM, (change,), ctx.identity.actor))
+    return Disabled(member["user_id"], member["name"], args.disabled)
+
+
 async def _another_owner(ctx: Context, member: Image) -> list[ActionWrite]:
     """Return the write that holds another owner to their role while this member loses it.
 
@@ -372,6 +398,7 @@ __all__ = [
     "collect_files",
     "create_account",
     "create_user",
+    "disable_user",
     "dump_database",
     "issue_api_key",
     "reindex",

@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from handlers import people, tokens
 from handlers.operator import NameOrId, services_of
-from hub.access import SYSTEM
+from handlers.standing import Roles
+from hub.access import SYSTEM, refuse_beyond
 from hub.context import Context
 from hub.schema.actions import action
 from hub.wire.errors import HubError
@@ -84,7 +85,11 @@ async def _whose(ctx: Context, who: str | None) -> str:
         ctx.rights.require(MANAGES)
     elif ctx.identity.user is not None:
         return ctx.identity.user
-    return str((await people.find_member(services_of(ctx), ctx.account, who, "args.user"))["user_id"])
+    services = services_of(ctx)
+    member = await people.find_member(services, ctx.account, who, "args.user")
+    theirs = await Roles(services).rights(ctx.account, member["role"])
+    refuse_beyond(ctx.rights, theirs or services.rights.none(member["role"]), "args.user")
+    return str(member["user_id"])
 
 
 @action("session.list", needs="identity")

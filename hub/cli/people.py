@@ -68,6 +68,21 @@ def user_sign_out(user: Who, account: AccountName = "main", data: Data = None, c
     hint(f"Sessions that ended: {done['ended']}.")
 
 
+@users.command("disable", context_settings=_OF_AN_ID)
+def user_disable(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
+    """Let nobody in as this person, in no account, at once."""
+    done = _act("user.disable", {"user": user}, account, data, config)
+    _print_row(done["id"], done["name"])
+    hint("They are shut out of every account: `aether user enable` takes it back.")
+
+
+@users.command("enable", context_settings=_OF_AN_ID)
+def user_enable(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
+    """Let a person in again who was disabled."""
+    done = _act("user.disable", {"user": user, "disabled": False}, account, data, config)
+    _print_row(done["id"], done["name"])
+
+
 @sessions.command("list", context_settings=_OF_AN_ID)
 def session_list(user: Who, account: AccountName = "main", data: Data = None, config: Config = None) -> None:
     """List where a person is signed in: id, since when, until when, with what."""

@@ -73,6 +73,7 @@ def test_people_and_keys_are_listed_changed_and_ended(tmp_path: Path) -> None:
         rec = run("user", "role", "Grace Hopper", "viewer")[0].split("\t")[0]
         assert run("signin-link", "--user", "Grace Hopper")[0].startswith(f"{hub.url}/#signin=aec_")
         assert run("user", "sign-out", rec) == [f"{rec}\tGrace Hopper"]
+        assert run("user", "disable", rec) == run("user", "enable", rec) == [f"{rec}\tGrace Hopper"]
         assert run("user", "remove", rec) == [f"{rec}\tGrace Hopper"]
         assert len(run("user", "list")) == 1
         last = aether("user", "remove", "Owner", "--data", str(hub.data))

@@ -198,6 +198,8 @@ class Stage:
         user, _, token = await self.person()
         found.append(Cause("membership ended", token, self.doing("user.remove", user=user), 4505))
         user, _, token = await self.person()
+        found.append(Cause("user disabled", token, self.doing("user.disable", user=user), 4505))
+        user, _, token = await self.person()
         found.append(Cause("signed out", token, self.doing("user.sign_out", user=user), 4505))
         return found
 
@@ -348,7 +350,7 @@ async def test_a_lost_right_ends_what_it_allowed_at_every_hub(servers: Servers) 
         faults = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in worst.items())
         report(
             "revocation",
-            f"10 ways to lose a right x 3 hubs under {WRITES} writes/s, {max(ROUNDS, 1)} rounds: the last change came "
+            f"11 ways to lose a right x 3 hubs under {WRITES} writes/s, {max(ROUNDS, 1)} rounds: the last change came "
             f"at most {healthy:.2f} s after the right was taken with a healthy bus (bound {HEALTHY_SECONDS} s); with "
             f"Redis {faults} (bound {FAULT_SECONDS} s)",
         )

@@ -416,6 +416,7 @@ def _of_actions(book: Book) -> None:
     action("user.create", "an account", args=lambda x: {"name": x.account, "role": "owner"})
     action("user.role", "a user", args=lambda x: {"user": x.records["user"], "role": "viewer"})
     action("user.remove", "a user", args=lambda x: {"user": x.records["user"]})
+    action("user.disable", "a user", args=lambda x: {"user": x.records["user"]})
     action("user.sign_out", "a user", args=lambda x: {"user": x.records["user"]})
     action("api_key.issue", "a name", args=lambda x: {"name": x.acronym, "role": "viewer"})
     action("api_key.issue", "an account", args=lambda x: {"role": "viewer", "account": x.account})

@@ -65,6 +65,19 @@ async def test_another_role_reaches_open_sockets(tenant: Tenant, desk: Client, c
         assert (await again.greet(token))["roles"] == ["viewer"]
 
 
+async def test_a_disabled_person_is_shut_out_until_enabled(tenant: Tenant, desk: Client, codec: str) -> None:
+    made = await act(desk, "user.create", name="Grace", role="editor")
+    token = await signed_in(tenant, desk, made["id"])
+    async with connected(tenant.process.socket_url, codec) as grace:
+        await grace.greet(token)
+        assert (await act(desk, "user.disable", user="Grace"))["disabled"]
+        assert await grace.closed() == 4505
+    async with connected(tenant.process.socket_url, codec) as again:
+        assert await again.refused("session.hello", token=token) == ("auth.invalid", "token")
+        assert not (await act(desk, "user.disable", user="Grace", disabled=False))["disabled"]
+        assert (await again.greet(token))["roles"] == ["editor"]
+
+
 async def test_a_person_who_is_signed_out_needs_a_new_link(tenant: Tenant, desk: Client, codec: str) -> None:
     await act(desk, "user.create", name="Grace", role="editor")
     token = await signed_in(tenant, desk, "Grace")
