@@ -2,12 +2,14 @@
  * The console's first room: signs in, chooses an event, and hands over to the page of that event.
  */
 
-import { Backoff, Hub, signOut } from "/client/index.js";
+import { act, Backoff, Hub, signOut } from "/client/index.js";
+import { AccountDialog } from "./account.js";
 import { EventPage } from "./page.js";
-import { accountCard, memory, signInCard, takeCode } from "./signin.js";
+import { accountCard, codeCard, signInCard, takeCode } from "./signin.js";
 import { showStatus } from "./status.js";
 import { toaster } from "./toast.js";
 import { titleWords } from "./text.js";
+import { memory, Renewal } from "./tokens.js";
 import { h, place } from "./dom.js";
 
 const LAST_EVENT = "aether.event";
@@ -25,25 +27,63 @@ const hub = new Hub({
 const page = new EventPage(hub, toasts);
 const switcher = find("[data-testid=event-switcher]");
 
+/** @type {import("../clients/javascript/watch.js").Watch | null} one's own place in the account: what one may do changes with it */
+let mine = null;
+
 /** @type {import("../clients/javascript/watch.js").Watch | null} all events of the account; null when signed out */
 let events = null;
 
-/** @param {"starting" | "app" | "signin" | "account"} view */
+const renewal = new Renewal({
+  renew: (refresh) => act("session.refresh", { token: refresh }),
+  onToken: (token) => {
+    hub.token = token;
+    if (hub.state === "online") hub.request("session.auth", { token }).catch(toasts.error);
+  },
+});
+const dialog = new AccountDialog(hub, toasts, { open: (account) => {
+  memory.account = account;
+  hub.account = account;
+  events?.stop();
+  events = null;
+  mine?.stop();
+  mine = null;
+  page.forget();
+  enter(memory.token ?? "");
+} });
+
+/** @param {"starting" | "app" | "signin" | "account" | "code"} view */
 function show(view) {
   if (view === "signin" && document.body.dataset.view !== view) signIn.look();
   document.body.dataset.view = view;
 }
 
-const signIn = signInCard({ onToken: (token) => {
-  memory.token = token;
-  enter(token);
-} });
+/** Somebody has signed in. @param {import("./tokens.js").Tokens} made */
+function signedIn(made) {
+  memory.keep(made);
+  renewal.plan();
+  enter(memory.token ?? "");
+}
+
+const signIn = signInCard({ onTokens: signedIn });
 const account = accountCard({ onAccount: (name) => {
   memory.account = name;
   hub.account = name;
   hub.signIn(memory.token);
 } });
-place(find("#cards"), [signIn.element, account.element]);
+const codes = codeCard({
+  onTokens: signedIn,
+  onJoined: (joined) => {
+    memory.account = joined;
+    hub.account = joined;
+    enter(memory.token ?? "");
+  },
+  token: () => memory.token,
+  cancel: () => {
+    if (memory.token === null) show("signin");
+    else enter(memory.token);
+  },
+});
+place(find("#cards"), [signIn.element, account.element, codes.element]);
 
 /** @param {string} token */
 function enter(token) {
@@ -54,19 +94,36 @@ function enter(token) {
 
 /** Nobody is signed in: nothing of anybody's stays on the page. @param {string} why */
 function leave(why) {
-  memory.token = null;
-  memory.account = null;
+  memory.forget();
+  renewal.stop();
+  dialog.close();
   hub.account = null;
   events?.stop();
   events = null;
+  mine?.stop();
+  mine = null;
   page.forget();
   switcher.replaceChildren();
   show("signin");
   signIn.say(why);
 }
 
+/** The token was refused: renew it where that can be, else the sign-in has ended. */
+async function renewed() {
+  try {
+    const token = memory.renew === null ? null : await renewal.now();
+    if (token === null) throw new Error("nothing to renew");
+    enter(token);
+  } catch (error) {
+    const passing = /** @type {any} */ (error).code === undefined && memory.renew !== null; // the hub is away
+    if (passing) setTimeout(renewed, 3000);
+    else leave("Your sign-in has ended. Sign in again.");
+  }
+}
+
 hub.on("state", ({ state, error }) => {
-  if (state === "signed-out") leave(error ? "Your sign-in has ended. Sign in again with a new link." : "");
+  if (state === "signed-out" && error && memory.renew !== null) renewed();
+  else if (state === "signed-out") leave(error ? "Your sign-in has ended. Sign in again with a new link." : "");
   else if (error) toasts.error({ retry_after: null, ...error });
 });
 
@@ -78,7 +135,17 @@ hub.on("online", (session) => {
   }
   show("app");
   learnRights(session);
+  dialog.greeted(session);
   find("#signout").title = `Sign out${session.display?.user ? ` ${session.display.user}` : ""}`;
+  if (session.user !== null && mine === null) {
+    mine = hub.watch({ type: "membership", where: { user_id: session.user } });
+    mine.on("change", ({ updated }) => {
+      if (updated.length === 0) return;
+      learnRights(hub.session);
+      dialog.greeted(hub.session);
+    });
+    mine.on("error", () => { mine = null; }); // a role that may not see the people
+  }
   if (events !== null) return;
   events = hub.watch({ type: "event" });
   events.on("change", chooseEvent);
@@ -130,23 +197,34 @@ find("#signout").addEventListener("click", async () => {
 
 memory.onToken((token) => {
   if (token === null) hub.signOut();
-  else if (token !== hub.token) enter(token);
+  else if (token !== hub.token && hub.state === "online" && memory.renew !== null) {
+    hub.token = token; // another tab renewed it
+    hub.request("session.auth", { token }).catch(() => enter(token));
+    renewal.plan();
+  } else if (token !== hub.token) enter(token);
 });
 
-/** A sign-in link was opened, at the start or in a page that is open already. */
+find("#account-open").addEventListener("click", () => dialog.open());
+
+/** A link was opened that brings a code, at the start or in a page that is open already. */
 function redeemAddress() {
-  const code = takeCode();
-  if (code !== null) {
+  const link = takeCode();
+  if (link === null) return false;
+  if (link.kind === "signin") {
     show("signin");
-    signIn.redeem(code);
+    signIn.redeem(link.code);
+  } else {
+    show("code");
+    codes.open(link);
   }
-  return code !== null;
+  return true;
 }
 
 addEventListener("hashchange", redeemAddress);
 showStatus(find("[data-testid=connection]"), hub);
 if (!redeemAddress()) {
   if (memory.token !== null) show("app");
+  renewal.plan();
   page.draw();
   hub.start();
 }

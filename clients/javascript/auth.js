@@ -42,6 +42,23 @@ export async function signOut(token, { origin = "", fetch: fetcher = fetch } = {
 }
 
 /**
+ * Call an action by itself, without a socket: those of guests, such as `session.sign_in`, need no token.
+ * @param {string} action
+ * @param {Record<string, any>} args
+ * @param {{origin?: string, token?: string | null, fetch?: typeof fetch}} [options]
+ * @returns {Promise<any>} its result; throws HubError
+ */
+export async function act(action, args, { origin = "", token = null, fetch: fetcher = fetch } = {}) {
+  const response = await fetcher(`${origin}/rpc`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...(token === null ? {} : { Authorization: `Bearer ${token}` }) },
+    body: JSON.stringify({ op: "action.call", id: 1, action, args }),
+  });
+  if (!response.ok) throw await refusal(response);
+  return (await response.json()).data;
+}
+
+/**
  * The sign-in providers of a hub; `start` is where signing in with one begins.
  * @param {{origin?: string, fetch?: typeof fetch}} [options]
  * @returns {Promise<{name: string, title: string, start: string}[]>}
