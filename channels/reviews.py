@@ -148,7 +148,7 @@ class Reviews:
             now = asyncio.get_running_loop().time()
             for session in again:
                 anew, since = waiting[session.id]
-                if now - since > LATE_SECONDS:
+                if now - since >= LATE_SECONDS:
                     self._end(session, close.Close(close.RESTART.code, "its rights cannot be read at the moment"))
                 else:
                     fresh = self._waiting.get(session.id, (False, since))
@@ -168,8 +168,11 @@ class Reviews:
     ) -> None:
         """Look at the sessions of one identity in one account; add those to `again` that could not be looked at."""
         try:
-            async with gate:
+            async with asyncio.timeout(LATE_SECONDS), gate:
                 verdict = await judge(identity, account, anew)
+        except TimeoutError:
+            again += sessions
+            return
         except HubError as refusal:
             if refusal.retry_after is not None:
                 again += sessions

@@ -187,6 +187,22 @@ async def test_who_cannot_be_looked_at_is_ended_in_time_and_not_at_once(
     assert desk.closed == {id(peer): 1012}
 
 
+async def test_who_is_looked_at_for_too_long_is_ended(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reviews, "LATE_SECONDS", 0.05)
+    key, token = await people.create_api_key(desk.services, desk.account, "editor", "c")
+    peer, bystander = await desk.greet(token), await desk.greet(desk.token)
+
+    async def stuck(*given: Any, **more: Any) -> Any:
+        await asyncio.Event().wait()
+
+    setattr(desk.store.storage, "get", stuck)  # noqa: B010  # stuck
+    await desk.change(key["id"], role="viewer")
+    async with asyncio.timeout(5):
+        await desk.looked()
+    assert desk.closed == {id(peer): 1012}
+    assert bystander.rights is desk.services.rights.of("owner")
+
+
 @pytest.mark.parametrize("enabled", [True, False])
 async def test_each_cause_ends_what_it_gave_and_nothing_does_where_nobody_looks(desk: Desk, enabled: bool) -> None:
     desk.live.reviews.enabled = enabled
