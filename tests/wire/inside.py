@@ -16,7 +16,10 @@ from handlers.base import system_clock
 from hub import app
 from hub.app import Assembled, DataFolder
 from hub.edge.server import listen_tcp, make_server
+from hub.schema.core.identity import Membership
+from hub.schema.record import type_of
 from hub.schema.registry import Registry
+from hub.schema.writes import Commit, Create
 from hub.settings import load
 from storage.memory import MemoryStorage
 from tests.wire.carriers import Carrier
@@ -44,6 +47,17 @@ class Inside:
         await people.create_user(services, account["id"], "Ada", "owner")
         _, key = await people.create_api_key(services, account["id"], "owner", "owner")
         return str(account["id"]), key
+
+    async def make_member(self, account: str, other: str) -> str:
+        """Make a user who is an owner of two accounts; return a token of theirs."""
+        services = self.parts.hub.services
+        user = await people.create_user(services, account, "In both", "owner")
+        kind = type_of(Membership)
+        data = kind.accept_create({"user_id": user["id"], "role": "owner", "name": "In both"}, trusted=True)
+        await services.storage.submit(Commit(other, (Create(kind, services.new_id(), data),)))
+        code, _ = await people.create_signin_code(services, user["id"])
+        token, _ = await people.redeem_code(services, code)
+        return token
 
     @asynccontextmanager
     async def running(self, server: Carrier | None = None) -> AsyncIterator[Inside]:

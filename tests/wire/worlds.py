@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
+from random import Random
 from typing import Any, Final, Protocol
 
 import httpx
@@ -31,7 +34,18 @@ CANARY: Final = "canary-" + secrets.token_hex(6)
 LONG_AGO: Final = "2001-01-01T00:00:00Z"
 UNMADE: Final = ("audit_entry", "domain", "login", "pairing")
 """Types of which nothing makes a record yet."""
-IDENTITIES: Final = ("guest", "viewer", "editor", "owner", "expired", "withdrawn")
+EVERYBODY: Final = (
+    "guest", "owner", "viewer", "member", "editor", "manager", "own role", "scoped key", "service key", "device key",
+    "expired", "withdrawn",
+)  # fmt: skip
+"""Every identity that asks; beside them, in this process, `both`: a member of both accounts, who is in the first."""
+SHORT: Final = 6
+"""How many of them ask in a short run: the first two, and others that the day chooses."""
+PROOF: Final = bool(os.environ.get("AETHER_PROOF"))
+DAY: Final = date.today().toordinal()
+IDENTITIES: Final = EVERYBODY if PROOF else (*EVERYBODY[:2], *Random(DAY).sample(EVERYBODY[2:], SHORT - 2))
+NOBODY: Final = ("guest", "expired", "withdrawn")
+"""Those who are answered nothing at all."""
 OWN_WORDS: Final = frozenset(
     {
         *("id", "seq", "created_at", "updated_at", "now", "mark", "watch", "url", "expires_at"),
@@ -162,11 +176,34 @@ async def furnish(http: httpx.AsyncClient, account: str, name: str, key: str, wo
     return things
 
 
-async def issue(http: httpx.AsyncClient, owner: str, role: str) -> tuple[str, str]:
+async def issue(http: httpx.AsyncClient, owner: str, role: str, **more: Any) -> tuple[str, str]:
     """Return the id of a fresh key of a role, and the key."""
-    request = {"op": "action.call", "id": 1, "action": "api_key.issue", "args": {"role": role}}
+    request = {"op": "action.call", "id": 1, "action": "api_key.issue", "args": {"role": role, **more}}
     made = (await http.post("/rpc", json=request, headers=authority(owner))).json()["data"]
     return made["id"], made["key"]
+
+
+async def _identities(http: httpx.AsyncClient, owner: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Make what keys act for; return the role of each identity's key, and what narrows it."""
+
+    async def made(kind: str, **data: Any) -> str:
+        request = {"op": "record.create", "id": 1, "type": kind, "data": data}
+        return str((await http.post("/rpc", json=request, headers=authority(owner))).json()["data"]["id"])
+
+    name = f"own-{secrets.token_hex(4)}"
+    await made("role", name=name, permissions=["event*.*", "*.read"])
+    return {
+        "viewer": ("viewer", {}),
+        "member": ("member", {}),
+        "editor": ("editor", {}),
+        "manager": ("manager", {}),
+        "own role": (name, {}),
+        "scoped key": ("owner", {"scopes": ["event.*", "event_session.read", "event_file.read"]}),
+        "service key": ("owner", {"service": await made("service_account", name=f"{name} service", role="editor")}),
+        "device key": ("owner", {"device": await made("device", name="mine too", role="viewer")}),
+        "expired": ("owner", {}),
+        "withdrawn": ("owner", {}),
+    }
 
 
 @asynccontextmanager
@@ -183,8 +220,8 @@ async def worlds_in(place: Place, registry: Registry) -> AsyncIterator[Worlds]:
         theirs = await furnish(http, their_id, other, token, CANARY)
         keys: dict[str, str | None] = {"guest": None, "owner": owner}
         ids: dict[str, str] = {}
-        for name, role in {"viewer": "viewer", "editor": "editor", "expired": "owner", "withdrawn": "owner"}.items():
-            ids[name], keys[name] = await issue(http, owner, role)
+        for name, (role, more) in (await _identities(http, owner)).items():
+            ids[name], keys[name] = await issue(http, owner, role, **more)
         expire = {"type": "api_key", "rec": ids["expired"], "data": {"expires_at": LONG_AGO}}
         withdraw = {"type": "api_key", "rec": ids["withdrawn"]}
         for op, fields in (("record.update", expire), ("record.delete", withdraw)):
@@ -200,6 +237,9 @@ async def worlds_in(place: Place, registry: Registry) -> AsyncIterator[Worlds]:
         for kind, rec in theirs.records.items():
             if not registry.types[kind].system and kind not in UNMADE:
                 await holder.ok("channel.join", channel=f"{kind}:{rec}", presence={"state": {"at": CANARY}})
+        await holder.ok("feed.start", name=theirs.name)
+        await holder.ok("feed.ack", name=theirs.name, seq=(await holder.ok("session.beat"))["seq"])
+        await holder.ok("feed.stop", name=theirs.name)
         absent = nothing(registry)
         absent.mark = f"{absent.watch}.{theirs.mark.partition('.')[2]}"  # of another query, but otherwise a good one
         yield Worlds(place, registry, http, posts, own, theirs, keys, holder, absent)
@@ -246,7 +286,7 @@ async def over_socket(worlds: Worlds, who: str, cases: list[Case], codec: str = 
             code = (await client.refused("session.hello", token=token))[0]
             assert code == {"expired": "auth.expired", "withdrawn": "auth.invalid"}[who]
         else:
-            await client.greet(token)
+            await client.greet(token, **({"account": worlds.own.account} if who == "both" else {}))
         for case in cases:
             if case.op == "session.hello":
                 found += await _hello(worlds, who, case, codec)
@@ -255,7 +295,7 @@ async def over_socket(worlds: Worlds, who: str, cases: list[Case], codec: str = 
             one, two = [await client.answer(number) for number in answers]
             found += compare(who, case, meaning(one, worlds), meaning(two, worlds))
             found += [f"{who} {case.label}: shows {text}" for text in leaked(msgspec.json.encode(one), worlds.theirs)]
-            if who in {"guest", "expired", "withdrawn"} and case.op != "session.beat" and one["op"] == "ok":
+            if who in NOBODY and case.op != "session.beat" and one["op"] == "ok":
                 found.append(f"{who} {case.label}: is answered")
         await client.call("session.beat")
         found += [f"{who}: a push {push}" for push in client.pushes if leaked(msgspec.json.encode(push), worlds.theirs)]
@@ -290,7 +330,7 @@ async def over_rpc(worlds: Worlds, who: str, cases: list[Case]) -> list[str]:
         two, _ = await worlds.rpc(worlds.keys[who], case.op, **case.build(absent))
         found += compare(who, case, meaning(one, worlds), meaning(two, worlds))
         found += [f"{who} {case.label}: shows {text}" for text in leaked(raw, worlds.theirs)]
-        if who in {"guest", "expired", "withdrawn"} and case.op != "session.beat" and one["op"] == "ok":
+        if who in NOBODY and case.op != "session.beat" and one["op"] == "ok":
             found.append(f"{who} {case.label}: is answered")
     return found
 
