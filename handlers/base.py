@@ -284,10 +284,8 @@ class Call:
 
     async def aggregate(self, aggregate: Aggregate) -> Totals:
         """Return what those records add up to that the caller may read."""
-        rules = self.rules
-        if rules:
-            aggregate = replace(aggregate, where=both(rules.node(aggregate.type, "read"), aggregate.where))
-        return await self.services.storage.aggregate(self.account, aggregate)
+        where = both(self.rules.node(aggregate.type, "read"), aggregate.where)
+        return await self.services.storage.aggregate(self.account, replace(aggregate, where=where))
 
     def seen(self, kind: RecordType, image: Image) -> Image:
         """Return what the caller sees of a record that they wrote: its head where they may not read it now."""
