@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from hub.auth import REFRESH_TOKEN, make_token, read
+from tests.forked import aether
 from tests.wire.hubprocess import HubProcess
 from tests.wire.signing import OTHER_PASSWORD, PASSWORD, act, at_once, enter, guests, keep, make_person, refusal
 from tests.wire.talk import Client, connected
@@ -283,3 +284,28 @@ async def test_the_keys_of_tokens_are_replaced_and_older_tokens_stay_valid(tenan
     assert later["access"].split(".")[0] != tokens["access"].split(".")[0]
     for token in (tokens["access"], later["access"]):
         assert (await guest.greet(token))["user"] == tokens["user"]
+
+
+async def test_the_operator_does_it_from_the_command_line(tenant: Tenant, guest: Client) -> None:
+    def run(*words: str) -> list[list[str]]:
+        done = aether(*words, "--data", str(tenant.process.data))
+        assert done.returncode == 0, done.stderr
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    here = ("--account", tenant.name)
+    scopes = ("--scope", "event.read", "--scope", "event_*.read")
+    ((key,),) = await asyncio.to_thread(run, "key", "create", *here, *scopes, "--expires", "2031-01-01")
+    tenant.process.secrets.add(key)
+    await guest.greet(key)
+    assert (await guest.refused("record.find", type="membership"))[0] == "access.denied"
+    async with tenant.client("owner") as owner:
+        made = (await owner.ok("record.find", type="api_key", where={"name": "cli"}))["records"][-1]
+    assert (made["scopes"], made["expires_at"]) == (["event.read", "event_*.read"], "2031-01-01T00:00:00.000Z")
+    tokens = await enter(tenant, guest, await make_person(tenant))
+    seats = await asyncio.to_thread(run, "session", "list", tokens["user"], *here)
+    assert [seat[3] for seat in seats] == ["tests", "tests"]
+    await guest.greet(tokens["access"])
+    mine = next(s["id"] for s in (await act(guest, "session.list"))["sessions"] if s["current"])
+    await asyncio.to_thread(run, "session", "end", tokens["user"], mine, *here)
+    assert await guest.closed() == 4505
+    assert len(await asyncio.to_thread(run, "tokens", "rotate")) >= 2
