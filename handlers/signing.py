@@ -128,11 +128,14 @@ async def sign_in(ctx: Context, args: SignIn) -> Tokens:
     rec = user["id"] if user is not None else "nobody"
     kept = await services.storage.secret(SYSTEM, USER, rec, "password")
     right = await services.ways.hashing.is_right(kept, args.password)
+    address = call_of(ctx).peer.address
     if user is None or kept is None or not right or user["disabled"]:
+        await tokens.noted(services, "session.failed", rec, address, args.client)
         step = "Try again, ask for a sign-in link, or have the password reset."
         text = f"The mail address or the password is not right. {step}"
         raise HubError("auth.invalid", text, path="args.password", details={"next": step})
     await attempt.passed()
+    await tokens.noted(services, "session.signed_in", rec, address, args.client)
     anew: list[Update] = []
     if services.ways.hashing.is_outdated(kept):
         change = {"password": await services.ways.hashing.kept(args.password)}
@@ -153,6 +156,7 @@ async def redeem(ctx: Context, args: Redeem) -> Tokens:
     await tokens.person(services, link["user_id"], "args.code")
     create, made = tokens.opening(services, link["user_id"], args.client)
     await tokens.use_code(services, link, "args.code", create)
+    await tokens.noted(services, "session.signed_in", link["user_id"], call_of(ctx).peer.address, args.client)
     return told(made)
 
 
@@ -162,7 +166,7 @@ async def refresh(ctx: Context, args: Renew) -> Tokens:
 
     Whoever shows it again ends the session, with all its sockets: one of the two stole it.
     """
-    return told(await tokens.renew(services_of(ctx), args.token, "args.token"))
+    return told(await tokens.renew(services_of(ctx), args.token, "args.token", call_of(ctx).peer.address))
 
 
 @action("session.send_link", needs="guest")
@@ -224,6 +228,7 @@ async def reset(ctx: Context, args: Reset) -> Tokens:
     update = Update(USER, link["user_id"], change)
     await tokens.use_code(services, link, "args.code", update, create)
     await tokens.end(services, others, link["user_id"])
+    await tokens.noted(services, "password.reset", link["user_id"], call_of(ctx).peer.address, args.client)
     return told(made)
 
 
@@ -246,6 +251,7 @@ async def set_password(ctx: Context, args: SetPassword) -> PasswordSet:
     others = [s for s in await tokens.sessions_of(services, identity.user) if s["id"] != identity.credential]
     await tokens.submit(services, Update(USER, identity.user, change, user["version"]), actor=identity.user)
     await tokens.end(services, others, identity.user)
+    await tokens.noted(services, "password.changed", identity.user, call_of(ctx).peer.address)
     return PasswordSet(sum(image["kind"] in tokens.STANDING for image in others))
 
 

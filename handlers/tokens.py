@@ -16,7 +16,7 @@ from handlers.base import Services
 from hub import auth, tokens
 from hub.access import SYSTEM
 from hub.schema.core.credentials import Session
-from hub.schema.core.identity import User
+from hub.schema.core.identity import Membership, User
 from hub.schema.query import Query
 from hub.schema.record import Image, type_of
 from hub.schema.times import format_time, parse_time
@@ -24,7 +24,9 @@ from hub.schema.where import equals
 from hub.schema.writes import Commit, Committed, Create, Delete, Update, Write
 from hub.wire.errors import HubError
 
-SESSION, USER = type_of(Session), type_of(User)
+SESSION, USER, MEMBERSHIP = type_of(Session), type_of(User), type_of(Membership)
+NOTED: Final = 20
+"""In how many accounts of somebody it is noted that they signed in, at most."""
 STANDING: Final = frozenset({"token", "refresh"})
 """The kinds of sessions that somebody is signed in with; the others are one-use codes."""
 _CLIENT: Final = 200
@@ -97,7 +99,18 @@ async def open_session(services: Services, user: str, client: str, *others: Writ
     return made
 
 
-async def renew(services: Services, token: str, path: str) -> SignedIn:
+async def noted(services: Services, what: str, user: str, address: str | None, client: str = "") -> None:
+    """Note in the accounts of a user what happened to them; the same is asked for somebody who is not there."""
+    details = {"client": client[:_CLIENT]} if client else None
+    members = await services.storage.lookup(MEMBERSHIP, "user_id", user)
+    places = [(member["account_id"], member["name"]) for member in members[:NOTED]]
+    for account, name in places or [(None, "")]:
+        services.audit.note(
+            what, account, actor=user, name=name, address=address, subject=f"user:{user}", details=details
+        )
+
+
+async def renew(services: Services, token: str, path: str, address: str | None) -> SignedIn:
     """Exchange what renews a session; raise `auth.invalid` or `auth.expired`.
 
     Of several who show the same token one at most gets a new one. The others, and whoever shows an older one, end it.
@@ -116,7 +129,7 @@ async def renew(services: Services, token: str, path: str) -> SignedIn:
     if session is None or session["kind"] != "refresh" or held is None:
         raise refusal
     if not hmac.compare_digest(held, auth.digest(token)):
-        await _stolen(services, session)
+        await _stolen(services, session, address)
         raise refusal
     if session["expires_at"] <= services.clock():
         raise HubError("auth.expired", "This session has ended; sign in again.", path=path)
@@ -128,15 +141,16 @@ async def renew(services: Services, token: str, path: str) -> SignedIn:
         await submit(services, Update(SESSION, form.rec, change, session["version"]), actor=session["user_id"])
     except HubError as error:
         if error.code == "record.conflict":
-            await _stolen(services, session)  # somebody was quicker with the very same token
+            await _stolen(services, session, address)  # somebody was quicker with the very same token
         if error.code in {"record.conflict", "record.not_found"}:
             raise refusal from None
         raise
     return signed_in(services, session["user_id"], form.rec, fresh, session["expires_at"])
 
 
-async def _stolen(services: Services, session: Image) -> None:
+async def _stolen(services: Services, session: Image, address: str | None) -> None:
     """End a session of which a token was shown that had been exchanged before."""
+    await noted(services, "session.stolen", session["user_id"], address, session["client"])
     try:
         await submit(services, Delete(SESSION, session["id"]), actor=session["user_id"])
     except HubError as error:

@@ -191,6 +191,24 @@ async def test_of_many_who_renew_with_one_token_one_wins(tenant: Tenant, guest: 
     assert (await refusal(guest, "session.refresh", token=won[0]["refresh"]))[0] == "auth.invalid", "it was stolen"
 
 
+async def test_what_happened_is_in_the_audit_of_the_account(tenant: Tenant, guest: Client) -> None:
+    email = await make_person(tenant)
+    assert (await refusal(guest, "session.sign_in", email=email, password="wrong password"))[0] == "auth.invalid"
+    tokens = await enter(tenant, guest, email)
+    keep(tenant, await act(guest, "session.refresh", token=tokens["refresh"]))
+    await refusal(guest, "session.refresh", token=tokens["refresh"])
+    async with tenant.client("owner") as owner, tenant.client("editor") as editor:
+        query = {"type": "audit_entry", "where": {"actor": tokens["user"]}}
+        async with asyncio.timeout(10):
+            while "session.stolen" not in (
+                what := {entry["what"]: entry for entry in (await owner.ok("record.find", **query))["records"]}
+            ):
+                await asyncio.sleep(0.1)
+        assert set(what) == {"session.signed_in", "session.stolen", "password.changed"}, "failures come later, counted"
+        assert what["session.signed_in"]["details"] == {"client": "tests"}
+        assert (await editor.refused("record.find", **query))[0] == "access.denied"
+
+
 async def test_a_forged_token_ends_nobodys_session(tenant: Tenant, guest: Client) -> None:
     tokens = await enter(tenant, guest, await make_person(tenant))
     form = read(tokens["refresh"])
