@@ -115,15 +115,6 @@ async def invite(ctx: Context, args: Invite) -> Invited:
     account = (await services.storage.get(SYSTEM, ACCOUNT, [ctx.account]))[ctx.account]
     mailed = services.ways.mail.server is not None
     await services.storage.submit(Commit(ctx.account, (create,), ctx.identity.actor))
-    services.audit.note(
-        "invitation.created",
-        ctx.account,
-        actor=ctx.identity.actor or "",
-        name=ctx.identity.name,
-        address=call_of(ctx).peer.address,
-        subject=f"invitation:{create.id}",
-        details={"role": args.role},
-    )
     title = account["title"] or account["name"]
     if not mailed:
         page = (services.url or "").rstrip("/")
