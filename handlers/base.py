@@ -129,6 +129,7 @@ class Peer:
     closing: Callable[[int, str], None] | None = None
     renewed: Callable[[], None] | None = None
     address: str | None = None
+    host: str | None = None  # by which host name they came, as they say
 
     @property
     def session_id(self) -> str | None:

@@ -12,6 +12,7 @@ from channels.live import SessionState
 from channels.presence import identity_of
 from handlers import people
 from handlers.base import Answer, Call, Needs, Peer, Services, handles
+from handlers.domains import account_by_host
 from handlers.standing import Standing, Steady, rights_in
 from handlers.wishes import renewed
 from hub.access import GUEST, OPERATOR, Identity, Rights
@@ -48,6 +49,8 @@ async def identify(call: Call, token: str | None) -> Identity:
 
 async def standing(call: Call, identity: Identity, wanted: str | None) -> Standing:
     """Return which account an identity enters, and what it may there; raise as `people.enter`."""
+    if wanted is None:
+        wanted = await account_by_host(call.services, call.peer.host, identity)
     account, role = await people.enter(call.services, identity, wanted)
     if account is None or role is None:
         return Standing(identity)

@@ -74,6 +74,7 @@ CORE: Final = (
     "handlers.seats",
     "handlers.invitations",
     "handlers.pairing",
+    "handlers.domains",
 )
 """Where the types and actions of every hub are declared."""
 

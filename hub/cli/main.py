@@ -17,7 +17,7 @@ from aether_client.address import parse_address
 from aether_client.client import Client
 from aether_client.errors import AddressError, HubError
 from hub import logs
-from hub.cli import audit, backup, imports, migrate, people, secrets
+from hub.cli import audit, backup, domains, imports, migrate, people, secrets
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
 from hub.cli.options import Config, every_setting
 from hub.settings import page_url, without_password
@@ -44,6 +44,7 @@ key_app.add_typer(people.keys)
 app.add_typer(backup.commands)
 app.add_typer(secrets.commands, name="secrets")
 app.add_typer(audit.commands, name="audit")
+app.add_typer(domains.domains, name="domain")
 import_app.add_typer(imports.commands)
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]

@@ -6,6 +6,7 @@ Pure: the clock is passed in.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final
 
 from starlette.types import Scope
@@ -17,6 +18,9 @@ ADDRESSES: Final = 10_000
 """How many addresses are remembered; more, and the one unused for longest is forgotten, which lets it in again."""
 BURST_SECONDS: Final = 10
 """How many seconds' worth of sockets may come at once, after a rest."""
+
+
+_HOST: Final = re.compile(r"([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)\.?(?::[0-9]{1,5})?\Z")
 
 
 def place(address: str) -> str:
@@ -36,6 +40,15 @@ def address_of(scope: Scope) -> str | None:
     """Return where a request comes from, as one counts it; None for what came over DIR/hub.sock."""
     client = scope.get("client")
     return place(client[0]) if client and client[0] and not is_operator(scope) else None
+
+
+def host_of(scope: Scope) -> str | None:
+    """Return the host name that a request names, without its port; None where it names none, or several."""
+    named = [value for name, value in scope.get("headers", ()) if name == b"host"]
+    if len(named) != 1 or is_operator(scope):
+        return None
+    found = _HOST.match(named[0].decode("latin-1").lower())
+    return found[1] if found is not None else None
 
 
 class Addresses:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from handlers.base import Call, Peer, Services
 from handlers.sessions import identify, settle, standing
-from hub.edge.addresses import address_of
+from hub.edge.addresses import address_of, host_of
 from hub.edge.guard import is_operator
 from hub.wire import frames
 from hub.wire.errors import HubError
@@ -51,7 +51,7 @@ def bearer(request: Request) -> str | None:
 
 async def peer_of(services: Services, request: Request) -> Peer:
     """Return who sends an HTTP request, in the account that `X-Aether-Account` names or the only one."""
-    peer = Peer(operator=is_operator(request.scope), address=address_of(request.scope))
+    peer = Peer(operator=is_operator(request.scope), address=address_of(request.scope), host=host_of(request.scope))
     call = Call(services, peer)
     identity = await identify(call, bearer(request))
     if identity.source != "guest":

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from channels.outlet import Writer
-from hub.edge.addresses import address_of
+from hub.edge.addresses import address_of, host_of
 from hub.edge.connection import Connection, Hub
 from hub.edge.deflate import Deflater
 from hub.edge.guard import is_operator, refuse_websocket
@@ -104,12 +104,12 @@ class SocketEndpoint:
         if take_over is not None:
             fast, early = take_over(binary=codec.binary, wheel=self._hub.wheel, deflater=self._deflater)
             connection = Connection(self._hub, codec, fast, operator=operator)
-            connection.peer.address = address_of(scope)
+            connection.peer.address, connection.peer.host = address_of(scope), host_of(scope)
             fast.begin(connection, early)
             return
         plain = _Plain(send, shut, binary=codec.binary)
         connection = Connection(self._hub, codec, plain, operator=operator)
-        connection.peer.address = address_of(scope)
+        connection.peer.address, connection.peer.host = address_of(scope), host_of(scope)
         clean = False
         try:
             while (message := await plain.next(receive)) is not None:
