@@ -32,6 +32,8 @@ class JsPerson:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
+            if not line.endswith("\n"):
+                return  # it was ended in the middle of a line
             message = json.loads(line)
             if "told" in message:
                 self.told.append(message)

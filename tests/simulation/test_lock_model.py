@@ -12,7 +12,7 @@ import pytest
 
 from storage import locks as rules
 from storage.locks import Book, Change, Copy, Holder, Lock, LockKey, Why
-from storage.redis import locks as shell
+from storage.redis import tether as shell
 from tests.proofs.figures import SCALE, report
 from tests.simulation.clock import run
 from tests.simulation.lock_world import TROUBLE, World
@@ -70,7 +70,8 @@ def test_a_hub_that_takes_no_note_of_holes_is_caught(monkeypatch: pytest.MonkeyP
         return hear(self, run, count, key, why, lock)
 
     monkeypatch.setattr(Copy, "hear", deaf)
-    assert any("hub" in fault for seed in range(6) for fault in run(played(World(seed, trouble=("loss",)), 300)).faults)
+    # What was missed is soon overtaken by the next change of that lock, so many short stories see more than a long one.
+    assert any("hub" in fault for seed in range(80) for fault in run(played(World(seed, trouble=("loss",)), 25)).faults)
 
 
 def test_a_hub_that_never_looks_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
