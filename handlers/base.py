@@ -14,7 +14,7 @@ import inspect
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import lru_cache
@@ -28,6 +28,7 @@ from handlers.access_table import check_table
 from handlers.audit import Audit
 from handlers.guard import Guard
 from handlers.pace import Pace
+from handlers.rates import Rates
 from handlers.turns import Turns
 from handlers.ways import Ways
 from hub.access import GUEST, SYSTEM, Identity, Reach, Rights, RightsTable, elsewhere, rights_changed
@@ -93,6 +94,8 @@ class Services:
     """How fast devices may ask to be paired."""
     ways: Ways = field(default_factory=Ways)
     """What they need beside storage."""
+    rates: Rates = field(default_factory=Rates)
+    """What requests cost, and the budgets that they are paid from."""
     beats: dict[str, Shared] = field(default_factory=dict)
     """What heartbeats are answered in this millisecond, by account."""
     _ids: list[str] = field(default_factory=list)
@@ -130,6 +133,8 @@ class Peer:
     renewed: Callable[[], None] | None = None
     address: str | None = None
     host: str | None = None  # by which host name they came, as they say
+    meters: tuple[Any, dict[str, Any]] | None = None
+    """The budgets that it pays from, as `Rates` found them."""
 
     @property
     def session_id(self) -> str | None:
@@ -343,6 +348,10 @@ def handles(needs: Needs, instant: Instant | None = None) -> Callable[[_F], _F]:
     return declare
 
 
+Toll = Callable[[Call, Any], None]
+"""Takes the price of a request; raises `rate.limited`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One row of the table of operations."""
@@ -351,12 +360,14 @@ class Operation:
     request: type[Request]
     needs: Needs
     handler: Handler
+    toll: Toll | None = None
 
 
 class Operations:
     """Every operation, by request type."""
 
-    def __init__(self, modules: Iterable[str]) -> None:
+    def __init__(self, modules: Iterable[str], tolls: Mapping[type[Request], Toll] | None = None) -> None:
+        self._tolls = tolls or {}
         self.by_type: dict[type[Request], Operation] = {}
         self.instants: dict[type[Request], Instant] = {}
         for name in modules:
@@ -374,7 +385,7 @@ class Operations:
         request = get_type_hints(function)[parameters[1]]
         if request in self.by_type:
             raise DeclarationError(f"two handlers for {op_name(request)}")
-        self.by_type[request] = Operation(op_name(request), request, needs, function)
+        self.by_type[request] = Operation(op_name(request), request, needs, function, self._tolls.get(request))
         instant: Instant | None = getattr(function, "__instant__", None)
         if instant is not None:
             self.instants[request] = instant
@@ -398,6 +409,8 @@ class Operations:
             call.need_identity()
             if operation.needs is Needs.ACCOUNT:
                 call.account  # noqa: B018  # raises where none is chosen
+        if operation.toll is not None:
+            operation.toll(call, request)
         return operation.handler(call, request)
 
     def may_go(self, call: Call, answer: Answer) -> bool:
@@ -426,25 +439,3 @@ class Operations:
             written = isinstance(request, WriteRequest | ActionCall)
             raise HubError("write.unknown", retry_after=2) if written else late from None
         self.may_go(call, answer)  # again: the session may have left the account meanwhile
-
-
-MODULES = (
-    "handlers.sessions",
-    "handlers.records",
-    "handlers.search",
-    "handlers.aggregates",
-    "handlers.batches",
-    "handlers.bulk",
-    "handlers.history",
-    "handlers.feeds",
-    "handlers.watches",
-    "handlers.channels",
-    "handlers.locks",
-    "handlers.calls",
-    "handlers.presence",
-    "handlers.actions",
-    "handlers.schema",
-    "handlers.lookups",
-    "handlers.files",
-)
-"""Where the handlers are."""

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Final
 
 from channels.after import AfterCommit
-from channels.calls import Calls
 from channels.live import Live
 from handlers import issuers, people
-from handlers.base import MODULES, Operations, Services, system_clock
+from handlers.base import Operations, Services, system_clock
 from handlers.hashing import Hashing
 from handlers.issuers import Issuers
 from handlers.mail import Mailer, server_of
+from handlers.modules import MODULES
 from handlers.secrets import check_keys
 from handlers.standing import judges
+from handlers.tolls import tolls_of
 from handlers.uses import Uses
 from handlers.visits import SETTLE_SECONDS, Visits
 from handlers.ways import Ways
@@ -33,13 +34,16 @@ from hub.edge.addresses import Addresses
 from hub.edge.admission import Admission
 from hub.edge.budget import Budgets
 from hub.edge.connection import Hub
+from hub.edge.crowd import Crowd
 from hub.edge.guard import Guard
 from hub.edge.health import Check, Health
 from hub.edge.oidc import rules
 from hub.edge.oidc.side import OidcSide
+from hub.edge.origins import Origins
 from hub.edge.server import listen_tcp, listen_unix, make_server
 from hub.edge.wheel import Wheel
 from hub.folder import DataFolder, DataInUse
+from hub.parts import between_hubs, budgets_of, keyring_of
 from hub.passwords import Passwords
 from hub.schema.core.identity import Account
 from hub.schema.query import Query
@@ -48,18 +52,12 @@ from hub.schema.registry import Registry
 from hub.schema.times import format_time
 from hub.settings import Settings, SettingsError, page_url
 from hub.tokens import TokenKeys, derived_key
-from hub.vault import KeysUnusable, Shut
+from hub.vault import Shut
 from hub.version import VERSION
 from hub.wire.errors import HubError
 from storage.base import Storage, StorageRefused
 from storage.blobs.disk import DiskBlobs
-from storage.bus import Bus, InProcessBus, NoBus
-from storage.channel_log import ChannelLog, InProcessLog
-from storage.keyring import Keyring
-from storage.known import plan_of
-from storage.locks import InProcessLocks, Locks
 from storage.migrations.base import Migrator
-from storage.presence import Line
 from storage.retention import Retention
 from storage.sql.sqlite import SqliteStorage
 
@@ -124,42 +122,6 @@ def keeper_of(settings: Settings, registry: Registry) -> Storage:
 
         return MariadbStorage(registry, settings.database_url, system_clock, durability=durability, migrate=migrate)
     return SqliteStorage(registry, file, system_clock, durability=durability, migrate=migrate)
-
-
-def between_hubs(settings: Settings, storage: Storage) -> tuple[Bus, ChannelLog, Locks, Calls, Line | None]:
-    """Return what connects the hubs that share the database that the settings name."""
-    if not settings.redis_url:
-        bus = InProcessBus() if sqlite_file(settings) is not None else NoBus()
-        return bus, InProcessLog(), InProcessLocks(), Calls(), None
-    from storage.redis.address import Address, AddressError  # a hub without Redis needs no client of it
-    from storage.redis.bus import RedisBus
-    from storage.redis.line import RedisLine
-    from storage.redis.locks import RedisLocks
-    from storage.redis.post import RedisPost
-    from storage.redis.queues import RedisQueues
-    from storage.redis.streams import RedisLog
-
-    async def realm() -> str:
-        return (await storage.heads([SYSTEM]))[SYSTEM].epoch
-
-    try:
-        address = Address(settings.redis_url)
-    except AddressError as error:
-        raise StorageRefused(f"The setting redis_url cannot be used: {error}.") from None
-    secret = settings.cluster_secret.encode()
-    between, post = (address, secret, realm), RedisPost(address, secret, realm)
-    calls, line = Calls(post, RedisQueues(post)), RedisLine(*between)
-    return RedisBus(*between), RedisLog(*between), RedisLocks(*between), calls, line
-
-
-def keyring_of(settings: Settings, folder: DataFolder, registry: Registry) -> Keyring | None:
-    """Return the keys of secret fields, None where no type has one; raise `StorageRefused`."""
-    if not any(plan_of(kind).sealed for kind in registry.types.values()):
-        return None
-    try:
-        return Keyring(folder.path / "secret.keys", settings.secret_keys, settings.cluster_secret.encode())
-    except KeysUnusable as error:
-        raise StorageRefused(str(error)) from None
 
 
 def migrator_of(settings: Settings, registry: Registry) -> Migrator:
@@ -237,11 +199,12 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         ways=ways_of(settings, folder, storage),
     )
     live.reviews.by(judges(services))
-    services.keyring = keyring_of(settings, folder, registry)
+    services.keyring = keyring_of(settings, folder.path, registry)
     registry.vault = services.keyring.vault if services.keyring else None
     services.audit.on = settings.audit_days > 0
     live.reviews.ruled = frozenset(name for name, kind in registry.types.items() if kind.access.rows)
-    operations = Operations(MODULES)
+    services.rates, services.guard = budgets_of(settings, storage)
+    operations = Operations(MODULES, tolls_of(services.rates))
     visits = Visits(services, operations, SETTLE_SECONDS if settings.redis_url else 0.0)
     live.rosters.happened = visits.happened
     hub = Hub(
@@ -251,6 +214,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
         wheel=Wheel(settings.ping_seconds),
         admission=Admission(settings.admit_per_second, settings.admit_burst),
         addresses=Addresses(settings.admit_address_per_second),
+        crowd=Crowd(settings.sockets_per_address, settings.sockets_per_identity),
         budgets=Budgets(settings.requests_per_second, settings.account_requests_per_second),
     )
     checks = [
@@ -266,7 +230,8 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     except rules.RulesError as error:
         raise SettingsError(str(error)) from None
     oidc = OidcSide(services, providers, settings.public_url, origins)
-    app = http.build(hub, health, origins, oidc)
+    pages = Origins(origins, settings.public_url, credentials=settings.cors_credentials == "on")
+    app = http.build(hub, health, pages, oidc, settings.hsts_seconds)
     return Assembled(settings, folder, storage, hub, health, app, visits, oidc)
 
 
@@ -399,6 +364,7 @@ async def serve(
             await parts.visits.close()
             await parts.hub.services.audit.close()
             await parts.hub.services.ways.close()
+            await parts.hub.services.rates.close()
             await parts.hub.services.live.close()
             await parts.storage.close()
             await parts.hub.services.live.bus.close()

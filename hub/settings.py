@@ -162,12 +162,26 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         tuple[str, ...], Meta(description="Python packages with record types and actions, as they are imported.")
     ] = ("packs.events",)
     origins: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^https?://[^/?#@\s,]+$")], ...],
+        tuple[Annotated[str, Meta(pattern=r"^\*$|^https?://[^/?#@\s,*]+$")], ...],
         Meta(
-            title="a list of origins such as https://app.example, each without a path",
-            description="Web origins besides the hub's own that may open a socket, such as `https://app.example`.",
+            title="a list of origins such as https://app.example, each without a path, or *",
+            description="Web origins besides the hub's own whose pages may open a socket and use HTTP, such as "
+            "`https://app.example`; `*`: all pages, which then send no cookies.",
         ),
     ] = ()
+    cors_credentials: Annotated[
+        Literal["off", "on"],
+        Meta(description="`on`: browsers may send cookies from pages of `origins`. Never together with `*`."),
+    ] = "off"
+    hsts_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=63_072_000,
+            description="For how long browsers are told to come by https only (Strict-Transport-Security), in seconds. "
+            "Only where TLS is in front of the hub for good; 0: they are not told.",
+        ),
+    ] = 0
     max_file_bytes: Annotated[int, Meta(ge=1, le=2**50, description="The largest file that is accepted, in bytes.")] = (
         4 * 1024**3
     )
@@ -223,6 +237,32 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             "that come.",
         ),
     ] = 100_000
+    sockets_per_address: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="How many sockets of one address (of IPv6: its first 64 bits) may be open at a time on one "
+            "hub; the next one is closed with 4506. 0: all that come. Behind a proxy, set 0: all have its address.",
+        ),
+    ] = 20_000
+    sockets_per_identity: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="How many sockets of one user, or of one key, may be open at a time on one hub; the next one "
+            "is closed with 4506. 0: all that come.",
+        ),
+    ] = 10_000
+    rates: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[a-z-]+\.[a-z]+=[0-9]{1,10}/[0-9]{1,5}$")], ...],
+        Meta(
+            title="a list of budgets such as search.user=100/10",
+            description="Budgets that are other than usual, each as `CLASS.SCOPE=COUNT/SECONDS`; a count of 0 is no "
+            "budget. Which there are is in [limits](limits.md).",
+        ),
+    ] = ()
     compression: Annotated[
         Literal["off", "once"],
         Meta(
@@ -299,6 +339,11 @@ def load(
             wanted = expected(types[name])
             raise SettingsError(f"The setting {name} (given {sources[name]}) is wrong: it must be {wanted}.") from None
     settings = Settings(**values)
+    if "*" in settings.origins and settings.cors_credentials == "on":
+        raise SettingsError(
+            "The settings origins = * and cors_credentials = on do not go together: every page could act in the "
+            "name of whoever looks at it. List the origins, or leave cookies out."
+        )
     if settings.redis_url and not settings.cluster_secret:
         raise SettingsError(
             "The setting redis_url needs cluster_secret as well: hubs believe only what is signed with a secret that "
@@ -335,6 +380,6 @@ def _read_file(file: Path) -> dict[str, Any]:
 
 def _from_text(name: str, text: str) -> Any:
     """Return a variable's text as a value: lists are separated by commas."""
-    if name in {"packs", "origins", "secret_keys", "token_keys"}:
+    if name in {"packs", "origins", "secret_keys", "token_keys", "rates"}:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return text

@@ -15,7 +15,8 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from handlers.access_table import NOTES, OPERATIONS
-from handlers.base import MODULES, Operations
+from handlers.base import Operations
+from handlers.modules import MODULES
 from hub.access import RightsTable
 from hub.app import registry_of
 from hub.schema.access import ROLES

@@ -6,7 +6,7 @@ import gc
 import importlib
 
 import hub.app
-from handlers.base import MODULES
+from handlers.modules import MODULES
 from hub.settings import Settings
 from tests.prepared import prepared_once
 

@@ -14,20 +14,17 @@ import contextvars
 import logging
 from collections import deque
 from collections.abc import Awaitable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from channels.outlet import Outlet
-from handlers.base import Answer, Call, Operations, Peer, Services
-from hub.edge.addresses import Addresses
-from hub.edge.admission import Admission
-from hub.edge.budget import UNLIMITED, Budgets
+from handlers.base import Answer, Call, Peer
+from hub.edge.budget import UNLIMITED
+from hub.edge.hub import Hub
 from hub.edge.incidents import told
 from hub.edge.light import Light
 from hub.edge.seam import Edge
 from hub.edge.step import step
-from hub.edge.weights import LIGHT, TASKS, WEIGHTS
-from hub.edge.wheel import Wheel
+from hub.edge.weights import DEARER, LIGHT, TASKS, WEIGHTS
 from hub.logs import naming, request_id, session_id
 from hub.schema.times import parse_time
 from hub.session import Received, Session
@@ -49,24 +46,6 @@ WRITE_BYTES = 128 * 1024
 """About how much is handed to the socket in one write."""
 READ_PAUSE_BYTES = 256 * 1024
 """Above this many waiting bytes no further request is started, so answers cannot pile up."""
-
-
-@dataclass(slots=True)
-class Hub:
-    """The hub as an edge sees it: its services, its operations, and who is connected."""
-
-    services: Services
-    operations: Operations
-    connections: set[Connection]
-    draining: bool = False
-    wheel: Wheel = field(default_factory=lambda: Wheel(20.0))
-    """Asks the sockets whether they live."""
-    admission: Admission = field(default_factory=lambda: Admission(0, 1))
-    """Lets sockets in."""
-    addresses: Addresses = field(default_factory=Addresses)
-    """Lets in those of one address."""
-    budgets: Budgets = field(default_factory=Budgets)
-    """How many requests may come from one socket, and from one account."""
 
 
 class Connection:
@@ -169,6 +148,7 @@ class Connection:
         if self._purse is None:
             return
         bought, seconds = self._purse.buy(-self._credit, self.peer.account, self._loop.time())
+        seconds = max(seconds, self.hub.services.rates.owe(self.peer, "cheap", bought))
         self._credit += bought
         if seconds and self._held is None:
             self._room = False
@@ -223,6 +203,7 @@ class Connection:
         if type(request) in LIGHT:
             self._start_light(request)
             return
+        self._credit -= DEARER.get(type(request), 0)
         context = contextvars.copy_context()
         context.run(self._name, request)
         work = self._run(request)
@@ -323,6 +304,8 @@ class Connection:
         if accepted:
             self._stop_timer()
             self._watch_expiry()
+            if not self.hub.crowd.greeted(self, self.peer):
+                self.close(close.TOO_MANY.code, close.TOO_MANY.reason)
         else:
             self._tick()  # the ten seconds may have passed while this hello was looked at
         if released:
@@ -443,8 +426,12 @@ class Connection:
             self.hub.services.live.cut(self.peer.session, clean=clean)
         self.outlet.close()
         self.hub.connections.discard(self)
+        self.hub.crowd.left(self)
 
     @property
     def settled(self) -> bool:
         """Whether every request was answered and every answer written, or the socket is gone."""
         return self._ended or not (self.core.open or len(self.outlet) or self._flushing)
+
+
+__all__ = ["Connection", "Hub"]

@@ -40,6 +40,7 @@ from storage.blobs.grants import check_grant
 
 log = logging.getLogger("hub.files")
 
+MIB: Final = 1024 * 1024
 IDLE_SECONDS: Final = 60.0
 """How long an upload may pause, and how long a download may wait for its reader."""
 LINGER_SECONDS: Final = 2.0
@@ -194,10 +195,13 @@ class Upload(Endpoint):
         expected = file_headers.announced_digest(_joined(request, "repr-digest"))
         announced = request.headers.get("content-length", "")
         size = int(announced) if announced.isdecimal() else None
+        services.rates.charge(call.peer, "upload", max(1, -(-(size or 0) // MIB)))
         async with services.blobs.receive(expected, services.max_file_bytes, size) as upload:
             async for chunk in exchange.body():
                 await upload.write(chunk)
             stored = await upload.commit()
+        if size is None:
+            services.rates.owe(call.peer, "upload", stored.size // MIB)  # what nobody had announced
         call = await self._call(request)  # rights may have ended while the bytes came
         slot = await files.admit(call, *where)
         image, created = await files.link(call, slot, stored, content_type)

@@ -10,8 +10,10 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hub.edge.origins import READING, Origins
 from hub.wire.errors import HubError
 
 log = logging.getLogger("hub.edge")
@@ -20,6 +22,8 @@ SECRET_NAMES: Final = frozenset({"token", "key", "access_token", "api_key", "api
 PAGE_POLICY: Final = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-opener-policy", b"same-origin-allow-popups"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", PAGE_POLICY.encode()),
 )
@@ -48,7 +52,7 @@ async def refuse_http(send: Send, refusal: HubError, status: int | None = None) 
 
 async def refuse_websocket(send: Send, refusal: HubError, status: int) -> None:
     """Answer a websocket upgrade with an HTTP status and an error object."""
-    headers = [(b"content-type", b"application/json")]
+    headers = [(b"content-type", b"application/json"), *_HEADERS]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": error_body(refusal)})
 
@@ -67,9 +71,12 @@ def secret_in_query(scope: Scope) -> str | None:
 class Guard:
     """The outermost application: refuses secrets in addresses, adds headers, routes the socket."""
 
-    def __init__(self, http: ASGIApp, socket: ASGIApp) -> None:
+    def __init__(self, http: ASGIApp, socket: ASGIApp, origins: Origins, hsts_seconds: int = 0) -> None:
         self._http = http
         self._socket = socket
+        self._origins = origins
+        hsts = (b"strict-transport-security", f"max-age={hsts_seconds}; includeSubDomains".encode())
+        self._headers = (*_HEADERS, hsts) if hsts_seconds else _HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -92,10 +99,9 @@ class Guard:
             else:
                 await self._socket(scope, receive, send)
             return
-        if refusal is not None:
-            await refuse_http(send, refusal, 400)
-            return
-        started = False
+        started, asked = False, Headers(scope=scope)
+        scheme = scope.get("scheme", "http")
+        shared = self._origins.answers(asked, scheme)
 
         async def with_headers(message: Message) -> None:
             nonlocal started
@@ -103,9 +109,21 @@ class Guard:
                 started = True
                 headers: list[Any] = list(message.get("headers", []))
                 present = {header[0].lower() for header in headers}
-                message["headers"] = headers + [h for h in _HEADERS if h[0] not in present]
+                message["headers"] = headers + [h for h in self._headers if h[0] not in present] + shared
             await send(message)
 
+        if refusal is not None:
+            await refuse_http(with_headers, refusal, 400)
+            return
+        preflight = self._origins.preflight(scope["method"], asked)
+        if (preflight is not None or scope["method"] not in READING) and not self._origins.allowed(asked, scheme):
+            text = "Pages of this origin may not do this; the setting `origins` lists those that may."
+            await refuse_http(with_headers, HubError("access.denied", text, path="origin"))
+            return
+        if preflight is not None:
+            await with_headers({"type": "http.response.start", "status": 204, "headers": preflight})
+            await with_headers({"type": "http.response.body", "body": b""})
+            return
         try:
             await self._http(scope, receive, with_headers)
         except HubError as error:

@@ -17,14 +17,16 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from handlers import people
-from handlers.base import Call
+from handlers.base import Call, Peer
 from hub.edge import files
+from hub.edge.addresses import address_of
 from hub.edge.connection import Hub
 from hub.edge.exchange import answer, bearer, body_of, peer_of, refused
-from hub.edge.guard import Guard
+from hub.edge.guard import Guard, is_operator
 from hub.edge.health import Health
 from hub.edge.incidents import told
 from hub.edge.oidc.side import OidcSide
+from hub.edge.origins import Origins
 from hub.edge.socket import SocketEndpoint
 from hub.logs import request_id
 from hub.wire import frames
@@ -58,6 +60,7 @@ class HttpSide:
             seconds = self.hub.budgets.accounts.refusal(peer.account, asyncio.get_running_loop().time())
             if seconds is not None:
                 raise HubError("rate.limited", retry_after=seconds)
+            self.services.rates.charge(peer, "cheap")
             result = await self.hub.operations.run(Call(self.services, peer, message.id), message)
             return answer(frames.ok(message.id, result.data, result.seq))
         except Exception as error:
@@ -65,6 +68,7 @@ class HttpSide:
 
     async def signin(self, request: Request) -> Response:
         """Exchange a one-use code for a session token."""
+        self.services.rates.charge(Peer(is_operator(request.scope), address=address_of(request.scope)), "sign-in")
         body = check(JSON.decode(await body_of(request, BODY_BYTES)))
         code = converted(body, SignIn, "").code
         token, expires = await people.redeem_code(self.services, code)
@@ -107,7 +111,7 @@ def web_folder(name: str) -> Path:
     return installed if installed.is_dir() else checkout
 
 
-def build(hub: Hub, health: Health, origins: frozenset[str], oidc: OidcSide) -> Guard:
+def build(hub: Hub, health: Health, origins: Origins, oidc: OidcSide, hsts_seconds: int = 0) -> Guard:
     """Return the whole ASGI application of a hub."""
     side = HttpSide(hub)
     console, client = web_folder("console"), web_folder("client")
@@ -145,4 +149,4 @@ def build(hub: Hub, health: Health, origins: frozenset[str], oidc: OidcSide) -> 
     app.router.redirect_slashes = False  # such a redirect would lead to whatever host the client names
     app.state.hub = hub
     app.state.started = started
-    return Guard(app, SocketEndpoint(hub, origins))
+    return Guard(app, SocketEndpoint(hub, origins), origins, hsts_seconds)

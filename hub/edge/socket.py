@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
@@ -20,6 +19,7 @@ from hub.edge.addresses import address_of, host_of
 from hub.edge.connection import Connection, Hub
 from hub.edge.deflate import Deflater
 from hub.edge.guard import is_operator, refuse_websocket
+from hub.edge.origins import Origins
 from hub.edge.protocol import TAKE_OVER
 from hub.wire import close
 from hub.wire.codec import CODECS, Codec, Frame
@@ -35,33 +35,10 @@ def _choose(scope: Scope) -> Codec | None:
     return next((CODECS[name] for name in scope.get("subprotocols", []) if name in CODECS), None)
 
 
-def origin_allowed(headers: Headers, origins: frozenset[str], scheme: str) -> bool:
-    """Say whether a page of the sent `Origin` may open a socket: the hub's own, or one on the list."""
-    sent = headers.getlist("origin")
-    if not sent:
-        return True  # no browser; such clients authenticate by a token they hold
-    if len(sent) != 1:
-        return False
-    if sent[0] in origins:
-        return True
-    page, default = {"ws": ("http", 80), "wss": ("https", 443)}[scheme]
-    try:
-        parts = urlsplit(sent[0])
-        host = urlsplit(f"//{headers.get('host', '')}")
-        return (
-            sent[0].lower() == f"{page}://{parts.netloc.lower()}"
-            and "@" not in parts.netloc
-            and bool(parts.hostname)
-            and (parts.hostname, parts.port or default) == (host.hostname, host.port or default)
-        )
-    except ValueError:
-        return False
-
-
 class SocketEndpoint:
     """The ASGI application behind `/ws`."""
 
-    def __init__(self, hub: Hub, origins: frozenset[str]) -> None:
+    def __init__(self, hub: Hub, origins: Origins) -> None:
         self._hub = hub
         self._origins = origins
         self._deflater = Deflater()
@@ -78,6 +55,12 @@ class SocketEndpoint:
             return None
         return goaway("overload", round(seconds, 3), max(1.0, round(seconds / 4, 3))), close.OVERLOAD
 
+    def _place(self, connection: Connection, scope: Scope) -> None:
+        """Say where a socket comes from; close it where too many come from there."""
+        connection.peer.address, connection.peer.host = address_of(scope), host_of(scope)
+        if not self._hub.crowd.came(connection, connection.peer):
+            connection.close(close.TOO_MANY.code, close.TOO_MANY.reason)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one socket from its upgrade to its end."""
         await receive()  # websocket.connect
@@ -91,7 +74,7 @@ class SocketEndpoint:
         async def shut(code: int, reason: str) -> None:
             await send({"type": "websocket.close", "code": code, "reason": reason})
 
-        if not origin_allowed(Headers(scope=scope), self._origins, scope.get("scheme", "ws")):
+        if not self._origins.allowed(Headers(scope=scope), scope.get("scheme", "ws")):
             await shut(close.FORBIDDEN.code, close.FORBIDDEN.reason)
             return
         refusal = self._refusal(scope, operator=(operator := is_operator(scope)))
@@ -104,12 +87,12 @@ class SocketEndpoint:
         if take_over is not None:
             fast, early = take_over(binary=codec.binary, wheel=self._hub.wheel, deflater=self._deflater)
             connection = Connection(self._hub, codec, fast, operator=operator)
-            connection.peer.address, connection.peer.host = address_of(scope), host_of(scope)
+            self._place(connection, scope)
             fast.begin(connection, early)
             return
         plain = _Plain(send, shut, binary=codec.binary)
         connection = Connection(self._hub, codec, plain, operator=operator)
-        connection.peer.address, connection.peer.host = address_of(scope), host_of(scope)
+        self._place(connection, scope)
         clean = False
         try:
             while (message := await plain.next(receive)) is not None:

@@ -14,6 +14,7 @@ from hub.wire.requests import (
     ManifestGet,
     PresenceRoster,
     PresenceStatus,
+    PresenceUpdate,
     RecordAggregate,
     RecordBatch,
     RecordCreate,
@@ -30,6 +31,8 @@ from hub.wire.requests import (
     WatchStart,
 )
 
+DEARER: Final[dict[type[Request], int]] = {PresenceUpdate: 24}
+"""How many requests more than one these count as when a socket buys its requests: everybody in the channel is told."""
 UNCOMMON: Final = 4
 """As how many frames one counts that is no whole message: its parser costs more."""
 FRAME_SHARE: Final = 4096

@@ -19,6 +19,8 @@ from hub.schema.record import Record, RecordType, type_of
 from hub.wire.names import OPERATION
 
 Open = Literal["guest", "identity"]
+Price = Literal["cheap", "generate"]
+"""What a call of an action costs beside a request: nothing, or one of what is dear to make."""
 OPEN: Final = frozenset(get_args(Open))
 """What an action may need instead of a permission: nothing at all, or that the caller has signed in."""
 
@@ -43,6 +45,7 @@ class ActionSpec:
     operator: bool = False
     secrets: frozenset[str] = frozenset()
     shows_secrets: bool = False
+    cost: Price = "cheap"
 
     @property
     def is_open(self) -> bool:
@@ -53,12 +56,16 @@ class ActionSpec:
 _F = TypeVar("_F", bound=Callable[..., Awaitable[Any]])
 
 
-def action(name: str, *, needs: str, target: type[Record] | None = None, operator: bool = False) -> Callable[[_F], _F]:
+def action(
+    name: str, *, needs: str, target: type[Record] | None = None, operator: bool = False, cost: Price = "cheap"
+) -> Callable[[_F], _F]:
     """Declare a coroutine `(ctx, args) -> result` as an action; `args` is a msgspec struct.
 
     `needs` is a permission (`event.update`), or `guest`: anybody may call it, without an account, or `identity`:
     whoever has signed in. What such an action answers is not kept under the caller's `key`. An argument that is
     `Annotated[str, Field(secret=True)]` is never logged nor kept; a result with such a field is shown once.
+
+    With `cost="generate"` its calls are paid from the budgets of what is dear to make, such as an import.
 
     Raises `DeclarationError` where the name, the permission or the signature cannot work.
     """
@@ -89,6 +96,7 @@ def action(name: str, *, needs: str, target: type[Record] | None = None, operato
             operator=operator,
             secrets=_secrets_of(arguments),
             shows_secrets=bool(_secrets_of(hints["return"])),
+            cost=cost,
         )
         setattr(function, "__action__", spec)  # noqa: B010  # how the registry finds it
         return function

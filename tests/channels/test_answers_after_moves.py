@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from channels.live import Live, SessionState
-from handlers.base import MODULES, Answer, Call, Operations, Peer, Services
+from handlers.base import Answer, Call, Operations, Peer, Services
+from handlers.modules import MODULES
 from hub.access import Identity
 from hub.schema.writes import Commit, Create
 from hub.wire.names import public_id

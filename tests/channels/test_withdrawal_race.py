@@ -11,7 +11,8 @@ import pytest
 
 from channels.live import Live
 from handlers import people
-from handlers.base import MODULES, Call, Operations, Peer, Services
+from handlers.base import Call, Operations, Peer, Services
+from handlers.modules import MODULES
 from hub.schema.record import Image, RecordType
 from hub.schema.writes import Commit, Delete, Update
 from hub.wire.errors import HubError

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import pytest
 
-from handlers.base import MODULES, Operations
+from handlers.base import Operations
+from handlers.modules import MODULES
 from hub.access import OPERATOR, RightsTable, refuse_beyond, rules_of
 from hub.context import Context
 from hub.schema.access import NOBODY, ROLES, Access

@@ -37,6 +37,7 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
         "origins": "https://a.example",
         "public_url": "https://hub.example",
         "oidc_file": "oidc.toml",
+        "rates": "search.user=7/10",
         "secret_keys": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
         "access_seconds": "60",
         "session_days": "7",
@@ -51,13 +52,21 @@ def test_every_setting_can_be_given_as_a_variable() -> None:
         "mail_authority": "mail.crt",
         "key_use_seconds": "7",
         "compression": "once",
+        "cors_credentials": "on",
+        "hsts_seconds": "7",
         "log_level": "debug",
         "log_format": "json",
         "drain_seconds": "2.5",
         "host": "0.0.0.0",
     }
     plain = {"port": texts[int], "data": texts[str], "max_file_bytes": "7", "reserve_bytes": "7", "ping_seconds": "7"}
-    plain |= {"history_days": "7", "resume_days": "7", "audit_days": "7"}
+    plain |= {
+        "history_days": "7",
+        "resume_days": "7",
+        "audit_days": "7",
+        "sockets_per_address": "7",
+        "sockets_per_identity": "7",
+    }
     plain |= {"admit_per_second": "7", "admit_burst": "7", "requests_per_second": "7"}
     plain |= {"admit_address_per_second": "7", "account_requests_per_second": "7"}
     assert set(given) | set(plain) == set(field_types()), "a new setting belongs into this test"
@@ -141,9 +150,16 @@ def test_variables_of_others_are_left_alone() -> None:
                 "",
                 {},
                 "The setting origins (given as AETHER_ORIGINS) is wrong: it must be a list of origins such as "
-                "https://app.example, each without a path.",
+                "https://app.example, each without a path, or *.",
             )
-            for origin in ("foo", "app.example", "https://app.example/", "https://", "ftp://app.example", "*")
+            for origin in (
+                "foo",
+                "app.example",
+                "https://app.example/",
+                "https://",
+                "ftp://app.example",
+                "https://*.example",
+            )
         ),
         ({"AETHER_DRAIN_SECONDS": "-1"}, "", {}, "The setting drain_seconds (given as AETHER_DRAIN_SECONDS) is wrong"),
         ({"AETHER_DRAIN_SECONDS": "nan"}, "", {}, "The setting drain_seconds (given as AETHER_DRAIN_SECONDS) is wrong"),

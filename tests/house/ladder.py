@@ -18,6 +18,7 @@ from pathlib import Path
 # The longest matching prefix decides. A module of the house that none matches is a fault: give it a step.
 STEPS: dict[str, int] = {
     "hub.app": 7,
+    "hub.parts": 7,
     "hub.cli": 7,
     "hub.__main__": 7,
     "hub.edge": 6,
@@ -71,7 +72,7 @@ HOMES: dict[str, tuple[str, ...]] = {
 STEPS_OF_PACKS = re.compile(r"packs\.[a-z_]+\.migrations\.")
 
 # Only these read settings or the environment; everybody below them is handed plain values.
-SETTINGS_READERS = ("hub.settings", "hub.app", "hub.cli")
+SETTINGS_READERS = ("hub.settings", "hub.app", "hub.parts", "hub.cli")
 ENVIRONMENT = {"environ", "environb", "getenv"}
 
 # The client distribution stands beside the ladder: it imports nothing of the house.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import handlers.base
-from handlers.base import MODULES
+from handlers.modules import MODULES
 
 READS: Final = frozenset({"get", "find", "search", "aggregate", "history", "changes", "lookup", "matching"})
 PAST: Final = {

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from channels.live import Live
 from handlers import people
-from handlers.base import MODULES, Operations, Services
+from handlers.base import Operations, Services
+from handlers.modules import MODULES
 from hub.access import RightsTable
 from hub.edge.connection import Connection, Hub
 from hub.schema.registry import Registry

@@ -20,7 +20,8 @@ from unittest import mock
 from channels import dispatch, live, replays, starts, windows
 from handlers import people
 from handlers import watches as watch_handlers
-from handlers.base import MODULES, Operations, Services
+from handlers.base import Operations, Services
+from handlers.modules import MODULES
 from hub.access import Rights, RightsTable
 from hub.edge.connection import Connection, Hub
 from hub.schema.registry import Registry

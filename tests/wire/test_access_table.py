@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 import handlers.access_table
 from handlers import people
 from handlers.access_table import OPERATIONS, cells, check_table
-from handlers.base import MODULES, Operations
+from handlers.base import Operations
+from handlers.modules import MODULES
 from hub.access import Rights
 from hub.cli.audit_ids import BASE, Audit, Looker, audit, requests_of, seed
 from hub.cli.main import app
