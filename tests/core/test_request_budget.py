@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from handlers.rates import Rates
 from hub.edge.budget import ACCOUNTS, AHEAD_SECONDS, LUMP, Accounts, Budgets
 from hub.edge.connection import Connection, Hub
 from hub.wire.codec import JSON
@@ -40,8 +42,9 @@ class Edge:
 
 def opened(rate: int, *, operator: bool = False) -> tuple[Connection, Edge]:
     nothing: Any = None
+    services: Any = SimpleNamespace(rates=Rates())
     edge = Edge()
-    hub = Hub(nothing, nothing, set(), budgets=Budgets(rate))
+    hub = Hub(services, nothing, set(), budgets=Budgets(rate))
     return Connection(hub, JSON, edge, operator=operator), edge
 
 
@@ -120,7 +123,8 @@ class Crowd:
 
     def __init__(self, per_socket: int, per_account: int) -> None:
         nothing: Any = None
-        self.hub = Hub(nothing, nothing, set(), budgets=Budgets(per_socket, per_account))
+        services: Any = SimpleNamespace(rates=Rates())
+        self.hub = Hub(services, nothing, set(), budgets=Budgets(per_socket, per_account))
         self.taken: dict[str, list[int]] = {}
         self.longest = 0.0
         """The longest time for which one of them was held."""
