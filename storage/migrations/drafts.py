@@ -103,9 +103,12 @@ def _operations(
     create(wanted, tables)
     mine = owned(registry, tables.own, [branch or Branch("", package, Path(), ("",))])
     if branch is not None:
-        alone = scratch_of((branch,))
-        mine |= of_sqlite(alone).keys()
-        alone.close()
+        # What the others make without it is not its own. Its steps alone may not run: they change tables that refer to
+        # those of the core, which stands first and needs nobody.
+        is_core = branch is branches[0]
+        some = scratch_of((branch,) if is_core else tuple(other for other in branches if other is not branch))
+        mine |= of_sqlite(some).keys() if is_core else of_sqlite(made).keys() - of_sqlite(some).keys()
+        some.close()
     differences = [d for d in compare(of_sqlite(made), of_sqlite(wanted), mine) if d.table in mine]
     made.close()
     wanted.close()

@@ -155,6 +155,12 @@ def test_a_draft_leaves_to_its_author_what_may_lose_values(pack: PackOnDisk, dec
     assert len(pack.revisions()) == 1
 
 
+@pytest.mark.parametrize("package", SHIPPED)
+def test_nothing_is_drafted_where_the_steps_make_what_is_declared(package: str) -> None:
+    if package in {branch.package for branch in branches_of(Registry.of(SHIPPED))}:
+        assert draft(Registry.of(SHIPPED), package, "Nothing") is None
+
+
 def test_a_draft_is_for_a_pack_that_is_loaded_and_has_a_folder(pack: PackOnDisk) -> None:
     with pytest.raises(StorageRefused, match=r"packs\.nothing is no package among the packs that are loaded"):
         draft(pack.registry(), "packs.nothing", "x")
