@@ -23,7 +23,6 @@ PAGE_POLICY: Final = "default-src 'self'; frame-ancestors 'none'; base-uri 'none
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"cross-origin-opener-policy", b"same-origin-allow-popups"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", PAGE_POLICY.encode()),
 )
