@@ -11,15 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from hub.access import SYSTEM
 from hub.schema.core.audits import AuditEntry
+from hub.schema.core.identity import Account, Membership, User
+from hub.schema.query import Query
 from hub.schema.record import type_of
-from hub.schema.writes import Commit, Create, Update, Write
+from hub.schema.where import parse_where
+from hub.schema.writes import ChangeRow, ChangeSet, Commit, Create, Delete, Update, Write
 from hub.wire.errors import HubError
 from storage.base import Storage
+
+if TYPE_CHECKING:
+    from handlers.base import Peer
 
 log = logging.getLogger("hub.audit")
 
@@ -31,8 +38,29 @@ PER_ACCOUNT: Final = 100
 """How many entries of refusals one account gets in a minute, at most; further ones are one entry."""
 IN_ALL: Final = 2000
 """How many entries are held at a time; beyond, they are only counted in the log."""
-REFUSALS: Final = frozenset({"access.denied", "auth.refused", "session.failed", "rate.limited"})
+REFUSALS: Final = frozenset({"access.denied", "auth.refused", "session.failed"})
 """What strangers can cause, as often as they like: written when the minute is over, and bounded by `PER_ACCOUNT`."""
+AUDITED: Final = {
+    "api_key": "key",
+    "role": "role",
+    "membership": "membership",
+    "service_account": "service_account",
+    "device": "device",
+    "invitation": "invitation",
+    "user": "user",
+    "session": "session",
+}
+"""The record types whose changes are noted, and what they are called there."""
+_ALWAYS: Final = frozenset({"version", "updated_at", "updated_by", "last_used_at", "used_at", "digest", "expires_at"})
+"""What changes without anybody's getting more or less."""
+_VERBS: Final = {"create": "created", "import": "created", "update": "changed", "restore": "restored"}
+ACCOUNTS: Final = 10
+"""In how many accounts of a person it is noted that they have signed in."""
+PRUNED: Final = 500
+"""How many entries are removed at a time that are too old."""
+ROUND_SECONDS: Final = 3600.0
+OF_USER, OF_MAIL = "user:", "mail:"
+"""Stand before a user's id, or a mail address, where their accounts are not known yet."""
 _Key = tuple[str, str, str, str, str]
 
 
@@ -75,9 +103,7 @@ class Audit:
         """Note what happened, now; nothing of it may be a secret. Without an account it is only logged."""
         if not self.on:
             return
-        if account is None:
-            log.info("%s: %s from %s, %s", what, actor or name or "a guest", address or "here", subject)
-            return
+        account = account or ""
         key = (account, what, actor, address or "", subject)
         if key not in self._entries and what in REFUSALS:
             if self._refusals.get(account, 0) >= PER_ACCOUNT:
@@ -94,6 +120,53 @@ class Audit:
                 self._task = asyncio.get_running_loop().create_task(self._run())
         entry.count += 1
 
+    def refused(self, peer: Peer, op: str, error: HubError) -> None:
+        """Note that a request was refused because of who asked."""
+        if self.on and error.kind.http in {401, 403}:
+            what = "access.denied" if error.kind.http == 403 else "auth.refused"
+            needs = (error.details or {}).get("needs", "")
+            who = peer.identity
+            self.note(
+                what, peer.account, actor=who.actor or "", name=who.name, address=peer.address,
+                subject=f"{op} {needs}".strip(), details={"code": error.code},
+            )  # fmt: skip
+
+    def tried(self, user: str, address: str | None, *, passed: bool) -> None:
+        """Note a try to sign in as failed, or take that back."""
+        if not self.on or not user:
+            return
+        if not passed:
+            self.note("session.failed", f"{OF_MAIL}{user}", address=address, subject="sign-in")
+            return
+        entry = self._entries.get((f"{OF_MAIL}{user}", "session.failed", "", address or "", "sign-in"))
+        if entry is not None:
+            entry.count = max(entry.written, entry.count - 1)
+
+    def saw(self, commits: Sequence[ChangeSet]) -> None:
+        """Note what commits of this hub changed of who may come in, and what they may."""
+        for commit in commits:
+            for row in commit.rows:
+                if row.type in AUDITED and self.on:
+                    self._changed(commit, row)
+
+    def _changed(self, commit: ChangeSet, row: ChangeRow) -> None:
+        image = row.after or row.before or {}
+        actor, subject = commit.actor or "", f"{row.type} {row.rec}"
+        if row.type == "session":
+            if row.kind == "create" and image.get("kind") in {"token", "refresh"}:
+                user = image["user_id"]
+                self.note("session.signed_in", f"{OF_USER}{user}", actor=user, subject=subject)
+            return
+        changed = sorted((row.before or {}).keys() - _ALWAYS) if row.kind == "update" else []
+        if row.kind == "update" and not changed and row.type != "user":
+            return
+        details: dict[str, Any] = {"fields": changed} if changed else {}
+        if "role" in image:
+            details["role"] = [(row.before or {}).get("role"), image["role"]] if "role" in changed else image["role"]
+        account = f"{OF_USER}{row.rec}" if row.type == "user" else commit.account
+        what = f"{AUDITED[row.type]}.{_VERBS.get(row.kind, 'removed')}"
+        self.note(what, account, actor=actor, name=str(image.get("name", "")), subject=subject, details=details)
+
     def __len__(self) -> int:
         return len(self._entries)
 
@@ -107,7 +180,7 @@ class Audit:
     async def flush(self, *, everything: bool = False) -> None:
         """Write what is due; `everything`: all that there is, as at the end."""
         now = asyncio.get_running_loop().time()
-        due: dict[str, list[Write]] = {}
+        due: dict[str, list[_Entry]] = {}
         for key, entry in list(self._entries.items()):
             over = everything or now - entry.begun >= MINUTE
             if over:
@@ -117,23 +190,67 @@ class Audit:
                     if not self._refusals[key[0]]:
                         del self._refusals[key[0]]
             if entry.count != entry.written and (over or (entry.rec is None and key[1] not in REFUSALS)):
-                due.setdefault(key[0], []).append(self._write(entry))
+                due.setdefault(key[0], []).append(entry)
         if self._lost:
             log.warning("%d audit entries more than may be held at a time were not kept", self._lost)
             self._lost = 0
-        for account, writes in due.items():
+        for account, entries in due.items():
             try:
-                await self.storage.submit(Commit(account, tuple(writes), atomic=False))
+                for place in await self._places(account):
+                    writes = tuple(self._write(entry, known=place == account) for entry in entries)
+                    await self.storage.submit(Commit(place, writes, atomic=False))
             except HubError as error:
-                log.warning("%d audit entries could not be kept: %s", len(writes), error)
+                log.warning("%d audit entries could not be kept: %s", len(entries), error)
+            if not account:
+                for entry in entries:
+                    log.info("%(what)s from %(address)s: %(subject)s", entry.data, extra={"count": entry.count})
+            for entry in entries:
+                entry.written = entry.count
 
-    def _write(self, entry: _Entry) -> Write:
+    async def _places(self, account: str) -> list[str]:
+        """Return the accounts in which something is kept: its own, or those of the person it is about."""
+        if not account.startswith((OF_USER, OF_MAIL)):
+            return [account] if account else []
+        user = account.removeprefix(OF_USER)
+        if account.startswith(OF_MAIL):
+            found = await self.storage.lookup(type_of(User), "email", account.removeprefix(OF_MAIL))
+            user = found[0]["id"] if found else ""
+        members = await self.storage.lookup(type_of(Membership), "user_id", user) if user else []
+        return [member["account_id"] for member in members[:ACCOUNTS]]
+
+    async def keep(self, before: Callable[[], str]) -> None:
+        """Remove what is too old, now and every hour, until cancelled; `before` returns the time in wire form."""
+        while True:
+            try:
+                removed = await self.prune(before())
+                if removed:
+                    log.info("%d audit entries that are older than audit_days were removed", removed)
+            except HubError as error:
+                log.warning("old audit entries cannot be removed: %s", error)
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def prune(self, before: str) -> int:
+        """Remove the entries of all accounts that are older than a time, in steps; return how many."""
+        kind, total = type_of(AuditEntry), 0
+        old = parse_where(kind, {"created_at": {"$lt": before}})
+        for account in (await self.storage.find(SYSTEM, Query(type_of(Account)))).records:
+            while found := (await self.storage.find(account["id"], Query(kind, old, limit=PRUNED))).records:
+                deletes = tuple(Delete(kind, image["id"], hard=True) for image in found)
+                await self.storage.submit(Commit(account["id"], deletes, atomic=False))
+                total += len(found)
+                await asyncio.sleep(0.01)
+        return total
+
+    def _write(self, entry: _Entry, *, known: bool) -> Write:
+        """Return what keeps an entry; of what is kept in several accounts each gets one of its own."""
         kind = type_of(AuditEntry)
-        entry.written = entry.count
-        if entry.rec is not None:
+        if entry.rec is not None and known:
             return Update(kind, entry.rec, {"count": entry.count})
-        entry.rec = self.new_id()
-        return Create(kind, entry.rec, kind.accept_create({**entry.data, "count": entry.count}, trusted=True))
+        rec = self.new_id()
+        if known:
+            entry.rec = rec
+        count = entry.count if known else entry.count - entry.written
+        return Create(kind, rec, kind.accept_create({**entry.data, "count": count}, trusted=True))
 
     async def close(self) -> None:
         """Write what waits."""

@@ -50,6 +50,7 @@ from hub.schema.query import Query
 from hub.schema.record import type_of
 from hub.schema.registry import Registry
 from hub.schema.times import format_time
+from hub.schema.writes import ChangeSet
 from hub.settings import Settings, SettingsError, page_url
 from hub.tokens import TokenKeys, derived_key
 from hub.vault import Shut
@@ -175,10 +176,14 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     storage = keeper_of(settings, registry)
     bus, said, locks, calls, line = between_hubs(settings, storage)
     shared = settings.cluster_secret.encode()
+
+    def saw(commits: list[ChangeSet]) -> None:
+        services.audit.saw(commits)
+
     live = Live(
         storage,
         bus,
-        after=AfterCommit(registry),
+        after=AfterCommit(registry, saw),
         resume_from=ago(settings.resume_days),
         log=said,
         locks=locks,
@@ -204,6 +209,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     services.audit.on = settings.audit_days > 0
     live.reviews.ruled = frozenset(name for name, kind in registry.types.items() if kind.access.rows)
     services.rates, services.guard = budgets_of(settings, storage)
+    services.guard.audit = services.audit
     operations = Operations(MODULES, tolls_of(services.rates))
     visits = Visits(services, operations, SETTLE_SECONDS if settings.redis_url else 0.0)
     live.rosters.happened = visits.happened
@@ -320,6 +326,8 @@ async def serve(
         await services.blobs.start()
         await services.live.start()
         background.append(asyncio.create_task(parts.health.run()))
+        if settings.audit_days:
+            background.append(asyncio.create_task(services.audit.keep(ago(settings.audit_days))))
         if (retention := retention_of(parts.storage, services.registry, settings)) is not None:
             background.append(asyncio.create_task(retention.run()))
         late = not parts.storage.ready

@@ -293,6 +293,7 @@ class Connection:
     def _refuse(self, request: Request, error: Exception) -> None:
         new_id, session = self.hub.services.new_id, self.peer.session_id
         refusal = told(error, new_id, op_name(request), request.id, session)
+        self.hub.services.audit.refused(self.peer, op_name(request), refusal)
         self.outlet.answer(self.core.refuse(request.id, refusal))
 
     def _greeted(self, *, accepted: bool) -> None:

@@ -32,7 +32,7 @@ from hub.logs import request_id
 from hub.wire import frames
 from hub.wire.codec import FRAME_BYTES, JSON, check, convert, converted, readable_id
 from hub.wire.errors import HubError
-from hub.wire.requests import SessionHello
+from hub.wire.requests import SessionHello, op_name
 
 BODY_BYTES: Final = 64 * 1024
 
@@ -47,11 +47,13 @@ class HttpSide:
     async def rpc(self, request: Request) -> Response:
         """Run one request of the wire; pushes need the socket."""
         number: int | None = None
+        peer, op = Peer(is_operator(request.scope), address=address_of(request.scope)), "/rpc"
         try:
             member = JSON.decode(await body_of(request, FRAME_BYTES))
             number = readable_id(member)
             request_id.set(number)
             message = convert(member)
+            op = op_name(message)
             if isinstance(message, SessionHello):
                 raise HubError("data.invalid", "This operation needs the socket at /ws.", path="op")
             if self.hub.draining:
@@ -64,7 +66,9 @@ class HttpSide:
             result = await self.hub.operations.run(Call(self.services, peer, message.id), message)
             return answer(frames.ok(message.id, result.data, result.seq))
         except Exception as error:
-            return refused(told(error, self.services.new_id, "/rpc", number), number)
+            refusal = told(error, self.services.new_id, "/rpc", number)
+            self.services.audit.refused(peer, op, refusal)
+            return refused(refusal, number)
 
     async def signin(self, request: Request) -> Response:
         """Exchange a one-use code for a session token."""
