@@ -145,8 +145,11 @@ class Audit:
     def saw(self, commits: Sequence[ChangeSet]) -> None:
         """Note what commits of this hub changed of who may come in, and what they may."""
         for commit in commits:
-            for row in commit.rows:
-                if row.type in AUDITED and self.on:
+            rows = commit.rows
+            if len(rows) == 1 and rows[0].type not in AUDITED:
+                continue  # as most are
+            for row in rows:
+                if row.type in AUDITED:
                     self._changed(commit, row)
 
     def _changed(self, commit: ChangeSet, row: ChangeRow) -> None:

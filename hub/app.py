@@ -183,7 +183,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     live = Live(
         storage,
         bus,
-        after=AfterCommit(registry, saw),
+        after=AfterCommit(registry, saw if settings.audit_days else None),
         resume_from=ago(settings.resume_days),
         log=said,
         locks=locks,

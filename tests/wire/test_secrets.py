@@ -25,7 +25,7 @@ LOGIN = {"user": f"{CANARY}-user", "token": f"{CANARY}-token"}
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     """A hub with safes."""
-    started = HubProcess(tmp_path_factory.mktemp("safes") / "data", packs=PACKS)
+    started = HubProcess(tmp_path_factory.mktemp("safes") / "data", packs=PACKS, audit_days="1")
     started.secrets |= {CANARY}
     yield started
     started.stop()
