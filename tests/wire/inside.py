@@ -97,5 +97,7 @@ def assembled_in_memory(data: Path, monkeypatch: pytest.MonkeyPatch, **settings:
 def assembled(data: Path, **settings: str) -> Inside:
     """Wire up a hub over SQLite. Call it outside the event loop: it reads files."""
     data.mkdir(parents=True, exist_ok=True)
-    parts = app.assemble(load({}, None, {"data": str(data), "port": 0, **settings}), DataFolder(data))
+    parts = app.assemble(
+        load({"AETHER_AUDIT_DAYS": "0"}, None, {"data": str(data), "port": 0, **settings}), DataFolder(data)
+    )
     return Inside(parts, listen_tcp("127.0.0.1", 0))
