@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hub.access import SYSTEM
 from hub.schema.core.audits import AuditEntry
-from hub.schema.core.identity import Account, Membership, User
+from hub.schema.core.identity import Account, Membership
 from hub.schema.query import Query
 from hub.schema.record import type_of
 from hub.schema.where import parse_where
@@ -46,9 +46,7 @@ AUDITED: Final = {
     "membership": "membership",
     "service_account": "service_account",
     "device": "device",
-    "invitation": "invitation",
     "user": "user",
-    "session": "session",
 }
 """The record types whose changes are noted, and what they are called there."""
 _ALWAYS: Final = frozenset({"version", "updated_at", "updated_by", "last_used_at", "used_at", "digest", "expires_at"})
@@ -59,8 +57,8 @@ ACCOUNTS: Final = 10
 PRUNED: Final = 500
 """How many entries are removed at a time that are too old."""
 ROUND_SECONDS: Final = 3600.0
-OF_USER, OF_MAIL = "user:", "mail:"
-"""Stand before a user's id, or a mail address, where their accounts are not known yet."""
+OF_USER: Final = "user:"
+"""Stands before a user's id where their accounts are not known yet."""
 _Key = tuple[str, str, str, str, str]
 
 
@@ -131,17 +129,6 @@ class Audit:
                 subject=f"{op} {needs}".strip(), details={"code": error.code},
             )  # fmt: skip
 
-    def tried(self, user: str, address: str | None, *, passed: bool) -> None:
-        """Note a try to sign in as failed, or take that back."""
-        if not self.on or not user:
-            return
-        if not passed:
-            self.note("session.failed", f"{OF_MAIL}{user}", address=address, subject="sign-in")
-            return
-        entry = self._entries.get((f"{OF_MAIL}{user}", "session.failed", "", address or "", "sign-in"))
-        if entry is not None:
-            entry.count = max(entry.written, entry.count - 1)
-
     def saw(self, commits: Sequence[ChangeSet]) -> None:
         """Note what commits of this hub changed of who may come in, and what they may."""
         for commit in commits:
@@ -155,11 +142,6 @@ class Audit:
     def _changed(self, commit: ChangeSet, row: ChangeRow) -> None:
         image = row.after or row.before or {}
         actor, subject = commit.actor or "", f"{row.type} {row.rec}"
-        if row.type == "session":
-            if row.kind == "create" and image.get("kind") in {"token", "refresh"}:
-                user = image["user_id"]
-                self.note("session.signed_in", f"{OF_USER}{user}", actor=user, subject=subject)
-            return
         changed = sorted((row.before or {}).keys() - _ALWAYS) if row.kind == "update" else []
         if row.kind == "update" and not changed and row.type != "user":
             return
@@ -212,12 +194,9 @@ class Audit:
 
     async def _places(self, account: str) -> list[str]:
         """Return the accounts in which something is kept: its own, or those of the person it is about."""
-        if not account.startswith((OF_USER, OF_MAIL)):
+        if not account.startswith(OF_USER):
             return [account] if account else []
         user = account.removeprefix(OF_USER)
-        if account.startswith(OF_MAIL):
-            found = await self.storage.lookup(type_of(User), "email", account.removeprefix(OF_MAIL))
-            user = found[0]["id"] if found else ""
         members = await self.storage.lookup(type_of(Membership), "user_id", user) if user else []
         return [member["account_id"] for member in members[:ACCOUNTS]]
 

@@ -103,7 +103,6 @@ class Services:
 
     def __post_init__(self) -> None:
         self.audit = Audit(self.storage, self.new_id)
-        self.guard.audit = self.audit
 
     def new_id(self) -> str:
         """Return a fresh public id."""

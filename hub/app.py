@@ -209,7 +209,6 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     services.audit.on = settings.audit_days > 0
     live.reviews.ruled = frozenset(name for name, kind in registry.types.items() if kind.access.rows)
     services.rates, services.guard = budgets_of(settings, storage)
-    services.guard.audit = services.audit
     operations = Operations(MODULES, tolls_of(services.rates))
     visits = Visits(services, operations, SETTLE_SECONDS if settings.redis_url else 0.0)
     live.rosters.happened = visits.happened

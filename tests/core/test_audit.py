@@ -10,10 +10,9 @@ import pytest
 from handlers import audit as auditing
 from handlers.audit import IN_ALL, PER_ACCOUNT, Audit
 from handlers.base import Peer
-from handlers.guard import Guard
 from hub.access import Identity
 from hub.schema.core.audits import AuditEntry
-from hub.schema.core.credentials import ApiKey, Session
+from hub.schema.core.credentials import ApiKey
 from hub.schema.core.identity import Account, Membership, User
 from hub.schema.query import Query
 from hub.schema.record import Image, Record, type_of
@@ -70,17 +69,6 @@ def peer(scene: Scene, address: str = "192.0.2.1") -> Peer:
     return Peer(identity=Identity("user", user=scene.user, name="Ada"), account=scene.account, address=address)
 
 
-async def test_a_sign_in_is_noted_in_every_account_of_the_person(scene: Scene) -> None:
-    other = await scene.make("system", Account, name="other")
-    await scene.make(other, Membership, user_id=scene.user, role="viewer", name="Ada")
-    for kind in ("refresh", "link"):
-        data = {"user_id": scene.user, "kind": kind, "digest": "d" * 64, "expires_at": NOW}
-        await scene.make("system", Session, **data)
-    (entry,) = await scene.entries("session.signed_in")
-    assert (entry["actor"], entry["count"]) == (scene.user, 1)
-    assert len((await scene.storage.find(other, Query(type_of(AuditEntry)))).records) == 2, "and the membership"
-
-
 async def test_keys_and_roles_are_noted_with_what_changed_and_without_secrets(scene: Scene) -> None:
     rec = await scene.make(scene.account, ApiKey, name="ci", role="editor", digest="canary" * 10)
     kind = type_of(ApiKey)
@@ -120,16 +108,6 @@ async def test_what_is_held_is_bounded_over_all_accounts(scene: Scene) -> None:
     for n in range(IN_ALL + 500):
         scene.audit.note("key.created", f"account{n}", subject="x")
     assert len(scene.audit) == IN_ALL
-
-
-async def test_a_failed_sign_in_is_noted_and_one_that_passed_is_not(scene: Scene) -> None:
-    guard = Guard(audit=scene.audit)
-    for _ in range(3):
-        await guard.sign_in("Ada@x.test", "192.0.2.1")
-    await (await guard.sign_in("ada@x.test", "192.0.2.1")).passed()
-    await guard.sign_in("nobody@x.test", "192.0.2.1")
-    (entry,) = await scene.entries("session.failed")
-    assert (entry["count"], entry["address"]) == (3, "192.0.2.1")
 
 
 async def test_what_repeats_raises_the_count_of_its_entry(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
