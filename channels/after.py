@@ -1,9 +1,9 @@
-"""Telling the `after_commit` hooks of packs what this instance committed. What they raise ends nothing."""
+"""Telling the hooks of packs, and the audit, what this instance committed. What hooks raise ends nothing."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from hub.schema.hooks import Change
 from hub.schema.registry import Registry
@@ -15,20 +15,33 @@ log = logging.getLogger("hub.hooks")
 class AfterCommit:
     """The hooks of one registry, in the order in which they were declared."""
 
-    def __init__(self, registry: Registry, beside: Callable[[list[ChangeSet]], None] | None = None) -> None:
-        """`beside`: what of the hub's own is told as well."""
+    def __init__(
+        self,
+        registry: Registry,
+        beside: Callable[[list[ChangeSet]], None] | None = None,
+        types: Collection[str] = (),
+    ) -> None:
+        """`beside`: what of the hub's own is told of the records of `types`, before the hooks."""
         self._hooks = registry.after
         self._beside = beside
+        self._types = frozenset((*self._hooks, *types))
 
     def __bool__(self) -> bool:
-        return bool(self._hooks) or self._beside is not None
+        return bool(self._types)
+
+    def concerns(self, commits: list[ChangeSet]) -> bool:
+        """Say whether anybody is to be told of any of it; it is asked of every commit."""
+        types = self._types
+        for commit in commits:
+            for row in commit.rows:
+                if row.type in types:
+                    return True
+        return False
 
     def tell(self, commits: list[ChangeSet]) -> None:
         """Run the hooks of every changed record."""
         if self._beside is not None:
             self._beside(commits)
-        if not self._hooks:
-            return
         for commit in commits:
             for row in commit.rows:
                 for hook in self._hooks.get(row.type, ()):

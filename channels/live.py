@@ -135,7 +135,7 @@ class Live:
     def _committed(self, commits: list[ChangeSet]) -> None:
         self.dispatcher.offer(commits)
         self.bus.publish(commits)
-        if self._after is not None:
+        if self._after is not None and self._after.concerns(commits):
             asyncio.get_running_loop().call_soon(self._after.tell, commits)
 
     def _deliver(self, commit: ChangeSet) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from handlers import people
+from handlers import people, tokens
 from handlers.base import Services
 from hub import auth
 from hub.access import SYSTEM
@@ -46,7 +46,7 @@ class Welcome(msgspec.Struct, frozen=True):
     role: str | None = None
 
 
-async def user_of(services: Services, who: Foreign, welcome: Welcome) -> str:
+async def user_of(services: Services, who: Foreign, welcome: Welcome, address: str | None = None) -> str:
     """Return the public id of the user that somebody is here, whom this may link or create.
 
     Raises `access.denied` where they are nobody here and are not to become anybody.
@@ -62,19 +62,27 @@ async def user_of(services: Services, who: Foreign, welcome: Welcome) -> str:
                 continue  # somebody signs in with the same login, or the same mail, at this moment
         user = await _user(services, known)
         if user is None or user["disabled"]:
+            await tokens.noted(services, "session.failed", known, address, who.issuer)
             raise HubError("access.denied", "This person may not sign in here any more; ask an owner of the account.")
         return str(user["id"])
     raise HubError("record.conflict", "This person was changed by others meanwhile; begin again.", retry_after=1)
 
 
-async def code_for(services: Services, user: str, once: str) -> str:
+async def code_for(services: Services, user: str, once: str, client: str = "") -> str:
     """Return a one-use code that signs a user in within a minute; raise `auth.invalid` where `once` came before.
 
     `once` names what led here, such as the state of an attempt: of all instances one gives a code for it, and once.
+    `client` is what the audit says of it when the code is used.
     """
     code = auth.make_token(auth.SIGNIN_CODE, services.random(32))
     expires = format_time(parse_time(services.clock()) + timedelta(seconds=CODE_SECONDS))
-    data = {"user_id": user, "kind": "link", "digest": auth.digest(code), "expires_at": expires}
+    data = {
+        "user_id": user,
+        "kind": "link",
+        "digest": auth.digest(code),
+        "expires_at": expires,
+        "client": client[: tokens.CLIENT],
+    }
     claim = KeyClaim("oidc", auth.proof_of(once), b"once")
     commit = Commit(SYSTEM, (_new(services, Session, data),), user, key=claim, answer=lambda done: True)
     if (await services.storage.submit(commit)).replayed:

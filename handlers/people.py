@@ -283,7 +283,7 @@ async def create_signin_code(services: Services, user: str) -> tuple[str, str]:
     return code, expires
 
 
-async def redeem_code(services: Services, code: str) -> tuple[str, str]:
+async def redeem_code(services: Services, code: str, address: str | None = None) -> tuple[str, str]:
     """Exchange a code for a session token; return the token and when it expires.
 
     One use: the code is deleted in the commit that creates the token, at the version that was read.
@@ -308,6 +308,7 @@ async def redeem_code(services: Services, code: str) -> tuple[str, str]:
         if error.code in {"record.not_found", "record.conflict"}:
             raise refusal from None
         raise
+    await tokens.noted(services, "session.signed_in", link["user_id"], address, link["client"])
     return token, expires
 
 

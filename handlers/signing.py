@@ -156,7 +156,8 @@ async def redeem(ctx: Context, args: Redeem) -> Tokens:
     await tokens.person(services, link["user_id"], "args.code")
     create, made = tokens.opening(services, link["user_id"], args.client)
     await tokens.use_code(services, link, "args.code", create)
-    await tokens.noted(services, "session.signed_in", link["user_id"], call_of(ctx).peer.address, args.client)
+    client = ", ".join(filter(None, (link["client"], args.client)))
+    await tokens.noted(services, "session.signed_in", link["user_id"], call_of(ctx).peer.address, client)
     return told(made)
 
 
@@ -244,6 +245,7 @@ async def set_password(ctx: Context, args: SetPassword) -> PasswordSet:
     user = await tokens.person(services, identity.user, "token")
     kept = await services.storage.secret(SYSTEM, USER, identity.user, "password")
     if kept is not None and (args.old is None or not await services.ways.hashing.is_right(kept, args.old)):
+        await tokens.noted(services, "password.failed", identity.user, call_of(ctx).peer.address)
         step = "Give the password that you have now, or have it reset by mail."
         raise HubError("auth.invalid", f"The old one is not right. {step}", path="args.old", details={"next": step})
     await attempt.passed()

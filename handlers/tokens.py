@@ -29,7 +29,8 @@ NOTED: Final = 20
 """In how many accounts of somebody it is noted that they signed in, at most."""
 STANDING: Final = frozenset({"token", "refresh"})
 """The kinds of sessions that somebody is signed in with; the others are one-use codes."""
-_CLIENT: Final = 200
+CLIENT: Final = 200
+"""How many characters of what a client calls itself are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def opening(services: Services, user: str, client: str) -> tuple[Create, SignedI
         "kind": "refresh",
         "digest": auth.digest(refresh),
         "expires_at": expires,
-        "client": client[:_CLIENT],
+        "client": client[:CLIENT],
     }
     return Create(SESSION, rec, SESSION.accept_create(data, trusted=True)), signed_in(
         services, user, rec, refresh, expires
@@ -101,7 +102,7 @@ async def open_session(services: Services, user: str, client: str, *others: Writ
 
 async def noted(services: Services, what: str, user: str, address: str | None, client: str = "") -> None:
     """Note in the accounts of a user what happened to them; the same is asked for somebody who is not there."""
-    details = {"client": client[:_CLIENT]} if client else None
+    details = {"client": client[:CLIENT]} if client else None
     members = await services.storage.lookup(MEMBERSHIP, "user_id", user)
     places = [(member["account_id"], member["name"]) for member in members[:NOTED]]
     for account, name in places or [(None, "")]:

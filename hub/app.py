@@ -17,6 +17,7 @@ from typing import Final
 from channels.after import AfterCommit
 from channels.live import Live
 from handlers import issuers, people
+from handlers.audit import AUDITED
 from handlers.base import Operations, Services, system_clock
 from handlers.hashing import Hashing
 from handlers.issuers import Issuers
@@ -183,7 +184,7 @@ def assemble(settings: Settings, folder: DataFolder) -> Assembled:
     live = Live(
         storage,
         bus,
-        after=AfterCommit(registry, saw if settings.audit_days else None),
+        after=AfterCommit(registry, saw, AUDITED) if settings.audit_days else AfterCommit(registry),
         resume_from=ago(settings.resume_days),
         log=said,
         locks=locks,

@@ -27,6 +27,7 @@ from handlers import files
 from handlers.base import Call, Peer, Services
 from handlers.sessions import identify
 from hub.edge import file_headers
+from hub.edge.addresses import address_of
 from hub.edge.exchange import bearer, peer_of
 from hub.edge.file_headers import Asked, Span
 from hub.edge.guard import error_body, is_operator
@@ -77,6 +78,7 @@ class Exchange:
         self.request = Request(scope)
         self.started = False  # whether the head of an answer was sent
         self.body_read = False  # whether the whole body of the request came
+        self.peer = Peer(is_operator(scope), address=address_of(scope))  # who asks, as far as that is known
         self._receive = receive
         self._send = send
 
@@ -166,6 +168,7 @@ class Endpoint:
             except HubError as refusal:
                 if exchange.started:
                     raise
+                self.services.audit.refused(exchange.peer, f"{scope['method']} /files", refusal)
                 await exchange.refuse(told(refusal, self.services.new_id, scope["path"]))
         except Gone:
             log.debug("a client went away in the middle of a file")
@@ -188,6 +191,7 @@ class Upload(Endpoint):
         """Take in a file and link it."""
         request, services = exchange.request, self.services
         call = await self._call(request)
+        exchange.peer = call.peer
         where = _put_query(request.scope)
         slot = await files.admit(call, *where)
         _refuse_transformed(request)
@@ -273,6 +277,7 @@ class ByRecord(Download):
         """Answer with the bytes of a file record."""
         request = exchange.request
         call = Call(self.services, await _known_peer(self.services, request))
+        exchange.peer = call.peer
         image = await files.file_record(call, request.path_params["type"], request.path_params["rec"])
         await self.send_file(exchange, image["sha256"], image, BY_RECORD)
 

@@ -75,7 +75,7 @@ class HttpSide:
         self.services.rates.charge(Peer(is_operator(request.scope), address=address_of(request.scope)), "sign-in")
         body = check(JSON.decode(await body_of(request, BODY_BYTES)))
         code = converted(body, SignIn, "").code
-        token, expires = await people.redeem_code(self.services, code)
+        token, expires = await people.redeem_code(self.services, code, address_of(request.scope))
         return answer({"token": token, "expires_at": expires})
 
     async def signout(self, request: Request) -> Response:
@@ -132,6 +132,8 @@ def build(hub: Hub, health: Health, origins: Origins, oidc: OidcSide, hsts_secon
     async def refusal(request: Request, error: Exception) -> Response:
         if not isinstance(error, HubError):
             raise error
+        peer = Peer(is_operator(request.scope), address=address_of(request.scope))
+        hub.services.audit.refused(peer, request.url.path, error)
         return refused(told(error, hub.services.new_id, request.url.path))
 
     started = time.time()

@@ -76,10 +76,63 @@ async def test_keys_and_roles_are_noted_with_what_changed_and_without_secrets(sc
     await scene.storage.submit(Commit(scene.account, (Update(kind, rec, {"last_used_at": NOW}),), "boss"))
     (made,) = await scene.entries("key.created")
     (changed,) = await scene.entries("key.changed")
-    assert (made["name"], made["subject"], made["details"]) == ("ci", f"api_key {rec}", {"role": "editor"})
-    assert (changed["actor"], changed["details"]) == ("boss", {"fields": ["role"], "role": ["editor", "viewer"]})
+    assert (made["subject"], made["details"]) == (f"api_key {rec}", {"name": "ci", "role": "editor"})
+    wanted = {"name": "ci", "fields": ["role"], "role": ["editor", "viewer"]}
+    assert (changed["actor"], changed["details"]) == ("boss", wanted)
     found = await scene.storage.find(scene.account, Query(type_of(AuditEntry)))
     assert "canary" not in repr(found)
+
+
+async def test_each_of_several_changes_in_a_minute_is_an_entry(scene: Scene) -> None:
+    rec = await scene.make(scene.account, ApiKey, name="ci", role="editor", digest="d" * 64)
+    for role in ("viewer", "owner", "viewer"):
+        await scene.storage.submit(Commit(scene.account, (Update(type_of(ApiKey), rec, {"role": role}),), "boss"))
+    roles = [entry["details"]["role"] for entry in await scene.entries("key.changed")]
+    assert sorted(roles) == [["editor", "viewer"], ["owner", "viewer"], ["viewer", "owner"]]
+    assert len(scene.audit) == 0, "what is written is not held for a minute"
+
+
+async def test_people_are_noted_in_their_accounts(scene: Scene) -> None:
+    change = type_of(User).accept_change({"disabled": True}, trusted=True)
+    await scene.storage.submit(Commit("system", (Update(type_of(User), scene.user, change),), "boss"))
+    (made,), (changed,) = await scene.entries("user.created"), await scene.entries("user.changed")
+    assert made["subject"] == changed["subject"] == f"user {scene.user}"
+    assert changed["details"] == {"name": "Ada", "fields": ["disabled"]}
+
+
+async def test_what_cannot_be_kept_is_tried_again_and_counted_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    submit, kept = scene.storage.submit, True
+
+    async def failing(commit: Commit) -> Any:
+        if not kept:
+            raise HubError("server.unavailable")
+        return await submit(commit)
+
+    monkeypatch.setattr(scene.storage, "submit", failing)
+    kept = False
+    scene.audit.note("secret.read", scene.account, actor="a", subject="s")
+    scene.audit.note("role.changed", scene.account, actor="a", subject="r", number=1)
+    await scene.audit.flush()
+    scene.audit.note("secret.read", scene.account, actor="a", subject="s")
+    assert len(scene.audit) == 2
+    assert "2 audit entries could not be kept, 0 for good" in caplog.text
+    kept = True
+    await scene.audit.flush()
+    assert [entry["count"] for entry in await scene.entries("secret.read")] == [2]
+    assert len(await scene.entries("role.changed")) == 1
+    kept = False
+    scene.audit.note("secret.read", scene.account, actor="a", subject="s")
+    await scene.audit.flush(everything=True)
+    assert len(scene.audit) == 0
+    assert "1 audit entries could not be kept, 1 for good" in caplog.text
+
+
+async def test_the_end_writes_what_waits(scene: Scene) -> None:
+    scene.audit.refused(peer(scene), "record.get", HubError("access.denied"))
+    await scene.audit.close()
+    assert len(await scene.entries("access.denied")) == 1
 
 
 async def test_refusals_of_one_caller_at_one_thing_are_one_entry(scene: Scene) -> None:

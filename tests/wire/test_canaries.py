@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -46,6 +48,20 @@ def hits(folder: Path) -> list[str]:
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "hub.db").write_bytes(b"x" + CANARY.encode())
     assert hits(tmp_path) == ["hub.db"]
+
+
+def test_a_handler_that_logs_its_arguments_turns_red(tmp_path: Path) -> None:
+    hub = HubProcess(tmp_path / "data", packs="tests.wire.blabs")
+    hub.secrets.add(CANARY)
+    asyncio.run(blab(hub))
+    with pytest.raises(AssertionError, match=CANARY[:12]):
+        hub.stop()
+
+
+async def blab(hub: HubProcess) -> None:
+    """Call an action that logs what it is given."""
+    async with operator(hub, "main") as client:
+        await client.ok("action.call", action="blab.out", args={"password": CANARY})
 
 
 async def test_no_credential_in_any_operation_is_shown_or_kept(hub: HubProcess, codec: str) -> None:
@@ -105,7 +121,15 @@ async def test_no_credential_in_a_header_or_address_is_shown(hub: HubProcess) ->
                 refused = await http.get("/", params={name: text})
                 assert refused.status_code == 400
                 seen.append(f"{refused.headers} {refused.text}")
-        for place in ("/health", "/readyz", "/livez", "/metrics"):
+            for path in ("start", "callback", "callback%3Fcode=" + quote(text), "callback%253Fstate=" + quote(text)):
+                for name in ("code", "state", "origin", "error", "iss"):
+                    told = await http.get(
+                        f"/auth/oidc/{path}", params={name: text}, cookies={"aether_oidc": quote(text)}
+                    )
+                    seen.append(
+                        f"{told.status_code} {told.text} {told.headers.get('location') if told.is_success else ''}"
+                    )
+        for place in ("/", "/console/main.js", "/health", "/readyz", "/livez", "/metrics"):
             seen.append((await http.get(place)).text)
     assert not [text for text in seen if CANARY in text]
 

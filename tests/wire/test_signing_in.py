@@ -24,6 +24,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubProcess]:
     started = HubProcess(
         tmp_path_factory.mktemp("signing") / "data",
         key_use_seconds="300",
+        audit_days="1",
         password_memory_kib="19456",
         password_passes="2",
     )

@@ -22,8 +22,9 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from handlers import logins
-from handlers.base import Services
+from handlers.base import Peer, Services
 from handlers.outward import Outward
+from hub.edge.addresses import address_of
 from hub.edge.exchange import answer
 from hub.edge.incidents import told
 from hub.edge.oidc import attempts, mangled
@@ -113,11 +114,13 @@ class OidcSide:
                 raise HubError("rate.limited", "Many sign in at this moment; begin again.", retry_after=2)
             self._returning += 1
             try:
-                code = await self._code(provider, attempt, given)
+                code = await self._code(provider, attempt, given, address_of(request.scope))
             finally:
                 self._returning -= 1
         except Exception as error:
-            response: Response = self._page(told(error, self._services.new_id, "/auth/oidc"), attempt)
+            refusal = told(error, self._services.new_id, "/auth/oidc")
+            self._services.audit.refused(Peer(address=address_of(request.scope)), "/auth/oidc", refusal)
+            response: Response = self._page(refusal, attempt)
         else:
             response = self._page(None, attempt, code)
         self._set_cookie(response, "", 0)
@@ -140,7 +143,7 @@ class OidcSide:
 
     # -- the way back ----------------------------------------------------------------------------------
 
-    async def _code(self, provider: Provider, attempt: Attempt, given: dict[str, str]) -> str:
+    async def _code(self, provider: Provider, attempt: Attempt, given: dict[str, str], address: str | None) -> str:
         """Return the one-use code of whom the provider vouches for; raise `HubError`."""
         await provider.check_issuer(given.get("iss"))
         if "error" in given:
@@ -158,8 +161,8 @@ class OidcSide:
             welcome = logins.Welcome(rule.link == "mail", rule.provision.account, rule.provision.role)
         who = logins.Foreign(person.issuer, person.subject, person.email, person.name)
         # What is written is written whole, also where the browser does not wait for it.
-        user = await asyncio.shield(logins.user_of(self._services, who, welcome))
-        return await asyncio.shield(logins.code_for(self._services, user, attempt.state))
+        user = await asyncio.shield(logins.user_of(self._services, who, welcome, address))
+        return await asyncio.shield(logins.code_for(self._services, user, attempt.state, rule.name))
 
     # -- parts -----------------------------------------------------------------------------------------
 
