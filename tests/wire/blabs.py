@@ -18,7 +18,7 @@ class Blab(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: Annotated[str, Field(secret=True)]
 
 
-@action("blab.out", needs="account.update")
+@action("blab.out", needs="guest")
 async def blab(ctx: Context, args: Blab) -> None:
     """Log the argument."""
     log.info("called with %s", msgspec.json.encode(args).decode())

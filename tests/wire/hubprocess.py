@@ -116,4 +116,5 @@ class HubProcess:
         """Fail where the log holds a traceback or a secret."""
         log = self.log
         assert "Traceback" not in log, log[-8000:]
-        assert [secret[:12] for secret in self.secrets if secret in log] == []
+        found = [secret[:12] for secret in self.secrets if secret in log]
+        assert not found, f"secrets in the log: {found}"

@@ -121,14 +121,11 @@ async def test_no_credential_in_a_header_or_address_is_shown(hub: HubProcess) ->
                 refused = await http.get("/", params={name: text})
                 assert refused.status_code == 400
                 seen.append(f"{refused.headers} {refused.text}")
-            for path in ("start", "callback", "callback%3Fcode=" + quote(text), "callback%253Fstate=" + quote(text)):
+            for path in ("start", "callback", f"callback%3Fcode={quote(text)}", f"callback%253Fstate={quote(text)}"):
                 for name in ("code", "state", "origin", "error", "iss"):
-                    told = await http.get(
-                        f"/auth/oidc/{path}", params={name: text}, cookies={"aether_oidc": quote(text)}
-                    )
-                    seen.append(
-                        f"{told.status_code} {told.text} {told.headers.get('location') if told.is_success else ''}"
-                    )
+                    cookie = {"cookie": f"aether_oidc={quote(text)}"}
+                    told = await http.get(f"/auth/oidc/{path}", params={name: text}, headers=cookie)
+                    seen.append(f"{told.headers} {told.text}")
         for place in ("/", "/console/main.js", "/health", "/readyz", "/livez", "/metrics"):
             seen.append((await http.get(place)).text)
     assert not [text for text in seen if CANARY in text]
