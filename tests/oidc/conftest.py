@@ -135,6 +135,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
         folder / "data",
         port=port,
         origins=ORIGIN,
+        audit_days="1",
         oidc_file=str(provider_file(folder, *rules)),
         public_url=f"http://127.0.0.1:{port}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ from jwt.algorithms import RSAAlgorithm
 from hub.edge.oidc import attempts
 from tests.oidc.conftest import Back, Browser, Doors, asked
 from tests.oidc.crooked import CLIENT, SECRET, Claims, Key, Lies, hs256, unsigned
+from tests.wire.tenant import operator
 
 ADA: Claims = {"sub": "ada", "email": "ada@people.example", "email_verified": True, "name": "Ada"}
 NEXT = ("begin", "sign in", "ask", "tell", "verify", "try again", "pass paths on")
@@ -173,6 +175,17 @@ def test_an_answer_counts_once_also_where_the_provider_takes_its_code_twice(door
     again = httpx.post(f"{doors.process.url}/auth/signin", json={"code": accepted[0].data("code")}, trust_env=False)
     assert (again.status_code, again.json()["code"]) == (401, "auth.invalid")
     assert browser.back("strict", brought).data("code") is None
+
+
+async def test_the_audit_says_with_whom_somebody_signed_in(doors: Doors) -> None:
+    back = await asyncio.to_thread(doors.sign_in, "new", person("audited"))
+    await asyncio.to_thread(doors.redeem, back)
+    async with operator(doors.process, "main") as desk, asyncio.timeout(10):
+        query = {"type": "audit_entry", "where": {"what": "session.signed_in"}, "limit": 100}
+        while "new" not in {
+            entry["details"].get("client") for entry in (await desk.ok("record.find", **query))["records"]
+        }:
+            await asyncio.sleep(0.1)
 
 
 def test_an_answer_takes_its_cookie_with_it(doors: Doors) -> None:

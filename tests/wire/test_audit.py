@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from tests.wire.hubprocess import HubProcess
+from tests.wire.signing import OTHER_PASSWORD, enter, make_person, refusal
+from tests.wire.talk import connected
 from tests.wire.tenant import make_tenant, operator
 
 
@@ -49,7 +51,17 @@ async def test_refusals_are_written_when_the_hub_stops(tmp_path_factory: pytest.
     async with tenant.client("viewer") as viewer:
         for _ in range(300):
             await viewer.call("record.create", type="event", data={"title": "x"})
+    async with connected(hub.socket_url) as guest:
+        email = await make_person(tenant)
+        await guest.greet()
+        await guest.greet((await enter(tenant, guest, email))["access"])
+        for _ in range(2):
+            refused = await refusal(guest, "user.set_password", new=OTHER_PASSWORD, old="wrong")
+            assert refused == ("auth.invalid", "args.old")
     async with httpx.AsyncClient(base_url=hub.url, trust_env=False) as http:
+        upload = {"type": "event", "rec": "AAAAAAAAAAA", "name": "x"}
+        key = {"Authorization": f"Bearer {tenant.keys['viewer']}"}
+        assert (await http.put("/files", params=upload, content=b"x", headers=key)).status_code == 403
         for _ in range(20):
             answer = await http.post("/rpc", json={"op": "record.find", "id": 1, "type": "event"},
                                      headers={"Authorization": "Bearer aek_canary-of-a-guess"})  # fmt: skip
@@ -58,7 +70,10 @@ async def test_refusals_are_written_when_the_hub_stops(tmp_path_factory: pytest.
     hub.stop()
     again = HubProcess(data, audit_days="1")
     async with operator(again, tenant.name) as client:
-        found = await client.ok("record.find", type="audit_entry", where={"what": "access.denied"})
-        (entry,) = found["records"]
-        assert (entry["count"], entry["subject"]) == (300, "record.create event.create")
+        found = (await client.ok("record.find", type="audit_entry", limit=100))["records"]
+        counts = {(entry["what"], entry["subject"].split(":")[0]): entry["count"] for entry in found}
+        assert counts["access.denied", "record.create event.create"] == 300
+        assert [count for (what, subject), count in counts.items() if subject.startswith("PUT /files")] == [1]
+        assert counts["password.failed", "user"] == 2
+        assert counts["session.signed_in", "user"] >= 1
     again.stop()
