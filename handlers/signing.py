@@ -5,7 +5,7 @@ What is wrong is told in one way, and in the same time, whether or not there is 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -30,6 +30,8 @@ Mail = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^\s@,;:<>()
 Code = Annotated[str, Meta(min_length=1, max_length=100), Field(secret=True)]
 ClientName = Annotated[str, Meta(max_length=200)]
 Secret = Annotated[str, Field(secret=True)]
+LOOKS: Final = 4
+"""How often a sign-in looks again at somebody who is changed while it goes on."""
 
 
 class SignIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,17 +137,34 @@ async def sign_in(ctx: Context, args: SignIn) -> Tokens:
         text = f"The mail address or the password is not right. {step}"
         raise HubError("auth.invalid", text, path="args.password", details={"next": step})
     await attempt.passed()
+    signed_in = await _open(services, user, kept, args)
     await tokens.noted(services, "session.signed_in", rec, address, args.client)
-    anew: list[Update] = []
+    return signed_in
+
+
+async def _open(services: Services, user: Image, kept: str, args: SignIn) -> Tokens:
+    """Open a session by a password that was right for what is kept, if that is still so: a change ends what it let in.
+
+    A hash that is out of date is kept anew.
+    """
+    change: Image = {}
     if services.ways.hashing.is_outdated(kept):
-        change = {"password": await services.ways.hashing.kept(args.password)}
-        anew.append(Update(USER, rec, USER.accept_change(change, trusted=True), user["version"]))
-    try:
-        return told(await tokens.open_session(services, rec, args.client, *anew))
-    except HubError as error:
-        if not anew or error.code != "record.conflict":
-            raise
-    return told(await tokens.open_session(services, rec, args.client))  # it was changed meanwhile: kept anew next time
+        anew = {"password": await services.ways.hashing.kept(args.password)}
+        change = USER.accept_change(anew, trusted=True)
+    for _ in range(LOOKS):
+        unchanged = Update(USER, user["id"], change, user["version"])
+        try:
+            return told(await tokens.open_session(services, user["id"], args.client, unchanged))
+        except HubError as error:
+            if error.code != "record.conflict":
+                raise
+        change = {}  # it was changed meanwhile: kept anew next time
+        user = await tokens.person(services, user["id"], "args.password")
+        if await services.storage.secret(SYSTEM, USER, user["id"], "password") != kept:
+            break
+    step = "Sign in again."
+    raise HubError("auth.invalid", f"Something about you was just changed. {step}", path="args.password",
+                   details={"next": step})  # fmt: skip
 
 
 @action("session.redeem", needs="guest")
@@ -224,10 +243,11 @@ async def reset(ctx: Context, args: Reset) -> Tokens:
     link = await tokens.look_up_code(services, args.code, "reset", "args.code")
     await tokens.person(services, link["user_id"], "args.code")
     change = USER.accept_change({"password": await services.ways.hashing.kept(args.password)}, trusted=True)
-    others = [image for image in await tokens.sessions_of(services, link["user_id"]) if image["id"] != link["id"]]
     create, made = tokens.opening(services, link["user_id"], args.client)
     update = Update(USER, link["user_id"], change)
     await tokens.use_code(services, link, "args.code", update, create)
+    # Read now: from here on nobody comes in by the old password.
+    others = [image for image in await tokens.sessions_of(services, link["user_id"]) if image["id"] != create.id]
     await tokens.end(services, others, link["user_id"])
     await tokens.noted(services, "password.reset", link["user_id"], call_of(ctx).peer.address, args.client)
     return told(made)
@@ -250,8 +270,9 @@ async def set_password(ctx: Context, args: SetPassword) -> PasswordSet:
         raise HubError("auth.invalid", f"The old one is not right. {step}", path="args.old", details={"next": step})
     await attempt.passed()
     change = USER.accept_change({"password": await services.ways.hashing.kept(args.new)}, trusted=True)
-    others = [s for s in await tokens.sessions_of(services, identity.user) if s["id"] != identity.credential]
     await tokens.submit(services, Update(USER, identity.user, change, user["version"]), actor=identity.user)
+    # Read now: from here on nobody comes in by the old password.
+    others = [s for s in await tokens.sessions_of(services, identity.user) if s["id"] != identity.credential]
     await tokens.end(services, others, identity.user)
     await tokens.noted(services, "password.changed", identity.user, call_of(ctx).peer.address)
     return PasswordSet(sum(image["kind"] in tokens.STANDING for image in others))
