@@ -27,9 +27,6 @@ const hub = new Hub({
 const page = new EventPage(hub, toasts);
 const switcher = find("[data-testid=event-switcher]");
 
-/** @type {import("../clients/javascript/watch.js").Watch | null} one's own place in the account: what one may do changes with it */
-let mine = null;
-
 /** @type {import("../clients/javascript/watch.js").Watch | null} all events of the account; null when signed out */
 let events = null;
 
@@ -45,8 +42,6 @@ const dialog = new AccountDialog(hub, toasts, { open: (account) => {
   hub.account = account;
   events?.stop();
   events = null;
-  mine?.stop();
-  mine = null;
   page.forget();
   enter(memory.token ?? "");
 } });
@@ -100,8 +95,6 @@ function leave(why) {
   hub.account = null;
   events?.stop();
   events = null;
-  mine?.stop();
-  mine = null;
   page.forget();
   switcher.replaceChildren();
   show("signin");
@@ -137,15 +130,6 @@ hub.on("online", (session) => {
   learnRights(session);
   dialog.greeted(session);
   find("#signout").title = `Sign out${session.display?.user ? ` ${session.display.user}` : ""}`;
-  if (session.user !== null && mine === null) {
-    mine = hub.watch({ type: "membership", where: { user_id: session.user } });
-    mine.on("change", ({ updated }) => {
-      if (updated.length === 0) return;
-      learnRights(hub.session);
-      dialog.greeted(hub.session);
-    });
-    mine.on("error", () => { mine = null; }); // a role that may not see the people
-  }
   if (events !== null) return;
   events = hub.watch({ type: "event" });
   events.on("change", chooseEvent);
@@ -163,7 +147,12 @@ async function learnRights(session) {
   }
 }
 
-hub.on("notice", ({ message }) => toasts.note(message));
+hub.on("notice", ({ code, message }) => {
+  toasts.note(message);
+  if (code !== "rights.changed" || hub.session === null) return;
+  learnRights(hub.session);
+  dialog.greeted(hub.session);
+});
 
 /** The event to open when nobody said which: running, else the next, else the last. @param {any[]} all */
 function likely(all) {
