@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from hub.schema.registry import Registry
 from hub.schema.writes import Commit, Create, Update
 from hub.wire.errors import HubError
 from hub.wire.names import public_id
+from storage.base import Storage
 from storage.memory import MemoryStorage
+from storage.sql.sqlite import SqliteStorage
 
 NOW = "2026-11-22T07:00:00.000Z"
 REGISTRY = Registry.of(["hub.schema.core"])
@@ -29,10 +32,14 @@ REGISTRY = Registry.of(["hub.schema.core"])
 class Scene:
     """An account with Ada in it, and the audit of its hub."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: Path | None = None) -> None:
         self.numbers = itertools.count(1)
         self.now = NOW
-        self.storage = MemoryStorage(REGISTRY, lambda: self.now)
+        self.storage: Storage = (
+            SqliteStorage(REGISTRY, database, lambda: self.now)
+            if database is not None
+            else MemoryStorage(REGISTRY, lambda: self.now)
+        )
         self.audit = Audit(self.storage, self.id, on=True)
         self.storage.listen(self.audit.saw)
         self.user = self.account = ""
@@ -178,7 +185,10 @@ async def test_what_repeats_raises_the_count_of_its_entry(scene: Scene, monkeypa
     assert (entry["count"], entry["version"]) == (5, 2)
 
 
-async def test_old_entries_go(scene: Scene) -> None:
+@pytest.mark.parametrize("keeper", ["memory", "sqlite"])
+async def test_old_entries_go(tmp_path: Path, keeper: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auditing, "PRUNED", 2)
+    scene = await Scene(tmp_path / "hub.db" if keeper == "sqlite" else None).begin()
     for n in range(3):
         scene.audit.note("secret.read", scene.account, subject=f"{n}")
     await scene.entries("secret.read")
@@ -187,6 +197,7 @@ async def test_old_entries_go(scene: Scene) -> None:
     await scene.entries("secret.read")
     assert await scene.audit.prune("2026-12-01T00:00:00.000Z") == 5
     assert [entry["subject"] for entry in await scene.entries("secret.read")] == ["new"]
+    await scene.storage.close()
 
 
 async def test_without_an_audit_nothing_is_held(scene: Scene) -> None:
