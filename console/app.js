@@ -122,8 +122,7 @@ hub.on("state", ({ state, error }) => {
 
 hub.on("online", (session) => {
   if (session.account === null) {
-    show("account");
-    account.field.focus();
+    chooseAccount();
     return;
   }
   show("app");
@@ -137,6 +136,19 @@ hub.on("online", (session) => {
   events.on("error", toasts.error);
   if (events.ready) chooseEvent();
 });
+
+/** Let somebody choose who comes into no account by themselves. */
+async function chooseAccount() {
+  try {
+    const { accounts } = await hub.call("session.accounts");
+    if (hub.session?.account !== null) return; // another tab chose meanwhile
+    show("account");
+    account.offer(accounts);
+  } catch (error) {
+    toasts.error(error);
+  }
+}
+
 /** Ask what this session may do; a page that cannot know shows nothing to edit with. @param {any} session */
 async function learnRights(session) {
   try {

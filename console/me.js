@@ -4,6 +4,7 @@
 
 import { h, place } from "./dom.js";
 import { field, form, sureButton, when } from "./forms.js";
+import { accountOption, command } from "./signin.js";
 
 /** @param {import("./account.js").Host} host @returns {import("./account.js").Room} */
 export function meRoom(host) {
@@ -48,16 +49,35 @@ export function meRoom(host) {
     await draw();
   } });
 
-  const account = field("Account", { type: "text", autocomplete: "off", spellcheck: "false", required: true, maxlength: 64, data: { testid: "switch-name" } });
-  const change = form({ label: "Open", testid: "switch", quiet: true, row: true, fields: [account.element], run: async () => host.enter(account.input.value.trim()) });
+  const account = field("Account", { tag: "select", required: true, data: { testid: "switch-name" } });
+  const change = form({ label: "Open", testid: "switch", quiet: true, row: true, fields: [account.element], run: async () => host.enter(account.input.value) });
+  const elsewhere = h("section", { hidden: true }, h("h3", { text: "Another account" }), change.element);
+  const mail = h("div", { data: { testid: "password-mail" } });
+
+  /** Say which accounts there are to switch to, and with which mail address the password works. */
+  const know = async () => {
+    try {
+      const { accounts, email } = await host.hub.call("session.accounts");
+      const { account: here, user } = host.session();
+      const others = accounts.filter((/** @type {any} */ { id }) => id !== here);
+      account.input.replaceChildren(...others.map(accountOption));
+      elsewhere.hidden = others.length === 0;
+      place(mail, email ? [h("p", { class: "hint", text: `You sign in with ${email} and your password.` })] : [
+        h("p", { class: "hint", text: "You have no mail address here yet, and a password works only together with one. The operator of the hub gives you one:" }),
+        command(`user mail ${user} you@mail.example --account ${here}`)]);
+    } catch (error) {
+      host.fail(error);
+    }
+  };
 
   const person = h("div", {},
     h("section", {}, h("h3", { text: "Where you are signed in" }), list, everywhere), done,
-    h("section", {}, h("h3", { text: "Password" }), password.element));
-  const element = h("div", {}, person, h("section", {}, h("h3", { text: "Another account" }), h("p", { class: "hint", text: "You see this one. Name another that you belong to." }), change.element));
+    h("section", {}, h("h3", { text: "Password" }), mail, password.element));
+  const element = h("div", {}, person, elsewhere);
   return { name: "me", title: "You", element, offered: () => true, open: () => {
     person.hidden = host.session()?.user === null;
     done.hidden = true;
     draw();
+    know();
   } };
 }

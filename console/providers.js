@@ -2,14 +2,14 @@
  * Signing in with a provider: one button each, whose window hands back a one-use code.
  */
 
-import { providers, signInBy } from "/client/index.js";
+import { signInBy, welcome } from "/client/index.js";
 import { h, place } from "./dom.js";
 
 /**
  * The buttons of the hub's providers; hidden while there are none.
- * @param {{redeem: (code: string) => Promise<void>, say: (text: string) => void, fail: (error: unknown) => void}} card
+ * @param {{redeem: (code: string) => Promise<void>, say: (text: string) => void, fail: (error: unknown) => void, name: (account: {name: string, title: string} | null) => void}} card
  */
-export function providerButtons({ redeem, say, fail }) {
+export function providerButtons({ redeem, say, fail, name }) {
   const list = h("ul", { class: "providers" });
   const element = h("section", { "aria-label": "Other ways to sign in", hidden: true, data: { testid: "providers" } }, list);
 
@@ -29,11 +29,12 @@ export function providerButtons({ redeem, say, fail }) {
     return h("li", {}, made);
   };
 
-  /** Ask the hub which there are. Without an answer there are none: the card has another way in. */
+  /** Ask the hub which there are, and whose page this is. Without an answer there are none: the card has another way in. */
   const look = async () => {
-    const found = await providers().catch(() => []);
-    place(list, found.map(button));
-    element.hidden = found.length === 0;
+    const { providers, account } = await welcome().catch(() => ({ providers: [], account: null }));
+    place(list, providers.map(button));
+    element.hidden = providers.length === 0;
+    name(account);
   };
 
   return { element, look };

@@ -114,11 +114,14 @@ export function signInCard({ onTokens }) {
       fail(error);
     }
   };
-  const others = providerButtons({ redeem, say, fail });
+  const title = h("h1", { id: "signin-title", text: "Sign in to Aether Hub" });
+  const others = providerButtons({ redeem, say, fail, name: (account) => {
+    title.textContent = `Sign in to ${account?.title || account?.name || "Aether Hub"}`;
+  } });
   const element = h(
     "section", { class: "card-page", "aria-labelledby": "signin-title", data: { testid: "signin" } },
     h("div", { class: "card-large" }, mark(),
-      h("h1", { id: "signin-title", text: "Sign in to Aether Hub" }), problem, note, byPassword.element, forgot,
+      title, problem, note, byPassword.element, forgot,
       h("details", { class: "by-link", data: { testid: "signin-by-link" } }, h("summary", { text: "Sign in with a link" }),
         h("p", { text: "On the machine of the hub, run this and open the link it prints. A link works once, for 15 minutes." }),
         command("signin-link"), whereToRun("For another account than main add ", code("--account NAME"), "."), byLink),
@@ -173,17 +176,28 @@ export function codeCard({ onTokens, onJoined, token, cancel }) {
   return { element, open };
 }
 
+/** @typedef {{id: string, name: string, title: string, role: string}} MyAccount one of what `session.accounts` answers */
+
+/** An account to choose. @param {MyAccount} account */
+export const accountOption = ({ id, name, title }) => h("option", { value: id, text: title && title.toLowerCase() !== name ? `${title} (${name})` : title || name });
+
 /**
  * The card of somebody who belongs to several accounts.
  * @param {{onAccount: (account: string) => void}} outcome
  */
 export function accountCard({ onAccount }) {
-  const field = h("input", { id: "account", type: "text", autocomplete: "off", spellcheck: "false", required: true, data: { testid: "account-name" } });
-  const form = h("form", { onsubmit: (/** @type {Event} */ event) => {
-    event.preventDefault();
-    onAccount(field.value.trim());
-  } }, h("label", { for: "account", text: "Account" }), h("div", { class: "row" }, field, h("button", { type: "submit", class: "primary", text: "Open" })));
+  const choice = field("Account", { tag: "select", required: true, data: { testid: "account-name" } });
+  const open = form({ label: "Open", testid: "account-choice", fields: [choice.element], run: async () => onAccount(choice.input.value) });
+  const about = h("p", {});
   const element = h("section", { class: "card-page", data: { testid: "account" } }, h("div", { class: "card-large" }, mark(),
-    h("h1", { text: "Which account?" }), h("p", { text: "You belong to more than one. Name the one to open, for example main." }), form));
-  return { element, field };
+    h("h1", { text: "Which account?" }), about, open.element));
+
+  /** Offer the accounts that somebody belongs to. @param {MyAccount[]} accounts */
+  const offer = (accounts) => {
+    about.textContent = accounts.length > 0 ? "Choose the one to open; you can switch later." : "You belong to none here. Ask somebody who manages one to invite you.";
+    open.element.hidden = accounts.length === 0;
+    choice.input.replaceChildren(...accounts.map(accountOption));
+    if (accounts.length > 0) choice.input.focus();
+  };
+  return { element, offer };
 }

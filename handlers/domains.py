@@ -106,6 +106,18 @@ async def account_by_host(services: Services, host: str | None, identity: Identi
     return str(domain["tenant_id"]) if domain is not None and domain["tenant_id"] in own else None
 
 
+async def account_named(services: Services, host: str | None, key: str | None = None) -> AccountOfHost | None:
+    """Return the account that a host name leads to, for whoever shows the key that it may need."""
+    found = await find_domain(services, host) if host is not None else None
+    if found is None:
+        return None
+    wanted = await services.storage.secret(SYSTEM, DOMAIN, found["id"], "digest")
+    if wanted is not None and not hmac.compare_digest(wanted, auth.proof_of(key or "")):
+        return None  # as if there were nothing: who has no key learns of nothing
+    account = await people.find_account(services, found["tenant_id"])
+    return None if account is None else AccountOfHost(account["name"], account["title"])
+
+
 @action("domain.add", needs="domain.create", operator=True)
 async def add_domain(ctx: Context, args: AddDomain) -> AddedDomain:
     """Let a host name lead to an account."""
@@ -157,13 +169,7 @@ async def account_of_host(ctx: Context, args: AskHost) -> AccountOfHost:
     none = HubError(
         "record.not_found", "No account is reached by this address; sign in and name yours.", path="args.host"
     )
-    found = await find_domain(services, host) if host is not None else None
-    if found is None:
+    named = await account_named(services, host, args.key)
+    if named is None:
         raise none
-    wanted = await services.storage.secret(SYSTEM, DOMAIN, found["id"], "digest")
-    if wanted is not None and not hmac.compare_digest(wanted, auth.proof_of(args.key or "")):
-        raise none  # as if there were nothing: who has no key learns of nothing
-    account = await people.find_account(services, found["tenant_id"])
-    if account is None:
-        raise none
-    return AccountOfHost(account["name"], account["title"])
+    return named

@@ -14,8 +14,8 @@ from handlers import people, signing, tokens
 from handlers.base import Services
 from handlers.governed import guard
 from handlers.mail import Letter
-from handlers.operator import Name, call_of, services_of
-from handlers.signing import Asked, ClientName, Code, Mail, Password, Secret
+from handlers.operator import Mail, Name, call_of, services_of
+from handlers.signing import Asked, ClientName, Code, Password, Secret
 from hub import auth
 from hub.access import SYSTEM
 from hub.context import Context

@@ -32,6 +32,7 @@ from storage.collection import collect
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 NameOrId = Annotated[str, Meta(min_length=1, max_length=200)]
 AccountOrId = Annotated[str, Meta(min_length=1, max_length=64)]
+Mail = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^\s@,;:<>()\[\]\\\"]+@[^\s@,;:<>()\[\]\\\"]+$")]
 REINDEX_STEP: Final = 200
 """How many records one step of reindexing takes."""
 REINDEX_PAUSE_SECONDS: Final = 0.005
@@ -81,7 +82,7 @@ class CreateUser(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Name
     role: RoleName
-    email: Annotated[str, Meta(max_length=254)] | None = None
+    email: Mail | None = None
     another: bool = False
     password_hash: Annotated[str, Meta(max_length=KEPT_CHARACTERS), Field(secret=True)] | None = None
 
@@ -259,7 +260,13 @@ async def create_user(ctx: Context, args: CreateUser) -> CreatedUser:
     if args.password_hash is not None and not is_known(args.password_hash):
         text = "This is no hash that can be checked here: give one of Argon2, bcrypt or scrypt, or leave it out."
         raise HubError("data.invalid", text, path="args.password_hash")
-    user, member = await people.create_person(services, args.name, args.role, args.email, args.password_hash)
+    try:
+        user, member = await people.create_person(services, args.name, args.role, args.email, args.password_hash)
+    except HubError as error:
+        if error.code != "record.exists":
+            raise
+        text = "Somebody has this mail address already; invite them into this account with `invitation.create`."
+        raise HubError("record.exists", text, path="args.email") from None
     made = CreatedUser(user["id"], user["name"], args.role)
     return await ctx.submit([NewRecord(Membership, member)], lambda done: made)
 

@@ -1,4 +1,4 @@
-"""Actions for sessions: where somebody is signed in, listed and ended; and the keys that sign tokens, replaced."""
+"""Actions for one's sessions and accounts, listed and ended; and the keys that sign tokens, replaced."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from handlers.standing import Roles
 from hub.access import SYSTEM, refuse_beyond
 from hub.context import Context
 from hub.schema.actions import action
+from hub.schema.core.identity import Account
+from hub.schema.record import type_of
 from hub.wire.errors import HubError
 
+ACCOUNT = type_of(Account)
 MANAGES = "membership.update"
 """The permission that whoever ends the sessions of others in the account has."""
 
@@ -60,6 +63,26 @@ class Ended(msgspec.Struct, frozen=True):
     """In how many places somebody was signed in."""
 
     ended: int
+
+
+class AskAccounts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Nothing to say: it is about oneself."""
+
+
+class MyAccount(msgspec.Struct, frozen=True):
+    """An account that one belongs to, for session.hello, and one's role there."""
+
+    id: str
+    name: str
+    title: str
+    role: str
+
+
+class MyAccounts(msgspec.Struct, frozen=True):
+    """By name. `email` is the mail address with which one signs in; null: none, so that no password works."""
+
+    accounts: list[MyAccount]
+    email: str | None = None
 
 
 class Rotate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +153,20 @@ async def end_all_sessions(ctx: Context, args: EndAll) -> Ended:
     return Ended(await tokens.end(services, [image for image in found if image["id"] != mine], ctx.identity.actor))
 
 
+@action("session.accounts", needs="identity")
+async def list_accounts(ctx: Context, args: AskAccounts) -> MyAccounts:
+    """List the accounts that one belongs to, also before one of them is chosen."""
+    services, identity = services_of(ctx), ctx.identity
+    roles, email = {account: role for account, role in identity.roles if account != "*"}, None
+    if identity.user is not None:  # who was taken in a moment ago knows it at once
+        members = await services.storage.lookup(tokens.MEMBERSHIP, "user_id", identity.user)
+        roles = {member["account_id"]: member["role"] for member in members}
+        email = (await tokens.person(services, identity.user, "token"))["email"]
+    found = await services.storage.get(SYSTEM, ACCOUNT, list(roles))
+    mine = [MyAccount(rec, image["name"], image["title"], roles[rec]) for rec, image in found.items()]
+    return MyAccounts(sorted(mine, key=lambda account: account.name), email)
+
+
 @action("tokens.rotate", needs="session.delete", operator=True)
 async def rotate_keys(ctx: Context, args: Rotate) -> Rotated:
     """Sign access tokens with a new key from now on; those that are signed already stay valid until they end."""
@@ -141,4 +178,4 @@ async def rotate_keys(ctx: Context, args: Rotate) -> Rotated:
     return Rotated([text.partition(":")[0] for text in ways.ring.texts])
 
 
-__all__ = ["end_all_sessions", "end_session", "list_sessions", "rotate_keys"]
+__all__ = ["end_all_sessions", "end_session", "list_accounts", "list_sessions", "rotate_keys"]

@@ -10,10 +10,10 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from handlers import tokens
+from handlers import people, tokens
 from handlers.base import Services
 from handlers.mail import Letter
-from handlers.operator import call_of, services_of
+from handlers.operator import Mail, NameOrId, call_of, services_of
 from hub.access import SYSTEM
 from hub.context import Context
 from hub.passwords import MOST_BYTES, problem_of
@@ -21,12 +21,11 @@ from hub.schema.actions import action
 from hub.schema.core.identity import User
 from hub.schema.fields import Field
 from hub.schema.record import Image, type_of
-from hub.schema.writes import Update
+from hub.schema.writes import Commit, Update
 from hub.wire.errors import HubError
 
 USER = type_of(User)
 Password = Annotated[str, Meta(min_length=1, max_length=MOST_BYTES), Field(secret=True)]
-Mail = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^\s@,;:<>()\[\]\\\"]+@[^\s@,;:<>()\[\]\\\"]+$")]
 Code = Annotated[str, Meta(min_length=1, max_length=100), Field(secret=True)]
 ClientName = Annotated[str, Meta(max_length=200)]
 Secret = Annotated[str, Field(secret=True)]
@@ -90,6 +89,21 @@ class Reset(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: Code
     password: Password
     client: ClientName = ""
+
+
+class SetMail(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`user`: the name or public id of a person in the account that the caller is in."""
+
+    user: NameOrId
+    email: Mail
+
+
+class MailSet(msgspec.Struct, frozen=True):
+    """The mail address with which this person signs in from now on, in every account."""
+
+    id: str
+    name: str
+    email: str
 
 
 class PasswordSet(msgspec.Struct, frozen=True):
@@ -278,4 +292,29 @@ async def set_password(ctx: Context, args: SetPassword) -> PasswordSet:
     return PasswordSet(sum(image["kind"] in tokens.STANDING for image in others))
 
 
-__all__ = ["redeem", "refresh", "reset", "send_link", "send_reset", "set_password", "sign_in"]
+@action("user.mail", needs="user.update", operator=True)
+async def set_mail(ctx: Context, args: SetMail) -> MailSet:
+    """Give a person a mail address to sign in with, in every account; links that went to the one before are void."""
+    services, email = services_of(ctx), mail_of(args.email)
+    member = await people.find_member(services, ctx.account, args.user, "args.user")
+    user = member["user_id"]
+    try:
+        await tokens.submit(services, Update(USER, user, {"email": email}), actor=ctx.identity.actor)
+    except HubError as error:
+        if error.code != "record.exists":
+            raise
+        text = "Somebody else signs in with this mail address; give another, or change theirs first."
+        raise HubError("record.exists", text, path="args.email") from None
+    for place in await services.storage.lookup(tokens.MEMBERSHIP, "user_id", user):
+        copy = Update(tokens.MEMBERSHIP, place["id"], {"email": email})
+        try:
+            await services.storage.submit(Commit(place["account_id"], (copy,), ctx.identity.actor))
+        except HubError as error:
+            if error.code != "record.not_found":  # removed from there meanwhile
+                raise
+    unused = [one for one in await tokens.sessions_of(services, user) if one["kind"] not in tokens.STANDING]
+    await tokens.end(services, unused, ctx.identity.actor)
+    return MailSet(user, member["name"], email)
+
+
+__all__ = ["redeem", "refresh", "reset", "send_link", "send_reset", "set_mail", "set_password", "sign_in"]

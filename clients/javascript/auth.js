@@ -59,14 +59,24 @@ export async function act(action, args, { origin = "", token = null, fetch: fetc
 }
 
 /**
+ * What a sign-in page shows: the providers, with `start` where signing in with each begins, and the account that the
+ * host name leads to, null where it leads to none.
+ * @param {{origin?: string, fetch?: typeof fetch}} [options]
+ * @returns {Promise<{providers: {name: string, title: string, start: string}[], account: {name: string, title: string} | null}>}
+ */
+export async function welcome({ origin = "", fetch: fetcher = fetch } = {}) {
+  const response = await fetcher(`${origin}/auth/providers`);
+  if (!response.ok) throw await refusal(response);
+  return response.json();
+}
+
+/**
  * The sign-in providers of a hub; `start` is where signing in with one begins.
  * @param {{origin?: string, fetch?: typeof fetch}} [options]
  * @returns {Promise<{name: string, title: string, start: string}[]>}
  */
-export async function providers({ origin = "", fetch: fetcher = fetch } = {}) {
-  const response = await fetcher(`${origin}/auth/providers`);
-  if (!response.ok) throw await refusal(response);
-  return (await response.json()).providers;
+export async function providers(options = {}) {
+  return (await welcome(options)).providers;
 }
 
 /**

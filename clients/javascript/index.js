@@ -2,7 +2,7 @@
  * Client for Aether Hub. Plain ES modules for browsers and for Node ≥ 20 (pass a WebSocket class before Node 22).
  */
 
-export { act, providers, signIn, signInBy, signOut } from "./auth.js";
+export { act, providers, signIn, signInBy, signOut, welcome } from "./auth.js";
 export { Backoff } from "./backoff.js";
 export { verdict } from "./closing.js";
 export { Connection } from "./connection.js";

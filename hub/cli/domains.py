@@ -11,7 +11,7 @@ import typer
 from aether_client.client import Client
 from hub.cli.link import hint, settings_for, with_hub
 
-domains = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+domains = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Host names of accounts.")
 Host = Annotated[str, typer.Argument(metavar="HOST", help="In small letters, without a port: camp.example.")]
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]

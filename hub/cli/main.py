@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -19,7 +19,7 @@ from aether_client.errors import AddressError, HubError
 from hub import logs
 from hub.cli import audit, backup, domains, imports, migrate, people, secrets
 from hub.cli.link import call_of, console, hint, refusals, settings_for, stop, with_hub
-from hub.cli.options import Config, every_setting
+from hub.cli.options import ROLES, Config, every_setting
 from hub.settings import page_url, without_password
 from hub.version import VERSION
 
@@ -49,7 +49,6 @@ import_app.add_typer(imports.commands)
 
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 AccountName = Annotated[str, typer.Option(help="Id or name of the account.")]
-Role = Literal["viewer", "member", "editor", "manager", "owner"]
 
 
 @app.command()
@@ -156,7 +155,10 @@ def account_create(
 def user_create(
     name: Annotated[str, typer.Argument(help="The person's name, as others see it.")],
     account: AccountName = "main",
-    role: Annotated[Role, typer.Option(help="What they may do.")] = "editor",
+    role: Annotated[str, typer.Option(help=f"What they may do: {ROLES}.")] = "editor",
+    email: Annotated[
+        str | None, typer.Option(help="Mail address with which they sign in; without it, by links only.")
+    ] = None,
     another: Annotated[bool, typer.Option("--another", help="Also where somebody has this name already.")] = False,
     data: Data = None,
     config: Config = None,
@@ -165,7 +167,7 @@ def user_create(
     settings = settings_for(os.environ, config, data=data)
 
     async def work(hub: Client) -> Any:
-        made = {"name": name, "role": role, "another": another}
+        made = {"name": name, "role": role, "email": email, "another": another}
         user = (await hub.call("action.call", action="user.create", args=made)).data
         args = {"account": account, "user": user["id"]}
         return (await hub.call("action.call", action="signin.link", args=args)).data
@@ -176,7 +178,7 @@ def user_create(
 @key_app.command("create")
 def key_create(
     account: AccountName = "main",
-    role: Annotated[Role, typer.Option(help="What it may do.")] = "viewer",
+    role: Annotated[str, typer.Option(help=f"What it may do: {ROLES}.")] = "viewer",
     name: Annotated[str, typer.Option(help="What the key is for.")] = "cli",
     scope: Annotated[
         list[str] | None, typer.Option(metavar="PERMISSION", help="What it may of that; several times; default: all.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import Parameter, Signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 import typer
@@ -13,6 +13,8 @@ import typer
 from hub.settings import Settings
 
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+ROLES: Final = "viewer, member, editor, manager, owner, or a role of the account's own"
+"""What may be given: the hub says which roles there are."""
 
 
 def every_setting(command: Callable[..., None]) -> Callable[..., None]:

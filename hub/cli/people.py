@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from aether_client.client import Client
 from aether_client.sync.report import printable
 from hub.cli.link import hint, settings_for, with_hub
+from hub.cli.options import ROLES
 
 sessions = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Where people are signed in.")
 tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Access tokens.")
@@ -25,7 +26,6 @@ _OF_AN_ID = {"ignore_unknown_options": True}
 Data = Annotated[str | None, typer.Option(help="The hub's data folder.")]
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
 AccountName = Annotated[str, typer.Option(help="Id or name of the account.")]
-Role = Literal["viewer", "member", "editor", "manager", "owner"]
 Who = Annotated[str, typer.Argument(metavar="NAME|ID", help="The person: `aether user list` shows both.")]
 
 
@@ -39,7 +39,7 @@ def user_list(account: AccountName = "main", data: Data = None, config: Config =
 @users.command("role", context_settings=_OF_AN_ID)
 def user_role(
     user: Who,
-    role: Annotated[Role, typer.Argument(help="What they may do from now on.")],
+    role: Annotated[str, typer.Argument(help=f"What they may do from now on: {ROLES}.")],
     account: AccountName = "main",
     data: Data = None,
     config: Config = None,
@@ -47,6 +47,22 @@ def user_role(
     """Give a person another role; their pages come back with it."""
     done = _act("user.role", {"user": user, "role": role}, account, data, config)
     _print_row(done["id"], done["role"], done["name"])
+
+
+@users.command("mail", context_settings=_OF_AN_ID)
+def user_mail(
+    user: Who,
+    email: Annotated[str, typer.Argument(help="The address; nobody else has it.")],
+    account: AccountName = "main",
+    data: Data = None,
+    config: Config = None,
+) -> None:
+    """Give a person the mail address with which they sign in, in every account.
+
+    Links that they have not used yet are void.
+    """
+    done = _act("user.mail", {"user": user, "email": email}, account, data, config)
+    _print_row(done["id"], done["name"], done["email"])
 
 
 @users.command("remove", context_settings=_OF_AN_ID)

@@ -105,6 +105,18 @@ class PageHub(HubProcess):
         """Return a sign-in link of a person."""
         return f"{self.url}/#signin={self._operate('signin.link', account='main', user=self.users[name])['code']}"
 
+    def make_account(self, name: str, title: str) -> None:
+        """Make another account."""
+        self._operate("account.create", name=name, title=title, owner="Owner")
+
+    def invite(self, name: str, mail: str, account: str) -> str:
+        """Return a link that lets somebody into an account."""
+        return str(self._operate("invitation.create", account, name=name, email=mail)["link"])
+
+    def remove(self, name: str, account: str) -> None:
+        """Take somebody out of an account."""
+        self._operate("user.remove", account, user=name)
+
     def opens(self, token: str) -> bool:
         """Say whether a token opens the hub."""
         request = {"op": "record.find", "id": 1, "type": "event"}
@@ -112,12 +124,12 @@ class PageHub(HubProcess):
         assert answer.status_code in {200, 401}, answer.text
         return answer.status_code == 200
 
-    def _operate(self, action: str, **args: Any) -> Any:
-        """Call an action as the operator; return its result."""
+    def _operate(self, action: str, at: str = "main", **args: Any) -> Any:
+        """Call an action as the operator, in an account; return its result."""
         transport = httpx.HTTPTransport(uds=str(self.data / "hub.sock"), verify=False)
         with httpx.Client(transport=transport) as operator:
             request = {"op": "action.call", "id": 1, "action": action, "args": args}
-            body = operator.post("http://hub/rpc", json=request).json()
+            body = operator.post("http://hub/rpc", json=request, headers={"x-aether-account": at}).json()
         assert body["op"] == "ok", body
         return body["data"]
 

@@ -109,6 +109,26 @@ async def test_somebody_is_invited_sets_a_password_and_comes_back_with_it(hub: P
     await expect(other.find("signin-error")).to_contain_text("Your sign-in has ended.")
     await expect(grace.find("session")).to_have_count(1)
     await grace.is_live()
+    await expect(grace.find("password-mail")).to_have_text(f"You sign in with {MAIL} and your password.")
+    await expect(grace.find("switch")).to_be_hidden()
+    await grace.find("account-close").click()
+
+    await asyncio.to_thread(hub.make_account, "camp", "The Camp")
+    await grace.page.goto(await asyncio.to_thread(hub.invite, "Grace Hopper", MAIL, "camp"))
+    await grace.find("code-submit").click()
+    await room(grace, "me")
+    await expect(grace.find("switch-name").locator("option")).to_have_text(["Main"])
+    await grace.find("switch-submit").click()
+    await grace.is_live()
+    await grace.page.evaluate("() => localStorage.removeItem('aether.account')")
+    await grace.page.reload()
+    await expect(grace.find("account-name").locator("option")).to_have_text(["The Camp (camp)", "Main"])
+    await grace.find("account-name").select_option(label="Main")
+    await grace.find("account-choice-submit").click()
+    await grace.is_live()
+    await asyncio.to_thread(hub.remove, "Grace Hopper", "camp")
+    await room(owner, "me")
+    await expect(owner.find("password-mail")).to_contain_text("aether user mail ")
 
 
 async def test_a_role_of_ones_own_is_made_given_and_takes_effect_on_an_open_page(hub: PageHub, browse: Visit) -> None:

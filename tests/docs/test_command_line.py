@@ -8,8 +8,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from hub.app import DataFolder
+from hub.cli.main import app
 from hub.settings import page_url
 from tests.forked import aether
 from tests.wire.hubprocess import REPOSITORY, HubProcess
@@ -63,13 +66,15 @@ def test_people_and_keys_are_listed_changed_and_ended(tmp_path: Path) -> None:
         return [line for line in done.stdout.splitlines() if line]
 
     try:
-        run("user", "create", "Grace Hopper")
+        run("user", "create", "Grace Hopper", "--email", "Grace@people.example")
         twice = aether("user", "create", "Grace Hopper", "--data", str(hub.data))
         assert (twice.returncode, twice.stdout) == (1, "")
         assert "record.exists" in twice.stderr
         assert [line.split("\t")[1:3] for line in run("user", "list")] == [
             ["editor", "Grace Hopper"], ["owner", "Owner"],
         ]  # fmt: skip
+        assert run("user", "mail", "Owner", "me@people.example")[0].endswith("\tOwner\tme@people.example")
+        assert [line.split("\t")[3] for line in run("user", "list")] == ["grace@people.example", "me@people.example"]
         rec = run("user", "role", "Grace Hopper", "viewer")[0].split("\t")[0]
         assert run("signin-link", "--user", "Grace Hopper")[0].startswith(f"{hub.url}/#signin=aec_")
         assert run("user", "sign-out", rec) == [f"{rec}\tGrace Hopper"]
@@ -90,12 +95,24 @@ def test_people_and_keys_are_listed_changed_and_ended(tmp_path: Path) -> None:
         hub.stop()
 
 
+def test_every_command_says_what_it_is_for() -> None:
+    group = get_command(app)
+    assert isinstance(group, TyperGroup)
+    groups = [("aether", group)]
+    for path, one in groups:
+        for name, command in one.commands.items():
+            assert command.get_short_help_str(), f"{path} {name}"
+            if isinstance(command, TyperGroup):
+                groups.append((f"{path} {name}", command))
+    assert len(groups) > 8
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["account", "create", "Not A Name"], "An account's name has lower-case letters, digits, - and _"),
         (["key", "create", "--account", "nowhere"], "There is no such account"),
-        (["key", "create", "--role", "king"], "'king' is not one of 'viewer', 'member'"),
+        (["key", "create", "--role", "king"], "There is no role 'king' here. Give one of guest, viewer, member"),
         (["import", "conference", "missing.json"], "missing.json cannot be read: No such file or directory."),
     ],
 )

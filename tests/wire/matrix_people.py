@@ -19,6 +19,7 @@ def people_cases() -> Iterator[tuple[str, str, Build]]:
     yield "session.redeem", "a user as code", lambda x: {"code": x.records["user"]}
     yield "session.refresh", "a session as token", lambda x: {"token": x.records["session"]}
     yield "session.send_link", "a user", lambda x: {"email": f"{x.records['user']}@people.example"}
+    yield "session.accounts", "an account", lambda x: {"account": x.account}
     yield "session.list", "a user", lambda x: {"user": x.records["user"]}
     yield "session.end", "a session", lambda x: {"id": x.records["session"]}
     yield "session.end", "a session of a user", lambda x: {"id": x.records["session"], "user": x.records["user"]}
@@ -27,6 +28,7 @@ def people_cases() -> Iterator[tuple[str, str, Build]]:
     yield "user.send_reset", "a user", lambda x: {"email": f"{x.records['user']}@people.example"}
     yield "user.reset", "a user as code", lambda x: {"code": x.records["user"], "password": PASSWORD}
     yield "user.set_password", "an account", lambda x: {"new": PASSWORD, "account": x.account}
+    yield "user.mail", "a user", lambda x: {"user": x.records["user"], "email": "mine@people.example"}
     yield "user.register", "a name", lambda x: {"email": "mine@people.example", "name": x.name}
     yield "invitation.create", "a role", lambda x: {"email": "a@people.example", "name": "mine", "role": x.acronym}
     yield "invitation.accept", "an invitation as code", lambda x: {"code": x.records["invitation"]}

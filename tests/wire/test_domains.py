@@ -24,6 +24,14 @@ async def of_host(tenant: Tenant, host: str | None = None, **args: Any) -> dict[
     return answer
 
 
+async def page_of(tenant: Tenant, host: str) -> Any:
+    """Return the account that the sign-in page at a host name is told."""
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+        answer = (await http.get(f"{tenant.process.url}/auth/providers", headers={"host": host})).json()
+    assert answer["providers"] == []
+    return answer["account"]
+
+
 async def added(tenant: Tenant, **args: Any) -> tuple[str, str | None]:
     """Let a fresh host name lead to the tenant; return it, and its key."""
     host = f"{secrets.token_hex(4)}.example"
@@ -42,6 +50,8 @@ async def test_a_host_name_names_its_account_before_anybody_signs_in(tenant: Ten
     async with connected(tenant.process.socket_url, codec) as guest:
         await guest.greet()
         assert (await guest.ok("action.call", action="account.of_host", args={"host": host}))["name"] == tenant.name
+    assert await page_of(tenant, host) == {"name": tenant.name, "title": ""}
+    assert await page_of(tenant, "nobody.example") is None
     for other in (None, "nobody.example", f"x.{host}", "[::1]", "a b"):
         answer = await of_host(tenant, other)
         assert (answer["code"], answer["path"]) == ("record.not_found", "args.host"), other
@@ -51,6 +61,7 @@ async def test_where_the_operator_says_so_a_key_must_be_shown(tenant: Tenant) ->
     host, key = await added(tenant, keyed=True)
     assert key is not None
     assert (await of_host(tenant, host, key=key))["data"]["name"] == tenant.name
+    assert await page_of(tenant, host) is None
     nothing = await of_host(tenant, "nobody.example")
     for wrong in ({}, {"key": ""}, {"key": key[:-1]}, {"key": key.upper()}, {"key": "é"}):
         assert await of_host(tenant, host, **wrong) == nothing
@@ -88,10 +99,14 @@ async def test_who_belongs_to_several_comes_into_the_account_of_the_name_and_nob
     async with operator(tenant.process, name) as client:
         await client.ok("action.call", action="domain.add", args={"host": foreign, "account": name})
 
+    listed: list[Any] = []
+
     async def comes(by: str | None) -> str | None:
         url = tenant.process.socket_url.replace("127.0.0.1", by or "127.0.0.1")
         async with connected(url, host="127.0.0.1") as visitor:
             account: str | None = (await visitor.greet(token))["account"]
+            if account is None:
+                listed.append(await visitor.ok("action.call", action="session.accounts"))
             return account
 
     assert await comes(foreign) == tenant.account, "the only account, whatever the name"
@@ -99,6 +114,16 @@ async def test_who_belongs_to_several_comes_into_the_account_of_the_name_and_nob
     assert await comes(None) is None, "which of two?"
     assert (await comes(host), await comes(foreign)) == (tenant.account, second)
     assert await comes("nobody.example") is None
+    both = [
+        {"id": tenant.account, "name": tenant.name, "title": "", "role": "owner"},
+        {"id": second, "name": name, "title": "", "role": "viewer"},
+    ]
+    theirs = {"accounts": sorted(both, key=lambda account: account["name"]), "email": None}
+    assert listed == [theirs, theirs], "one chooses from what one belongs to"
+    async with tenant.client("viewer") as key, tenant.client(None) as guest:
+        (only,) = (await key.ok("action.call", action="session.accounts"))["accounts"]
+        assert (only["id"], only["role"]) == (tenant.account, "viewer")
+        assert (await guest.refused("action.call", action="session.accounts"))[0] == "auth.required"
 
 
 async def _join(tenant: Tenant, token: str, account: str) -> None:

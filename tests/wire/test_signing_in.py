@@ -114,6 +114,44 @@ async def test_a_password_is_changed_by_who_knows_it_and_ends_the_other_sessions
     assert (await enter(tenant, guest, email, new))["user"] == here["user"]
 
 
+async def test_the_operator_gives_people_a_mail_address_which_is_theirs_in_every_account(
+    tenant: Tenant, guest: Client, hub: HubProcess
+) -> None:
+    old, taken, other = await make_person(tenant), await make_person(tenant, None), await make_tenant(hub)
+    new = f"mended-{guest.codec}@people.example"
+    made = await enter(tenant, guest, old)
+    async with operator(hub, other.name) as desk:
+        link = (await act(desk, "invitation.create", email=old, name="Grace"))["link"]
+        code = link.partition("=")[2]
+        hub.secrets.add(code)
+        async with connected(hub.socket_url) as grace:
+            await grace.greet(made["access"])
+            await act(grace, "invitation.accept", code=code)
+    async with operator(hub, tenant.name) as desk:
+        unused = (await act(desk, "signin.link", account=tenant.name, user=made["user"]))["code"]
+        hub.secrets.add(unused)
+        for wrong in ("", "grace", "a b@people.example", None):
+            assert await refusal(desk, "user.mail", user=made["user"], email=wrong) == ("data.invalid", "args.email")
+        assert await refusal(desk, "user.mail", user=made["user"], email=taken.upper()) == (
+            "record.exists", "args.email",
+        )  # fmt: skip
+        person = {"name": "Somebody", "role": "viewer", "email": taken.upper(), "another": True}
+        assert await refusal(desk, "user.create", **person) == ("record.exists", "args.email")
+        assert await refusal(desk, "user.mail", user="nobody", email=new) == ("record.not_found", "args.user")
+        assert (await enter(tenant, guest, old))["user"] == made["user"], "nothing is half done"
+        for _ in range(2):
+            assert (await act(desk, "user.mail", user=made["user"], email=new.upper()))["email"] == new
+    for place in (tenant, other):
+        async with operator(hub, place.name) as desk:
+            found = await desk.ok("record.find", type="membership", where={"user_id": made["user"]})
+            assert [member["email"] for member in found["records"]] == [new]
+    assert (await enter(tenant, guest, new))["user"] == made["user"]
+    assert (await refusal(guest, "session.sign_in", email=old, password=PASSWORD))[0] == "auth.invalid"
+    assert (await refusal(guest, "session.redeem", code=unused))[0] == "auth.invalid"
+    assert await guest.greet(made["access"]), "who is in stays in"
+    assert (await act(guest, "session.accounts"))["email"] == new
+
+
 async def test_a_key_has_no_password_and_no_sessions(tenant: Tenant) -> None:
     async with tenant.client("editor") as client:
         assert (await refusal(client, "user.set_password", new=PASSWORD))[0] == "access.denied"

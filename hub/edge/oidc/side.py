@@ -23,9 +23,11 @@ from starlette.routing import Route
 
 from handlers import logins
 from handlers.base import Peer, Services
+from handlers.domains import account_named
 from handlers.outward import Outward
-from hub.edge.addresses import address_of
+from hub.edge.addresses import address_of, host_of
 from hub.edge.exchange import answer
+from hub.edge.guard import is_operator
 from hub.edge.incidents import told
 from hub.edge.oidc import attempts, mangled
 from hub.edge.oidc.attempts import COOKIE, PATH, SECONDS, Attempt
@@ -68,12 +70,13 @@ class OidcSide:
     # -- the three addresses ---------------------------------------------------------------------------
 
     async def providers(self, request: Request) -> Response:
-        """Say which providers there are, and where signing in with each begins."""
+        """Say which providers there are, where signing in with each begins, and to which account the host leads."""
+        self._services.rates.charge(Peer(is_operator(request.scope), address=address_of(request.scope)), "cheap")
         shown = [
             {"name": name, "title": p.rule.label, "start": f"{self._here()}{PATH}/{name}/start"}
             for name, p in self._providers.items()
         ]
-        return answer({"providers": shown})
+        return answer({"providers": shown, "account": await account_named(self._services, host_of(request.scope))})
 
     async def start(self, request: Request) -> Response:
         """Send the browser to the provider."""
