@@ -21,7 +21,7 @@ from hub.schema.query import Query
 from hub.schema.record import Image, Record, type_of
 from hub.schema.times import format_time, parse_time
 from hub.schema.where import both, equals
-from hub.schema.writes import Commit, Committed, Create, KeyClaim
+from hub.schema.writes import Commit, Committed, Create, KeyClaim, Update, Write
 from hub.wire.errors import HubError
 from hub.wire.names import public_id
 
@@ -114,8 +114,7 @@ async def _welcomed(services: Services, who: Foreign, welcome: Welcome) -> str:
     kind = type_of(User)
     same = (await services.storage.find(SYSTEM, Query(kind, equals(kind, "email", who.email), limit=1))).records
     if same and welcome.link_mail:
-        await _submit(services, SYSTEM, _new(services, Login, _login(who, same[0]["id"])), actor=same[0]["id"])
-        return str(same[0]["id"])
+        return await _linked(services, who, same[0])
     if same and same[0]["id"] != _own_id(who):
         text = "Somebody with this mail address is here already; sign in the way you did before."
         raise HubError("access.denied", text)
@@ -141,6 +140,19 @@ async def _welcomed(services: Services, who: Foreign, welcome: Welcome) -> str:
     return _own_id(who)
 
 
+async def _linked(services: Services, who: Foreign, user: Image) -> str:
+    """Link somebody to the user of the mail address that was verified of them; return the id.
+
+    Nobody had to prove it before: whoever made the user, by an invitation that was not mailed, may know a password.
+    So that is emptied, and what was opened with it ends.
+    """
+    kind, rec = type_of(User), str(user["id"])
+    anew = Update(kind, rec, kind.accept_change({"password": None}, trusted=True))
+    await _submit(services, SYSTEM, _new(services, Login, _login(who, rec)), anew, actor=rec)
+    await tokens.end(services, await tokens.sessions_of(services, rec), rec)
+    return rec
+
+
 def _own_id(who: Foreign) -> str:
     """Return the id of the user that is made for somebody: a sign-in that broke off is gone on with by the next."""
     return public_id(hashlib.sha256(f"{who.issuer}\0{who.subject}".encode()).digest()[:8])
@@ -155,5 +167,5 @@ def _new(services: Services, declared: type[Record], data: dict[str, Any]) -> Cr
     return Create(kind, services.new_id(), kind.accept_create(data, trusted=True))
 
 
-async def _submit(services: Services, account: str, *writes: Create, actor: str | None = None) -> Committed:
+async def _submit(services: Services, account: str, *writes: Write, actor: str | None = None) -> Committed:
     return await services.storage.submit(Commit(account, writes, actor))

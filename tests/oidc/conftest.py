@@ -94,6 +94,14 @@ class Doors:
         self.process.secrets |= {code, token}
         return token
 
+    def is_somebody(self, token: str) -> bool:
+        """Say whether a session token still stands for somebody."""
+        ask = {"op": "action.call", "id": 1, "action": "session.list", "args": {}}
+        head = {"authorization": f"Bearer {token}"}
+        answer = httpx.post(f"{self.process.url}/rpc", json=ask, headers=head, trust_env=False).json()
+        assert answer["op"] == "ok" or answer["code"] == "auth.invalid", answer
+        return bool(answer["op"] == "ok")
+
 
 RULES = {
     "known": 'link = "none"',

@@ -307,11 +307,14 @@ def test_who_is_not_known_is_nobody_here(doors: Doors) -> None:
 
 def test_a_mail_address_of_somebody_else_takes_nobody_over_unless_a_rule_says_so(doors: Doors) -> None:
     grace: Claims = {"sub": "grace", "email": "Grace@People.example", "email_verified": True, "name": "Grace"}
-    doors.redeem(doors.sign_in("new", grace))
+    before = doors.redeem(doors.sign_in("new", grace))
+    assert doors.is_somebody(before)
     refused(doors.sign_in("strict", grace | {"sub": "not-grace"}), "access.denied")
     refused(doors.sign_in("mail", grace | {"email_verified": False}), "access.denied")
-    for _ in range(2):  # once to be linked, once because she is
-        doors.redeem(doors.sign_in("mail", grace | {"sub": "grace at mail"}))
+    first = doors.redeem(doors.sign_in("mail", grace | {"sub": "grace at mail"}))  # to be linked
+    assert not doors.is_somebody(before), "nobody had proven the address: who came in before is out"
+    doors.redeem(doors.sign_in("mail", grace | {"sub": "grace at mail"}))  # because she is
+    assert doors.is_somebody(first)
 
 
 # -- keys, addresses, origins --------------------------------------------------------------------------
