@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from handlers.issuers import FRESH_SECONDS, STALE_SECONDS, Issuer, Issuers, IssuersError, may_ask, read
 from handlers.outward import NoAnswer, Outward, is_public
 from hub import auth
+from hub.passwords import Passwords
 from hub.wire.errors import HubError
 from tests.core.forged import Draft, by_rsa, by_secret, draft_of, forged, public_jwk, public_pem
 from tests.wire.hubprocess import HubProcess
@@ -128,7 +129,8 @@ async def test_no_forged_token_of_another_issuer_does(tenant: Tenant, keys: KeyS
 
 async def test_an_issuer_vouches_for_who_is_known_and_for_nobody_else(tenant: Tenant, keys: KeyServer) -> None:
     async with operator(tenant.process, tenant.name) as desk:
-        made = await act(desk, "user.create", name="Known", role="editor", email="known@people.example")
+        person = {"name": "Known", "role": "editor", "email": "known@people.example"}
+        made = await act(desk, "user.create", **person, password_hash=Passwords().kept("of who made the user"))
     proven = {"email": "Known@People.example", "email_verified": True}
     async with connected(tenant.process.socket_url) as client:
         for claims in ({}, {"email": "known@people.example"}, {**proven, "email_verified": "true"},
@@ -138,6 +140,8 @@ async def test_an_issuer_vouches_for_who_is_known_and_for_nobody_else(tenant: Te
         hello = await client.greet(theirs(keys, "known", sub="k", **proven).token())
         assert (hello["user"], hello["account"], hello["roles"]) == (made["id"], tenant.account, ["editor"])
         assert (await client.greet(theirs(keys, "known", sub="k").token()))["user"] == made["id"], "linked from now on"
+        tried = {"email": "known@people.example", "password": "of who made the user"}
+        assert (await client.refused("action.call", action="session.sign_in", args=tried))[0] == "auth.invalid"
         async with operator(tenant.process, tenant.name) as desk:
             await act(desk, "user.remove", user="Known")
         assert await client.closed() == 4505
