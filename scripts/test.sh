@@ -39,7 +39,7 @@ done
 # Hundreds of processes are started: each reads what the first one compiled, and does not compile the hub again.
 unset PYTHONDONTWRITEBYTECODE
 
-# The whole suite: a file never divided, the longest first (tests/conftest.py). Three processes for two cores, because
-# each waits for the disk or for a clock a quarter of the time. A chosen part runs in one process.
-[ $# -gt 0 ] || set -- -n 3 --dist loadfile --no-loadscope-reorder
+# The whole suite: a file never divided, the longest first (tests/conftest.py). Four processes for two cores, because
+# each waits for the disk, a browser or a clock a third of the time. A chosen part runs in one process.
+[ $# -gt 0 ] || set -- -n 4 --dist loadfile --no-loadscope-reorder
 exec .venv/bin/python -m pytest -q "$@"

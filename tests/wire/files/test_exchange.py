@@ -19,10 +19,17 @@ from storage.blobs.base import BlobCorrupt
 
 
 class NewIds:
-    """As much of the services as an endpoint without storage needs."""
+    """As much of the services as an endpoint without storage needs; it takes down what the audit is told."""
+
+    def __init__(self) -> None:
+        self.audit = self
+        self.told: list[str] = []
 
     def new_id(self) -> str:
         return "INCIDENT"
+
+    def refused(self, peer: object, subject: str, refusal: HubError) -> None:
+        self.told.append(f"{subject} {refusal.code}")
 
 
 class Acting(Endpoint):
