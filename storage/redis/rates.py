@@ -66,6 +66,9 @@ for i, key in ipairs(KEYS) do
   if ARGV[i] == '1' or left < 1 then redis.call('DEL', key) else redis.call('HSET', key, 'until', 0) end
 end
 """
+LOST: Final = (RedisError, OSError, RuntimeError, AttributeError)
+"""What asking raises when Redis goes away: the last two are uvloop's word for a transport that was closed under it, and
+redis-py's for a writer that is gone. redis-py closes the connection itself then."""
 
 
 class RedisClient:
@@ -147,7 +150,7 @@ class RedisRates:
             rest = rate.count - math.floor(window[0] * window[1] / rate.seconds + window[2])
             if rest >= 1 and await limiter.hit(item, key, cost=(rest := min(rest, amount))):
                 return Portion(rest)
-        except (RedisError, OSError) as fault:
+        except LOST as fault:
             raise self._redis.failed(fault) from None
         return Portion(0, _wait(window, rate))
 
@@ -194,7 +197,7 @@ class RedisBackOff:
         keys = [f"{{{self._redis.prefix}:tries}}:{one.key}" for one in what]
         try:
             return await connection.eval(script, len(keys), *keys, *given)
-        except (RedisError, OSError) as fault:
+        except LOST as fault:
             raise self._redis.failed(fault) from None
 
     async def close(self) -> None:
